@@ -1,0 +1,2 @@
+//! The `xray` daemon; everything is in the library.
+fn main() {}
