@@ -4,4 +4,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod batch;
+pub mod books;
+pub mod pending;
+pub mod segment;
 pub mod sign;

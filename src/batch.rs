@@ -1,0 +1,309 @@
+//! A batch: documents as JSON strings, straight in the body of one `PutTraceSegments` request.
+
+use std::ops::Range;
+
+/// Most documents in one request; X-Ray answers "Exceeding maximum segment count: 50" to more.
+pub const MAX_DOCUMENTS: usize = 50;
+
+/// A batch takes no further document once its body has reached this many bytes. X-Ray documents
+/// no limit; this one keeps a request with the largest documents (64 kB) short enough to be
+/// answered well inside the timeout, and the memory of all lanes within the smallest buffer.
+pub const FULL_BYTES: usize = 256 * 1024;
+
+const PREFIX: &[u8] = br#"{"TraceSegmentDocuments":["#;
+const SUFFIX: &[u8] = b"]}";
+
+/// Documents, escaped, in a body that is a complete request at every moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    body: Vec<u8>,
+    count: usize,
+    suspect: bool,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Batch {
+            body: [PREFIX, SUFFIX].concat(),
+            count: 0,
+            suspect: false,
+        }
+    }
+
+    /// Adds one document as a JSON string. Bytes that are not UTF-8 become U+FFFD, one for each.
+    pub fn push(&mut self, document: &[u8]) {
+        self.open_end();
+        self.body.push(b'"');
+        for chunk in document.utf8_chunks() {
+            escape(chunk.valid().as_bytes(), &mut self.body);
+            for _ in chunk.invalid() {
+                self.body.extend_from_slice("\u{fffd}".as_bytes());
+            }
+        }
+        self.body.push(b'"');
+        self.body.extend_from_slice(SUFFIX);
+        self.count += 1;
+    }
+
+    /// Number of documents.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is no document.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether it must take no further document.
+    pub fn is_full(&self) -> bool {
+        self.count >= MAX_DOCUMENTS || self.body.len() >= FULL_BYTES
+    }
+
+    /// The body of the request.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The documents in it, as an owned batch of exactly their size; this one is empty again and
+    /// keeps its memory for the next documents.
+    pub fn take(&mut self) -> Batch {
+        let taken = Batch {
+            body: self.body.as_slice().to_vec(),
+            count: self.count,
+            suspect: self.suspect,
+        };
+        self.clear();
+        taken
+    }
+
+    fn clear(&mut self) {
+        self.body.truncate(PREFIX.len());
+        self.body.extend_from_slice(SUFFIX);
+        self.count = 0;
+        // One burst of large documents must not hold its memory for ever.
+        self.body.shrink_to(FULL_BYTES / 2);
+    }
+
+    /// Whether `next` may be appended: together within the limits of one request, and neither
+    /// under suspicion of holding a document that X-Ray refuses.
+    pub fn takes(&self, next: &Batch) -> bool {
+        !self.suspect
+            && !next.suspect
+            && self.count + next.count <= MAX_DOCUMENTS
+            && self.body.len() + next.body.len() <= FULL_BYTES
+    }
+
+    /// Appends the documents of `next`. The caller has asked [`Batch::takes`].
+    pub fn append(&mut self, next: &Batch) {
+        if next.is_empty() {
+            return;
+        }
+        self.open_end();
+        self.body.extend_from_slice(&next.body[PREFIX.len()..]);
+        self.count += next.count;
+    }
+
+    /// Two halves, after X-Ray has refused the whole. They stay apart until each is answered.
+    pub fn split(&self) -> (Batch, Batch) {
+        let mut halves = [Batch::new(), Batch::new()];
+        for (i, range) in ranges(&self.body).enumerate() {
+            let half = &mut halves[usize::from(i >= self.count / 2)];
+            half.open_end();
+            half.body.extend_from_slice(&self.body[range]);
+            half.body.extend_from_slice(SUFFIX);
+            half.count += 1;
+        }
+        let [mut first, mut second] = halves;
+        first.suspect = true;
+        second.suspect = true;
+        (first, second)
+    }
+
+    /// The documents as they were received (with U+FFFD for what was not UTF-8).
+    pub fn documents(&self) -> impl Iterator<Item = String> + '_ {
+        ranges(&self.body).map(|range| {
+            serde_json::from_slice(&self.body[range]).expect("push wrote a JSON string")
+        })
+    }
+
+    /// Cuts off the suffix and puts a comma where a document stands before.
+    fn open_end(&mut self) {
+        self.body.truncate(self.body.len() - SUFFIX.len());
+        if self.count > 0 {
+            self.body.push(b',');
+        }
+    }
+}
+
+/// What each byte becomes inside a JSON string: 0 for itself, `u` for `\u00xx`, else the letter
+/// after a backslash.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        table[control] = b'u';
+        control += 1;
+    }
+    table[b'\n' as usize] = b'n';
+    table[b'\r' as usize] = b'r';
+    table[b'\t' as usize] = b't';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table
+};
+
+fn escape(text: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.reserve(text.len() + text.len() / 4);
+    let mut plain = 0;
+    for (i, &byte) in text.iter().enumerate() {
+        let escape = ESCAPES[usize::from(byte)];
+        if escape == 0 {
+            continue;
+        }
+        out.extend_from_slice(&text[plain..i]);
+        plain = i + 1;
+        if escape == b'u' {
+            let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+        } else {
+            out.extend_from_slice(&[b'\\', escape]);
+        }
+    }
+    out.extend_from_slice(&text[plain..]);
+}
+
+/// Where each JSON string of a body stands, quotes included. A quote inside a string always
+/// follows a backslash, because `push` wrote it.
+fn ranges(body: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut at = PREFIX.len();
+    std::iter::from_fn(move || {
+        let start = at;
+        if body.get(start) != Some(&b'"') {
+            return None;
+        }
+        at += 1;
+        loop {
+            match *body.get(at)? {
+                b'\\' => at += 2,
+                b'"' => break,
+                _ => at += 1,
+            }
+        }
+        let range = start..at + 1;
+        at += 2;
+        Some(range)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Every byte that is not part of a well-formed character becomes U+FFFD.
+    fn replaced(document: &[u8]) -> String {
+        let mut text = String::new();
+        for chunk in document.utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
+        }
+        text
+    }
+
+    fn batch_of(documents: &[Vec<u8>]) -> Batch {
+        let mut batch = Batch::new();
+        for document in documents {
+            batch.push(document);
+        }
+        batch
+    }
+
+    /// What X-Ray reads: an independent JSON reader's view of the body.
+    fn read(batch: &Batch) -> Vec<String> {
+        let body: serde_json::Value = serde_json::from_slice(batch.body()).unwrap();
+        let documents = body["TraceSegmentDocuments"].as_array().unwrap();
+        assert_eq!(documents.len(), batch.len());
+        documents
+            .iter()
+            .map(|d| d.as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn one_replacement_character_for_each_bad_byte() {
+        let cases: [(&[u8], &str); 4] = [
+            (b"a\xffb", "a\u{fffd}b"),
+            (b"\xe2\x82A", "\u{fffd}\u{fffd}A"),
+            (b"\xed\xa0\x80", "\u{fffd}\u{fffd}\u{fffd}"),
+            ("é\u{1f600}".as_bytes(), "é\u{1f600}"),
+        ];
+        for (document, expected) in cases {
+            assert_eq!(read(&batch_of(&[document.to_vec()])), [expected]);
+        }
+    }
+
+    #[test]
+    fn is_full_at_fifty_documents_or_by_size() {
+        let mut batch = Batch::new();
+        for _ in 0..MAX_DOCUMENTS {
+            assert!(!batch.is_full());
+            batch.push(b"{}");
+        }
+        assert!(batch.is_full());
+        let mut batch = Batch::new();
+        while !batch.is_full() {
+            batch.push(&[b'x'; 65_507]);
+        }
+        assert_eq!(batch.len(), 5);
+    }
+
+    #[test]
+    fn suspects_are_never_joined() {
+        let batch = batch_of(&[b"a".to_vec(), b"b".to_vec(), b"c".to_vec()]);
+        let (first, second) = batch.split();
+        assert_eq!(
+            (read(&first), read(&second)),
+            (vec!["a".into()], vec!["b".into(), "c".into()])
+        );
+        assert!(!first.takes(&second) && !batch.takes(&first) && !first.takes(&batch));
+        assert!(batch.takes(&batch));
+    }
+
+    proptest! {
+        #[test]
+        fn documents_reach_the_reader_as_the_same_strings(
+            documents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..8),
+        ) {
+            let batch = batch_of(&documents);
+            let expected: Vec<String> = documents.iter().map(|d| replaced(d)).collect();
+            prop_assert_eq!(read(&batch), expected.clone());
+            prop_assert_eq!(batch.documents().collect::<Vec<_>>(), expected);
+        }
+
+        #[test]
+        fn splitting_and_appending_keep_the_documents(
+            first in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 0..6),
+            second in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 0..6),
+        ) {
+            let (mut left, right) = (batch_of(&first), batch_of(&second));
+            left.append(&right);
+            let all = batch_of(&[first, second].concat());
+            prop_assert_eq!(&left, &all);
+            let (a, b) = left.split();
+            prop_assert_eq!([read(&a), read(&b)].concat(), read(&all));
+            prop_assert!(a.len().abs_diff(b.len()) <= 1);
+            let mut emptied = left;
+            prop_assert_eq!(emptied.take(), all);
+            prop_assert_eq!(emptied, Batch::new());
+        }
+    }
+}

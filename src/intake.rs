@@ -1,0 +1,205 @@
+//! From the socket into the open batch: the readers.
+//!
+//! A wake-up of the uploader costs more than all else that is done for a segment, so readers do
+//! not send it one message a segment. They escape documents straight into one shared batch and
+//! send that when it is full; the uploader takes what is in it a second after its first document.
+
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{io, sync::Arc};
+
+use crate::batch::Batch;
+use crate::books::Books;
+use crate::logging::{self, RateLimit};
+use crate::segment;
+use crate::socket;
+use crate::uploader::Event;
+
+/// Largest datagram: a UDP length field cannot say more.
+const MAX_DATAGRAM: usize = 65_535;
+
+/// At the end, readers empty the kernel's buffer; a sender that never stops must not keep them.
+const LAST_READS: Duration = Duration::from_millis(500);
+
+/// Malformed datagrams are logged at most this often; their count is logged with the next.
+static MALFORMED: RateLimit = RateLimit::new(10, Duration::from_secs(60));
+
+/// The batch under construction, between the readers and the uploader.
+pub struct Intake {
+    open: Mutex<Open>,
+    events: SyncSender<Event>,
+    books: Arc<Books>,
+}
+
+struct Open {
+    batch: Batch,
+    /// When its first document came.
+    since: Option<Instant>,
+    /// Whether the uploader knows that documents wait here.
+    watched: bool,
+}
+
+impl Intake {
+    /// An empty intake that sends full batches to `events`.
+    pub fn new(events: SyncSender<Event>, books: Arc<Books>) -> Self {
+        Intake {
+            open: Mutex::new(Open {
+                batch: Batch::new(),
+                since: None,
+                watched: false,
+            }),
+            events,
+            books,
+        }
+    }
+
+    /// Counts one datagram and puts its document into the open batch.
+    pub fn datagram(&self, datagram: &[u8]) {
+        self.books.received();
+        match segment::document(datagram) {
+            Ok(document) => self.add(document),
+            Err(malformed) => {
+                self.books.rejected(1);
+                if let Some(held_back) = MALFORMED.allow(Instant::now()) {
+                    let excerpt = logging::escape(datagram, 64);
+                    log::warn!("{malformed}: {} bytes from a client{held_back}", datagram.len());
+                    log::debug!("the datagram began with {excerpt}");
+                }
+            }
+        }
+    }
+
+    fn add(&self, document: &[u8]) {
+        let event = {
+            let mut open = self.lock();
+            if open.batch.is_empty() {
+                open.since = Some(Instant::now());
+            }
+            open.batch.push(document);
+            if open.batch.is_full() {
+                open.since = None;
+                Some(Event::Batch(open.batch.take()))
+            } else if open.watched {
+                None
+            } else {
+                open.watched = true;
+                Some(Event::Opened)
+            }
+        };
+        // Outside the lock: the channel is bounded, and the other reader goes on meanwhile.
+        if let Some(event) = event {
+            // The uploader outlives the readers.
+            let _ = self.events.send(event);
+        }
+    }
+
+    /// When the first document of the open batch came. `None`: it is empty, and the next document
+    /// will be announced by [`Event::Opened`].
+    pub fn open_since(&self) -> Option<Instant> {
+        let mut open = self.lock();
+        open.watched = open.since.is_some();
+        open.since
+    }
+
+    /// Takes what the open batch holds.
+    pub fn take(&self) -> Batch {
+        let mut open = self.lock();
+        open.since = None;
+        open.batch.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        // A panic ends the process (panic=abort); in tests the state is whole between calls.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The reader threads and the socket they share.
+pub struct Readers {
+    socket: Arc<UdpSocket>,
+    stopping: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Readers {
+    /// Starts the threads `udp-1` and `udp-2`.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn start(socket: UdpSocket, intake: &Arc<Intake>) -> io::Result<Readers> {
+        let socket = Arc::new(socket);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        for name in ["udp-1", "udp-2"] {
+            let (socket, stopping) = (Arc::clone(&socket), Arc::clone(&stopping));
+            let intake = Arc::clone(intake);
+            let thread = thread::Builder::new()
+                .name(name.to_owned())
+                .stack_size(READER_STACK)
+                .spawn(move || read(&socket, &stopping, &intake))?;
+            threads.push(thread);
+        }
+        Ok(Readers {
+            socket,
+            stopping,
+            threads,
+        })
+    }
+
+    /// The socket, for its counters.
+    pub fn socket(&self) -> &Arc<UdpSocket> {
+        &self.socket
+    }
+
+    /// Whether both threads still read.
+    pub fn alive(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.is_finished())
+    }
+
+    /// Reads what the kernel still holds, then ends the threads.
+    pub fn stop(self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        socket::wake_readers(&self.socket);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The datagram buffer, the frames below it, and as much again.
+const READER_STACK: usize = 192 * 1024;
+
+fn read(socket: &UdpSocket, stopping: &AtomicBool, intake: &Intake) {
+    static ERRORS: RateLimit = RateLimit::new(1, Duration::from_secs(60));
+    let mut buffer = [0; MAX_DATAGRAM];
+    let mut last_read = None;
+    loop {
+        match socket.recv(&mut buffer) {
+            Ok(0) if stopping.load(Ordering::SeqCst) && last_read.is_none() => {
+                // From here on reads do not wait: the loop ends when the kernel holds no more.
+                last_read = Some(Instant::now() + LAST_READS);
+                if socket.set_nonblocking(true).is_err() {
+                    return;
+                }
+            }
+            // An empty datagram: the official daemon ignores it too.
+            Ok(0) => {}
+            Ok(length) => intake.datagram(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) if last_read.is_some() || stopping.load(Ordering::SeqCst) => return,
+            Err(error) => {
+                if let Some(held_back) = ERRORS.allow(Instant::now()) {
+                    log::error!("cannot read from the UDP socket: {error}; trying again{held_back}");
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+        if last_read.is_some_and(|end| Instant::now() >= end) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! One datagram: a header line, a newline, and the document, which stays opaque.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// Why a datagram is not a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// No newline, or nothing after it.
+    NoDocument,
+    /// The first line is not `{"format":"json","version":1}` in one of its accepted spellings.
+    Header,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Malformed::NoDocument => "Missing header or segment",
+            Malformed::Header => "Invalid header",
+        })
+    }
+}
+
+/// The two spellings that nearly every SDK sends; anything else takes the slow path.
+const USUAL_HEADERS: [&[u8]; 2] = [
+    br#"{"format":"json","version":1}"#,
+    br#"{"format": "json", "version": 1}"#,
+];
+
+/// The document in `datagram`: every byte after the first newline, later newlines included.
+///
+/// # Errors
+/// [`Malformed`], by the rules of the official daemon.
+pub fn document(datagram: &[u8]) -> Result<&[u8], Malformed> {
+    let newline = datagram
+        .iter()
+        .position(|&b| b == b'\n')
+        .ok_or(Malformed::NoDocument)?;
+    let (header, document) = (&datagram[..newline], &datagram[newline + 1..]);
+    if document.is_empty() {
+        return Err(Malformed::NoDocument);
+    }
+    if USUAL_HEADERS.contains(&header) || is_header(header) {
+        Ok(document)
+    } else {
+        Err(Malformed::Header)
+    }
+}
+
+/// Go's `encoding/json` into `{Format string; Version int}` with the error ignored: keys in any
+/// case, the last well-typed value of a key wins, invalid UTF-8 is replaced, and nothing is read
+/// from text that is not one JSON value.
+fn is_header(line: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(line);
+    match serde_json::from_str::<Header>(&text) {
+        Ok(header) => header.format.eq_ignore_ascii_case("json") && header.version == 1,
+        Err(_) => false,
+    }
+}
+
+#[derive(Default)]
+struct Header {
+    format: String,
+    version: i64,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = Header;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a segment header")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+        let mut header = Header::default();
+        while let Some(key) = map.next_key::<String>()? {
+            if key.eq_ignore_ascii_case("format") {
+                if let Scalar::Text(format) = map.next_value()? {
+                    header.format = format;
+                }
+            } else if key.eq_ignore_ascii_case("version") {
+                if let Scalar::Integer(version) = map.next_value()? {
+                    header.version = version;
+                }
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(header)
+    }
+}
+
+/// A value of the header: the two types that matter, and every other one, read past.
+enum Scalar {
+    Text(String),
+    Integer(i64),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl<'de> Visitor<'de> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text.to_owned()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
+        Ok(i64::try_from(number).map_or(Scalar::Other, Scalar::Integer))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Integer(number))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other)
+    }
+}
+
+/// The trace id and the id of a document, for a log line. Reads the document as JSON; where it is
+/// not, looks for the first `"id"` and `"trace_id"` with a string after them.
+pub fn ids(document: &str) -> (Option<String>, Option<String>) {
+    match serde_json::from_str::<Ids>(document) {
+        Ok(ids) => (ids.trace_id, ids.id),
+        Err(_) => (
+            first_string(document, "\"trace_id\""),
+            first_string(document, "\"id\""),
+        ),
+    }
+}
+
+struct Ids {
+    trace_id: Option<String>,
+    id: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Ids {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IdsVisitor;
+        impl<'de> Visitor<'de> for IdsVisitor {
+            type Value = Ids;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a segment document")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ids, A::Error> {
+                let mut ids = Ids {
+                    trace_id: None,
+                    id: None,
+                };
+                while let Some(key) = map.next_key::<String>()? {
+                    let slot = match key.as_str() {
+                        "trace_id" => &mut ids.trace_id,
+                        "id" => &mut ids.id,
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    if let Scalar::Text(text) = map.next_value()? {
+                        *slot = Some(text);
+                    }
+                }
+                Ok(ids)
+            }
+        }
+        deserializer.deserialize_map(IdsVisitor)
+    }
+}
+
+fn first_string(document: &str, key: &str) -> Option<String> {
+    let after = &document[document.find(key)? + key.len()..];
+    let value = after.trim_start().strip_prefix(':')?.trim_start();
+    let value = value.strip_prefix('"')?;
+    Some(value[..value.find('"')?].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_header(header: &[u8], accepted: bool) {
+        let mut datagram = header.to_vec();
+        datagram.extend_from_slice(b"\n{}");
+        let expected = if accepted {
+            Ok(&b"{}"[..])
+        } else {
+            Err(Malformed::Header)
+        };
+        let shown = String::from_utf8_lossy(header);
+        assert_eq!(document(&datagram), expected, "header {shown:?}");
+    }
+
+    #[test]
+    fn accepts_what_the_official_daemon_accepts() {
+        for header in [
+            r#"{"format":"json","version":1}"#,
+            r#"{"format": "json", "version": 1}"#,
+            r#"{"version":1,"format":"json"}"#,
+            r#"{"format":"json","version":1,"extra":[{"a":null}]}"#,
+            " \t{\"format\":\"json\",\"version\":1} \t",
+            "{\"format\":\"json\",\"version\":1}\r",
+            r#"{"format":"JSON","version":1}"#,
+            r#"{"Format":"json","VERSION":1}"#,
+            r#"{"format":"\u006ason","version":1}"#,
+            r#"{"format":"json","version":2,"version":1}"#,
+            r#"{"format":"json","version":1,"version":null}"#,
+            r#"{"format":"json","version":1,"version":1.0}"#,
+            r#"{"format":"json","format":7,"version":1}"#,
+            r#"{"format":"json","format":{"a":[1]},"version":1}"#,
+            r#"{"format":"json","version":1,"x":"\ud800"}"#,
+        ] {
+            check_header(header.as_bytes(), true);
+        }
+        check_header(
+            b"{\"format\":\"json\",\"version\":1,\"x\":\"\xff\xfe\"}",
+            true,
+        );
+    }
+
+    #[test]
+    fn rejects_what_the_official_daemon_rejects() {
+        for header in [
+            r#"{"format":"json","version":1.0}"#,
+            r#"{"format":"json","version":1e0}"#,
+            r#"{"format":"json","version":"1"}"#,
+            r#"{"format":"json","version":2}"#,
+            r#"{"format":"json","version":-1}"#,
+            r#"{"format":"json"}"#,
+            r#"{"format":"json","version":01}"#,
+            r#"{"format":"json","version":18446744073709551617}"#,
+            r#"{"format":"json","version":1,"format":"xml"}"#,
+            r#"{"version":1}"#,
+            "null",
+            "[]",
+            "1",
+            "\u{feff}{\"format\":\"json\",\"version\":1}",
+            "{'format':'json','version':1}",
+            r#"{"format":"json","version":1,}"#,
+            r#"{"format":"json","version":1}{}"#,
+            r#"{"format":"json","version":1}x"#,
+            r#"{"format":"json","version":1"#,
+            "",
+        ] {
+            check_header(header.as_bytes(), false);
+        }
+    }
+
+    #[test]
+    fn the_document_is_everything_after_the_first_newline() {
+        let datagram = b"{\"format\":\"json\",\"version\":1}\n{\"a\":1}\n\n";
+        assert_eq!(document(datagram), Ok(&b"{\"a\":1}\n\n"[..]));
+        for datagram in [
+            &b""[..],
+            b"{\"format\":\"json\",\"version\":1}",
+            b"{\"format\":\"json\",\"version\":1}\n",
+            br#"{"format": "json", "version": 1}\n{"a":1}"#,
+        ] {
+            assert_eq!(document(datagram), Err(Malformed::NoDocument));
+        }
+    }
+
+    #[test]
+    fn ids_are_found_with_and_without_spaces_and_not_in_subsegments() {
+        let cases = [
+            (r#"{"id":"a","trace_id":"t"}"#, Some("t"), Some("a")),
+            (r#"{"id": "a", "trace_id" : "t"}"#, Some("t"), Some("a")),
+            (r#"{"subsegments":[{"id":"x"}],"id":"a"}"#, None, Some("a")),
+            (r#"{"id":7,"trace_id":"t"}"#, Some("t"), None),
+            (
+                r#"{"trace_id": "t", "id":"a", truncated"#,
+                Some("t"),
+                Some("a"),
+            ),
+            ("T1SCmkK", None, None),
+            ("\"id\"", None, None),
+        ];
+        for (document, trace_id, id) in cases {
+            let found = ids(document);
+            assert_eq!(
+                (found.0.as_deref(), found.1.as_deref()),
+                (trace_id, id),
+                "{document}"
+            );
+        }
+    }
+}

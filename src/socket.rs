@@ -1,0 +1,199 @@
+//! Binds the two sockets as the official daemon does, and reads what the kernel says of them.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// Receive buffer to ask for. The kernel grants at most `net.core.rmem_max`, and counts about
+/// twice the payload: this is a quarter of a second of 1 KB segments at 10,000/s.
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+/// TCP connections that may wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// Why a socket could not be bound.
+#[derive(Debug)]
+pub struct BindError {
+    protocol: &'static str,
+    address: String,
+    cause: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BindError {
+            protocol,
+            address,
+            cause,
+        } = self;
+        write!(f, "cannot listen on {protocol} {address}: {cause}; ")?;
+        let flag = if *protocol == "udp" { "-b" } else { "-t" };
+        match cause.kind() {
+            io::ErrorKind::AddrInUse => write!(
+                f,
+                "another daemon may be running: stop it, or pass {flag} HOST:PORT"
+            ),
+            _ => write!(f, "pass {flag} HOST:PORT"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// Binds the UDP socket for segments, with the largest receive buffer that the kernel grants.
+///
+/// # Errors
+/// [`BindError`] when the address cannot be resolved or is taken.
+pub fn udp(address: &str) -> Result<UdpSocket, BindError> {
+    let socket = bind(address, "udp", |address, domain| {
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        accept_both(&socket, address)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    })?;
+    // A refusal only means a smaller buffer.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    if let Ok(granted) = socket.recv_buffer_size() {
+        log::debug!("UDP receive buffer: asked for {RECEIVE_BUFFER} bytes, the kernel granted {granted} of its own counting");
+    }
+    Ok(socket.into())
+}
+
+/// Binds the TCP socket of the proxy.
+///
+/// # Errors
+/// [`BindError`] when the address cannot be resolved or is taken.
+pub fn tcp(address: &str) -> Result<TcpListener, BindError> {
+    bind(address, "tcp", |address, domain| {
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        accept_both(&socket, address)?;
+        // A restarted daemon must not wait for the connections of the one before.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket)
+    })
+    .map(Into::into)
+}
+
+/// Tries the addresses that `address` stands for. `0.0.0.0` and an empty host mean every address
+/// of both families, as Go reads them; without IPv6 on the host, IPv4 alone.
+fn bind(
+    address: &str,
+    protocol: &'static str,
+    open: impl Fn(SocketAddr, Domain) -> io::Result<Socket>,
+) -> Result<Socket, BindError> {
+    let fail = |cause| BindError {
+        protocol,
+        address: address.to_owned(),
+        cause,
+    };
+    let with_host = match address.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => address.to_owned(),
+    };
+    let mut candidates = Vec::new();
+    for resolved in with_host.to_socket_addrs().map_err(fail)? {
+        if resolved.is_ipv4() && resolved.ip().is_unspecified() {
+            candidates.push(SocketAddr::from((Ipv6Addr::UNSPECIFIED, resolved.port())));
+        }
+        candidates.push(resolved);
+    }
+    // Go prefers IPv4 where a name has both.
+    if candidates.iter().all(|a| !a.ip().is_unspecified()) {
+        candidates.sort_by_key(SocketAddr::is_ipv6);
+    }
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for candidate in candidates {
+        match open(candidate, Domain::for_address(candidate)) {
+            Ok(socket) => return Ok(socket),
+            // The port is taken in one family: binding the other would hide that.
+            Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => return Err(fail(cause)),
+            Err(cause) => last = cause,
+        }
+    }
+    Err(fail(last))
+}
+
+fn accept_both(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    Ok(())
+}
+
+/// Wakes every thread that waits for data on `socket`: what the kernel holds can still be read,
+/// then reads answer with 0 bytes (Linux).
+pub fn wake_readers(socket: &UdpSocket) {
+    // ENOTCONN is the answer on an unconnected socket, and the readers wake all the same.
+    let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Read);
+}
+
+/// Datagrams that the kernel dropped on `socket` because its buffer was full: the last column of
+/// `/proc/net/udp`. `None` where `/proc` does not say.
+pub fn kernel_drops(socket: &UdpSocket) -> Option<u64> {
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).ok()?;
+    let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+    let table = match socket.local_addr().ok()? {
+        SocketAddr::V4(_) => "/proc/net/udp",
+        SocketAddr::V6(_) => "/proc/net/udp6",
+    };
+    drops_of(inode, &std::fs::read_to_string(table).ok()?)
+}
+
+/// Finds the drops of one socket: `sl local rem st queues tr retrnsmt uid timeout inode ref
+/// pointer drops`.
+fn drops_of(inode: &str, table: &str) -> Option<u64> {
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        (fields.get(9) == Some(&inode)).then(|| fields.last()?.parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unspecified_means_both_families() {
+        for address in ["0.0.0.0:0", ":0"] {
+            let socket = udp(address).unwrap();
+            let port = socket.local_addr().unwrap().port();
+            let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+            sender.send_to(b"four", ("127.0.0.1", port)).unwrap();
+            let mut buffer = [0; 8];
+            assert_eq!(socket.recv(&mut buffer).unwrap(), 4);
+            if let Ok(sender) = UdpSocket::bind("[::1]:0") {
+                sender.send_to(b"sixes", ("::1", port)).unwrap();
+                assert_eq!(socket.recv(&mut buffer).unwrap(), 5);
+            }
+        }
+        assert!(tcp("0.0.0.0:0").is_ok());
+    }
+
+    #[test]
+    fn a_taken_port_is_named_with_what_to_do() {
+        let first = udp("127.0.0.1:0").unwrap();
+        let address = first.local_addr().unwrap().to_string();
+        let message = udp(&address).unwrap_err().to_string();
+        assert!(message.contains(&address) && message.contains("-b HOST:PORT"), "{message}");
+        for bad in ["", "localhost", "127.0.0.1:99999", "no such host:1"] {
+            assert!(udp(bad).is_err() && tcp(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn drops_are_found_by_inode() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n\
+             1: 0100007F:07D0 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 777 2 0 5\n\
+             2: 0100007F:07D1 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 778 2 0 91\n";
+        assert_eq!(drops_of("778", table), Some(91));
+        assert_eq!(drops_of("779", table), None);
+        assert_eq!(drops_of("779", ""), None);
+        let socket = udp("127.0.0.1:0").unwrap();
+        assert_eq!(kernel_drops(&socket), Some(0));
+    }
+}
