@@ -4,4 +4,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod agent;
+pub mod endpoint;
+pub mod no_proxy;
 pub mod sign;
