@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 pub mod agent;
+pub mod clock;
 pub mod endpoint;
 pub mod no_proxy;
 pub mod sign;
