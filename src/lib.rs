@@ -4,8 +4,30 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-pub mod batch;
+// What was asked for, and what is said of it.
+pub mod cli;
+pub mod logging;
 pub mod books;
-pub mod pending;
+pub mod metrics;
+pub mod memory;
+
+// From the datagram to the queue.
+pub mod socket;
 pub mod segment;
+pub mod batch;
+pub mod intake;
+pub mod pending;
+
+// To whom, and with whose permission.
+pub mod clock;
+pub mod endpoint;
+pub mod no_proxy;
+pub mod agent;
+pub mod credentials;
 pub mod sign;
+
+// From the queue to X-Ray.
+pub mod retry;
+pub mod lane;
+pub mod uploader;
+pub mod telemetry;

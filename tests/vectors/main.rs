@@ -1,0 +1,3 @@
+//! Runs the AWS SDKs' published test vectors, vendored in `data/` (see its README).
+
+mod clock_skew;
