@@ -1,0 +1,240 @@
+//! One bounded HTTP exchange with a credential endpoint, and when to repeat it.
+
+use std::time::Duration;
+
+use ureq::http;
+
+use super::{SourceError, Timing, plain};
+
+/// No credential answer is longer. One that is gets dropped, not read.
+const LARGEST: u64 = 64 * 1024;
+
+/// A request to a credential endpoint. All its text may be secret.
+pub struct Request<'a> {
+    /// HTTP method.
+    pub method: &'a str,
+    /// Absolute URL.
+    pub url: &'a str,
+    /// Headers besides those that every request has.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// Body; `None` for methods that have none.
+    pub body: Option<&'a [u8]>,
+    /// For the connection to stand.
+    pub connect: Duration,
+    /// For the whole exchange, body included.
+    pub total: Duration,
+}
+
+/// An answer, whatever its status.
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: http::HeaderMap,
+    /// Body, at most 64 KiB.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// Whether the status is 2xx.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Whether the same request may get a better answer soon.
+    pub fn is_transient(&self) -> bool {
+        self.status == 429 || self.status >= 500
+    }
+
+    /// A header's value, when it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The error that an answer without success is. Its text is the `code` and `message` of a
+    /// JSON body, as the ECS agent sends them, or the body itself, as the EKS agent does;
+    /// `secrets` are hidden in it.
+    pub fn refusal(&self, from: &str, secrets: &[&str]) -> SourceError {
+        let (code, message) = match super::json::object(&self.body) {
+            Ok(fields) => {
+                let text = |name| super::json::text(&fields, &[name]).unwrap_or_default();
+                (
+                    plain(text("Code"), secrets),
+                    plain(text("Message"), secrets),
+                )
+            }
+            Err(_) => (
+                String::new(),
+                plain(&String::from_utf8_lossy(&self.body), secrets),
+            ),
+        };
+        SourceError::Refused {
+            from: from.to_owned(),
+            status: self.status,
+            code,
+            message,
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// Nobody is there: no address, no route, refused, or silent while connecting.
+    NoConnection,
+    /// Connected, but silent.
+    Silent,
+    /// The exchange broke, or was not HTTP, or too large.
+    Broken,
+}
+
+/// A failed exchange.
+pub struct Failure {
+    /// The kind.
+    pub lost: Lost,
+    /// The kind in words.
+    pub why: String,
+}
+
+/// Sends one request and reads the answer. `agent` decides on proxies; it must not follow
+/// redirects nor turn statuses into errors.
+///
+/// # Errors
+/// When no complete answer of at most 64 KiB came in time.
+pub fn exchange(agent: &ureq::Agent, request: &Request<'_>) -> Result<Answer, Failure> {
+    let broken = |why: String| Failure {
+        lost: Lost::Broken,
+        why,
+    };
+    let mut head = http::Request::builder()
+        .method(request.method)
+        .uri(request.url);
+    for (name, value) in request.headers {
+        head = head.header(*name, *value);
+    }
+    // The error of a bad header or URL could quote it.
+    let bad = |_| broken("the request cannot be written: bad URL or header".to_owned());
+    let answer = match request.body {
+        Some(body) => send(agent, head.body(body).map_err(bad)?, request),
+        None => send(agent, head.body(()).map_err(bad)?, request),
+    };
+    let mut answer = answer.map_err(|e| lost(&e))?;
+    let body = answer.body_mut().with_config().limit(LARGEST).read_to_vec();
+    Ok(Answer {
+        status: answer.status().as_u16(),
+        body: body.map_err(|e| lost(&e))?,
+        headers: answer.into_parts().0.headers,
+    })
+}
+
+fn send<B: ureq::AsSendBody>(
+    agent: &ureq::Agent,
+    head: http::Request<B>,
+    request: &Request<'_>,
+) -> Result<http::Response<ureq::Body>, ureq::Error> {
+    let head = agent
+        .configure_request(head)
+        .timeout_connect(Some(request.connect))
+        .timeout_global(Some(request.total))
+        .build();
+    agent.run(head)
+}
+
+fn lost(error: &ureq::Error) -> Failure {
+    use std::io::ErrorKind as Io;
+    use ureq::Timeout as T;
+    let lost = match error {
+        ureq::Error::Timeout(T::Connect | T::Resolve) | ureq::Error::HostNotFound => {
+            Lost::NoConnection
+        }
+        ureq::Error::Timeout(_) => Lost::Silent,
+        ureq::Error::ConnectionFailed => Lost::NoConnection,
+        ureq::Error::Io(io) => match io.kind() {
+            Io::ConnectionRefused
+            | Io::HostUnreachable
+            | Io::NetworkUnreachable
+            | Io::NetworkDown
+            | Io::AddrNotAvailable
+            | Io::PermissionDenied => Lost::NoConnection,
+            Io::TimedOut => Lost::Silent,
+            _ => Lost::Broken,
+        },
+        _ => Lost::Broken,
+    };
+    let why = match error {
+        ureq::Error::BodyExceedsLimit(_) => "the answer is longer than 64 KiB".to_owned(),
+        other => plain(&other.to_string(), &[]),
+    };
+    Failure { lost, why }
+}
+
+/// An attempt that failed.
+pub struct Failed {
+    /// Why.
+    pub error: SourceError,
+    /// Whether to try again at once.
+    pub again: bool,
+}
+
+/// Makes up to `count` attempts, with a random pause between them of up to 1, 2, 4 … seconds, at
+/// most `longest`.
+///
+/// # Errors
+/// The last attempt's.
+pub fn attempts<T>(
+    timing: &Timing,
+    count: u32,
+    longest: Duration,
+    once: &mut dyn FnMut() -> Result<T, Failed>,
+) -> Result<T, SourceError> {
+    let mut pause = Duration::from_secs(1);
+    for _ in 1..count {
+        match once() {
+            Err(failed) if failed.again => {
+                (timing.sleep)(pause.min(longest).mul_f64((timing.random)()))
+            }
+            other => return other.map_err(|failed| failed.error),
+        }
+        pause *= 2;
+    }
+    once().map_err(|failed| failed.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+    use std::time::SystemTime;
+
+    #[test]
+    fn pauses_grow_to_the_longest_and_the_last_error_counts() {
+        let slept = Arc::new(Mutex::new(Vec::new()));
+        let timing = Timing {
+            now: Arc::new(SystemTime::now),
+            sleep: {
+                let slept = Arc::clone(&slept);
+                Arc::new(move |pause| slept.lock().unwrap().push(pause.as_millis()))
+            },
+            random: Arc::new(|| 0.5),
+        };
+        let run = |count, again_until: u32| {
+            slept.lock().unwrap().clear();
+            let mut made = 0;
+            let answer: Result<(), _> =
+                attempts(&timing, count, Duration::from_secs(3), &mut || {
+                    made += 1;
+                    Err(Failed {
+                        error: SourceError::Setting(made.to_string()),
+                        again: made < again_until,
+                    })
+                });
+            (
+                answer.unwrap_err().to_string(),
+                slept.lock().unwrap().clone(),
+            )
+        };
+        assert_eq!(run(4, 9), ("4".into(), vec![500, 1000, 1500]));
+        assert_eq!(run(4, 2), ("2".into(), vec![500]));
+        assert_eq!(run(1, 9), ("1".into(), vec![]));
+    }
+}
