@@ -66,7 +66,10 @@ impl Intake {
                 self.books.rejected(1);
                 if let Some(held_back) = MALFORMED.allow(Instant::now()) {
                     let excerpt = logging::escape(datagram, 64);
-                    log::warn!("{malformed}: {} bytes from a client{held_back}", datagram.len());
+                    log::warn!(
+                        "{malformed}: {} bytes from a client{held_back}",
+                        datagram.len()
+                    );
                     log::debug!("the datagram began with {excerpt}");
                 }
             }
@@ -193,7 +196,9 @@ fn read(socket: &UdpSocket, stopping: &AtomicBool, intake: &Intake) {
             Err(_) if last_read.is_some() || stopping.load(Ordering::SeqCst) => return,
             Err(error) => {
                 if let Some(held_back) = ERRORS.allow(Instant::now()) {
-                    log::error!("cannot read from the UDP socket: {error}; trying again{held_back}");
+                    log::error!(
+                        "cannot read from the UDP socket: {error}; trying again{held_back}"
+                    );
                 }
                 thread::sleep(Duration::from_millis(50));
             }

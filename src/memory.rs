@@ -23,7 +23,9 @@ pub fn buffer_limit(asked_mb: Option<u64>) -> usize {
     let bytes = match asked_mb {
         Some(mb) => mb.saturating_mul(MB),
         None => {
-            let host = fs::read_to_string(MEMINFO).ok().and_then(|text| mem_total(&text));
+            let host = fs::read_to_string(MEMINFO)
+                .ok()
+                .and_then(|text| mem_total(&text));
             let own = fs::read_to_string(OWN_CGROUPS).unwrap_or_default();
             let group = limit_files(&own)
                 .iter()
@@ -43,7 +45,9 @@ fn default_limit(host: Option<u64>, group: Option<u64>) -> u64 {
 
 /// `MemTotal` of `/proc/meminfo`, bytes.
 fn mem_total(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
@@ -86,7 +90,11 @@ mod tests {
             // Version 1 says "no limit" with a number near 2^63.
             (Some(gb), Some(0x7fff_ffff_ffff_f000), 16),
         ] {
-            assert_eq!(default_limit(host, group), expected_mb * MB, "{host:?} {group:?}");
+            assert_eq!(
+                default_limit(host, group),
+                expected_mb * MB,
+                "{host:?} {group:?}"
+            );
         }
         assert_eq!(buffer_limit(Some(5)), 5 * 1024 * 1024);
         assert!(buffer_limit(None) >= 3 * 1024 * 1024);
@@ -94,7 +102,10 @@ mod tests {
 
     #[test]
     fn meminfo_and_group_paths_are_read() {
-        assert_eq!(mem_total("MemFree: 1 kB\nMemTotal:       24689672 kB\n"), Some(24_689_672 * 1024));
+        assert_eq!(
+            mem_total("MemFree: 1 kB\nMemTotal:       24689672 kB\n"),
+            Some(24_689_672 * 1024)
+        );
         assert_eq!(mem_total("MemTotal: many\n"), None);
         let files = limit_files("0::/a/b\n5:cpu,memory:/d\n3:cpuset:/x\nnonsense\n");
         let expected = [

@@ -13,7 +13,15 @@ use crate::retry::{Answer, Failure};
 const BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// Outcomes of a request, as the label says them.
-const OUTCOMES: [&str; 7] = ["2xx", "4xx", "5xx", "timeout", "refused", "unknown_host", "other"];
+const OUTCOMES: [&str; 7] = [
+    "2xx",
+    "4xx",
+    "5xx",
+    "timeout",
+    "refused",
+    "unknown_host",
+    "other",
+];
 
 /// Counters and gauges beside the books.
 #[derive(Debug, Default)]
@@ -73,15 +81,60 @@ pub fn render(shown: &Shown<'_>) -> String {
     let mut text = String::with_capacity(4096);
     let totals = &shown.totals;
     for (name, kind, help, value) in [
-        ("segments_received_total", "counter", "Datagrams read, malformed ones included.", totals.received),
-        ("segments_sent_total", "counter", "Segments that X-Ray took.", totals.sent),
-        ("segments_rejected_total", "counter", "Malformed datagrams, and segments that X-Ray refused.", totals.rejected),
-        ("segments_spilled_total", "counter", "Segments dropped because the buffer was full.", totals.spilled),
-        ("kernel_drops_total", "counter", "Datagrams the kernel dropped before they were read.", totals.kernel_drops),
-        ("segments_held", "gauge", "Segments waiting or in flight.", totals.held()),
-        ("held_bytes", "gauge", "Bytes of the segments waiting or in flight.", totals.held_bytes),
-        ("buffer_limit_bytes", "gauge", "Most bytes of segments that are held.", shown.limit as u64),
-        ("lanes", "gauge", "Connections that upload.", shown.gauges.lanes.load(Relaxed) as u64),
+        (
+            "segments_received_total",
+            "counter",
+            "Datagrams read, malformed ones included.",
+            totals.received,
+        ),
+        (
+            "segments_sent_total",
+            "counter",
+            "Segments that X-Ray took.",
+            totals.sent,
+        ),
+        (
+            "segments_rejected_total",
+            "counter",
+            "Malformed datagrams, and segments that X-Ray refused.",
+            totals.rejected,
+        ),
+        (
+            "segments_spilled_total",
+            "counter",
+            "Segments dropped because the buffer was full.",
+            totals.spilled,
+        ),
+        (
+            "kernel_drops_total",
+            "counter",
+            "Datagrams the kernel dropped before they were read.",
+            totals.kernel_drops,
+        ),
+        (
+            "segments_held",
+            "gauge",
+            "Segments waiting or in flight.",
+            totals.held(),
+        ),
+        (
+            "held_bytes",
+            "gauge",
+            "Bytes of the segments waiting or in flight.",
+            totals.held_bytes,
+        ),
+        (
+            "buffer_limit_bytes",
+            "gauge",
+            "Most bytes of segments that are held.",
+            shown.limit as u64,
+        ),
+        (
+            "lanes",
+            "gauge",
+            "Connections that upload.",
+            shown.gauges.lanes.load(Relaxed) as u64,
+        ),
     ] {
         head(&mut text, name, kind, help);
         // Writing to a String cannot fail, here and below.
@@ -89,20 +142,50 @@ pub fn render(shown: &Shown<'_>) -> String {
     }
     requests(&mut text, shown.gauges);
     let source = label(&shown.credentials.source);
-    head(&mut text, "credentials_available", "gauge", "1 while there are credentials to sign with.");
+    head(
+        &mut text,
+        "credentials_available",
+        "gauge",
+        "1 while there are credentials to sign with.",
+    );
     let available = u8::from(shown.credentials.available);
-    let _ = writeln!(text, "xray_credentials_available{{source=\"{source}\"}} {available}");
+    let _ = writeln!(
+        text,
+        "xray_credentials_available{{source=\"{source}\"}} {available}"
+    );
     if let Some(seconds) = shown.expires_in {
-        head(&mut text, "credentials_expiry_seconds", "gauge", "Seconds until the credentials expire.");
-        let _ = writeln!(text, "xray_credentials_expiry_seconds{{source=\"{source}\"}} {seconds:.0}");
+        head(
+            &mut text,
+            "credentials_expiry_seconds",
+            "gauge",
+            "Seconds until the credentials expire.",
+        );
+        let _ = writeln!(
+            text,
+            "xray_credentials_expiry_seconds{{source=\"{source}\"}} {seconds:.0}"
+        );
     }
-    head(&mut text, "build_info", "gauge", "The version of the daemon.");
-    let _ = writeln!(text, "xray_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    head(
+        &mut text,
+        "build_info",
+        "gauge",
+        "The version of the daemon.",
+    );
+    let _ = writeln!(
+        text,
+        "xray_build_info{{version=\"{}\"}} 1",
+        env!("CARGO_PKG_VERSION")
+    );
     text
 }
 
 fn requests(text: &mut String, gauges: &Gauges) {
-    head(text, "requests_total", "counter", "Requests to X-Ray by outcome.");
+    head(
+        text,
+        "requests_total",
+        "counter",
+        "Requests to X-Ray by outcome.",
+    );
     let mut all = 0;
     for (outcome, count) in OUTCOMES.iter().zip(&gauges.outcomes) {
         let count = count.load(Relaxed);
@@ -110,7 +193,12 @@ fn requests(text: &mut String, gauges: &Gauges) {
         let _ = writeln!(text, "xray_requests_total{{outcome=\"{outcome}\"}} {count}");
     }
     let name = "request_duration_seconds";
-    head(text, name, "histogram", "Time from a request to the end of its answer.");
+    head(
+        text,
+        name,
+        "histogram",
+        "Time from a request to the end of its answer.",
+    );
     let mut below = 0;
     for (bound, count) in BUCKETS.iter().zip(&gauges.buckets) {
         below += count.load(Relaxed);
@@ -129,7 +217,10 @@ fn head(text: &mut String, name: &str, kind: &str, help: &str) {
 
 /// Escapes a label value as the text format asks.
 fn label(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -147,7 +238,10 @@ mod tests {
         };
         gauges.request(&ok(), Duration::from_millis(20));
         gauges.request(&ok(), Duration::from_secs(60));
-        gauges.request(&Err((Failure::Refused, String::new())), Duration::from_micros(10));
+        gauges.request(
+            &Err((Failure::Refused, String::new())),
+            Duration::from_micros(10),
+        );
         gauges.set_lanes(3);
         let credentials = Status {
             source: "a \"quoted\"\nsource".to_owned(),
@@ -181,7 +275,10 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
         for line in text.lines() {
-            assert!(line.starts_with("# ") || line.starts_with("xray_"), "{line}");
+            assert!(
+                line.starts_with("# ") || line.starts_with("xray_"),
+                "{line}"
+            );
         }
     }
 }

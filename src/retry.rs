@@ -232,7 +232,10 @@ impl BackOff {
         self.until = Some(if self.hurried {
             now + LONGEST_WAIT_STOPPING.min(doubled).mul_f64(jitter)
         } else {
-            now + LONGEST_WAIT.min(doubled).mul_f64(jitter).max(after.unwrap_or_default())
+            now + LONGEST_WAIT
+                .min(doubled)
+                .mul_f64(jitter)
+                .max(after.unwrap_or_default())
         });
     }
 
@@ -321,7 +324,12 @@ mod tests {
             (400, "", "garbage", Verdict::Refused),
             (413, "", "", Verdict::Refused),
             (400, "ThrottlingException:http://aws/", "", HOLD),
-            (400, "", r#"{"__type":"com.amazon#ExpiredTokenException"}"#, STALE),
+            (
+                400,
+                "",
+                r#"{"__type":"com.amazon#ExpiredTokenException"}"#,
+                STALE,
+            ),
             (403, "ExpiredTokenException", "", STALE),
             (403, "UnrecognizedClientException", "", STALE),
             (403, "AccessDeniedException", "", HOLD),
@@ -334,7 +342,11 @@ mod tests {
             (503, "", "<html>", HOLD),
         ];
         for (status, error_type, body, expected) in cases {
-            assert_eq!(judge(&answer(status, error_type, body)), expected, "{status} {error_type} {body}");
+            assert_eq!(
+                judge(&answer(status, error_type, body)),
+                expected,
+                "{status} {error_type} {body}"
+            );
         }
     }
 
@@ -347,16 +359,30 @@ mod tests {
             message: "Invalid segment".into(),
         };
         let none = Unprocessed::default();
-        assert_eq!(judge(&answer(200, "", body)), Verdict::Delivered(vec![first, none.clone(), none]));
+        assert_eq!(
+            judge(&answer(200, "", body)),
+            Verdict::Delivered(vec![first, none.clone(), none])
+        );
     }
 
     #[test]
     fn retry_after_is_honoured_within_reason() {
-        for (value, expected) in [("3", Some(3)), ("86400", Some(60)), ("-1", None), ("soon", None)] {
+        for (value, expected) in [
+            ("3", Some(3)),
+            ("86400", Some(60)),
+            ("-1", None),
+            ("soon", None),
+        ] {
             let mut throttled = answer(429, "", "");
             throttled.retry_after = Some(value.to_owned());
             let after = expected.map(Duration::from_secs);
-            assert_eq!(judge(&throttled), Verdict::Hold { after, credentials: false });
+            assert_eq!(
+                judge(&throttled),
+                Verdict::Hold {
+                    after,
+                    credentials: false
+                }
+            );
         }
     }
 

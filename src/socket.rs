@@ -57,7 +57,9 @@ pub fn udp(address: &str) -> Result<UdpSocket, BindError> {
     // A refusal only means a smaller buffer.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
     if let Ok(granted) = socket.recv_buffer_size() {
-        log::debug!("UDP receive buffer: asked for {RECEIVE_BUFFER} bytes, the kernel granted {granted} of its own counting");
+        log::debug!(
+            "UDP receive buffer: asked for {RECEIVE_BUFFER} bytes, the kernel granted {granted} of its own counting"
+        );
     }
     Ok(socket.into())
 }
@@ -179,7 +181,10 @@ mod tests {
         let first = udp("127.0.0.1:0").unwrap();
         let address = first.local_addr().unwrap().to_string();
         let message = udp(&address).unwrap_err().to_string();
-        assert!(message.contains(&address) && message.contains("-b HOST:PORT"), "{message}");
+        assert!(
+            message.contains(&address) && message.contains("-b HOST:PORT"),
+            "{message}"
+        );
         for bad in ["", "localhost", "127.0.0.1:99999", "no such host:1"] {
             assert!(udp(bad).is_err() && tcp(bad).is_err(), "{bad}");
         }

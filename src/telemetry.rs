@@ -170,8 +170,20 @@ mod tests {
         let records = records(&body);
         assert_eq!(records[0]["Timestamp"], 1_700_000_000.123);
         let counts = |i: usize, key: &str| records[i][key].as_u64().unwrap();
-        assert_eq!((counts(0, "SegmentsReceivedCount"), counts(0, "SegmentsSentCount")), (10, 4));
-        assert_eq!((counts(1, "SegmentsReceivedCount"), counts(1, "SegmentsSentCount")), (1, 7));
+        assert_eq!(
+            (
+                counts(0, "SegmentsReceivedCount"),
+                counts(0, "SegmentsSentCount")
+            ),
+            (10, 4)
+        );
+        assert_eq!(
+            (
+                counts(1, "SegmentsReceivedCount"),
+                counts(1, "SegmentsSentCount")
+            ),
+            (1, 7)
+        );
         let errors = &records[1]["BackendConnectionErrors"];
         assert_eq!(errors["TimeoutCount"], 1);
         assert_eq!(errors["HTTPCode5XXCount"], 1);

@@ -45,7 +45,7 @@ pub enum Event {
     Batch(Batch),
     /// A lane is back.
     Done(Box<Done>),
-    /// Region, endpoint and agent are known.
+    /// Region, endpoint and credential source are known.
     Target(Box<Target>),
     /// What the metadata service says of this host: instance id, host name.
     Host(String, String),
@@ -66,8 +66,8 @@ pub struct Target {
     pub region: String,
     /// Carries the requests.
     pub agent: Agent,
-    /// Most lanes.
-    pub concurrency: usize,
+    /// Keys to sign with, never waited for.
+    pub keeper: Arc<Keeper>,
 }
 
 /// What the uploader works with.
@@ -84,8 +84,8 @@ pub struct Parts {
     pub gauges: Arc<Gauges>,
     /// Corrected time.
     pub clock: Arc<Clock>,
-    /// Credentials, never waited for.
-    pub keeper: Arc<Keeper>,
+    /// Most lanes.
+    pub concurrency: usize,
     /// Bytes of documents that may be held.
     pub limit: usize,
     /// Telemetry with the sender's identity.
@@ -139,7 +139,11 @@ impl Uploader {
                 break;
             }
             let event = match wake {
-                None => self.parts.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                None => self
+                    .parts
+                    .events
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected),
                 Some(at) => {
                     let wait = at.saturating_duration_since(Instant::now());
                     self.parts.events.recv_timeout(wait)
@@ -165,7 +169,8 @@ impl Uploader {
             Event::Done(done) => self.done(*done),
             Event::Target(target) => {
                 let sender = self.parts.sender.clone();
-                self.lanes = Some(Lanes::new(target.agent.clone(), target.concurrency, sender));
+                let limit = self.parts.concurrency;
+                self.lanes = Some(Lanes::new(target.agent.clone(), limit, sender));
                 self.target = Some(*target);
             }
             Event::Host(instance_id, hostname) => {
@@ -196,7 +201,10 @@ impl Uploader {
             self.trouble.spilled(spilled);
         }
         let mut wake = self.send(now);
-        wake = earlier(wake, self.lanes.as_mut().and_then(|lanes| lanes.end_idle(now)));
+        wake = earlier(
+            wake,
+            self.lanes.as_mut().and_then(|lanes| lanes.end_idle(now)),
+        );
         wake = earlier(wake, self.telemetry(now));
         wake = earlier(wake, self.summary(now));
         self.show();
@@ -215,12 +223,16 @@ impl Uploader {
             if !lanes.is_free(crowded) {
                 return None;
             }
-            let at = self.back_off.next(lanes.in_flight(), now)?.max(due.unwrap_or(now));
+            let at = self
+                .back_off
+                .next(lanes.in_flight(), now)?
+                .max(due.unwrap_or(now));
             if at > now {
                 return Some(at);
             }
-            let Some(credentials) = self.parts.keeper.current() else {
-                self.trouble.no_credentials(&self.parts.keeper, now);
+            let keeper = &self.target.as_ref()?.keeper;
+            let Some(credentials) = keeper.current() else {
+                self.trouble.no_credentials(&keeper.status(), now);
                 return None;
             };
             let Some(batch) = self.pending.pop().or_else(|| self.open_batch(now)) else {
@@ -275,7 +287,10 @@ impl Uploader {
         let free = |lanes: &Lanes| lanes.is_free(true);
         if self.back_off.is_healthy()
             && self.lanes.as_ref().is_some_and(free)
-            && let Some(credentials) = self.parts.keeper.current()
+            && let Some(credentials) = self
+                .target
+                .as_ref()
+                .and_then(|target| target.keeper.current())
             && let Some(body) = self.parts.telemetry.next_call()
         {
             self.carry("/TelemetryRecords", Cargo::Telemetry(body), credentials);
@@ -302,8 +317,12 @@ impl Uploader {
     }
 
     fn show(&self) {
-        self.parts.books.set_held_bytes(self.pending.bytes() + self.in_flight_bytes);
-        self.parts.gauges.set_lanes(self.lanes.as_ref().map_or(0, Lanes::count));
+        self.parts
+            .books
+            .set_held_bytes(self.pending.bytes() + self.in_flight_bytes);
+        self.parts
+            .gauges
+            .set_lanes(self.lanes.as_ref().map_or(0, Lanes::count));
     }
 
     /// Signs a request and gives it to a lane. What cannot be sent comes back at once.
@@ -328,8 +347,9 @@ impl Uploader {
             time,
             credentials: &credentials,
         });
-        let mut all: Vec<(String, String)> =
-            headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let mut all: Vec<(String, String)> = headers
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
         match signed {
             Ok(signed) => all.extend(signed),
             Err(error) => return self.give_back(cargo, &error.to_string()),
@@ -356,7 +376,9 @@ impl Uploader {
     fn leave(mut self) {
         let left = self.parts.books.totals().held();
         if left > 0 {
-            self.parts.books.spilled(usize::try_from(left).unwrap_or(usize::MAX));
+            self.parts
+                .books
+                .spilled(usize::try_from(left).unwrap_or(usize::MAX));
             log::error!("{left} segments could not be delivered before the daemon had to stop");
         }
         if let Some(lanes) = self.lanes.take() {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::Uploader;
 use crate::batch::Batch;
 use crate::books::Totals;
-use crate::credentials::Keeper;
+use crate::clock::Exchange;
+use crate::credentials::Status;
 use crate::lane::{Cargo, Done};
 use crate::logging::{self, RateLimit};
 use crate::retry::{self, Answer, Failure, Unprocessed, Verdict};
@@ -29,7 +30,12 @@ impl Uploader {
         }
         if let Ok(answer) = &done.result {
             let date = answer.date.as_deref();
-            self.parts.clock.observe(done.sent, done.received, date, answer.aged);
+            self.parts.clock.observe(&Exchange {
+                sent: done.sent,
+                received: done.received,
+                date,
+                has_age: answer.aged,
+            });
         }
         self.parts.gauges.request(&done.result, done.took);
         match done.cargo {
@@ -59,10 +65,11 @@ impl Uploader {
             }
             Verdict::Hold { after, credentials } => {
                 self.parts.telemetry.failed(&done.result);
-                if credentials {
-                    self.parts.keeper.reject(&done.credentials);
+                if let Some(target) = self.target.as_ref().filter(|_| credentials) {
+                    target.keeper.reject(&done.credentials);
                 }
-                self.back_off.failed(done.epoch, now, after, retry::jitter());
+                self.back_off
+                    .failed(done.epoch, now, after, retry::jitter());
                 self.trouble.failed(&done.result, now);
                 self.pending.put_back(batch);
             }
@@ -103,7 +110,9 @@ impl Uploader {
         let trace_id = batch
             .documents()
             .map(|document| segment::ids(&document))
-            .find_map(|(trace_id, found)| (id.is_some() && found.as_deref() == id).then_some(trace_id?));
+            .find_map(|(trace_id, found)| {
+                (id.is_some() && found.as_deref() == id).then_some(trace_id?)
+            });
         log::error!(
             "X-Ray did not take a segment: trace id {}, id {}, {}: {}{held_back}",
             shown(trace_id.as_deref()),
@@ -154,7 +163,8 @@ impl Uploader {
                 self.pending.put_back(batch);
                 let (now, epoch) = (Instant::now(), self.back_off.epoch());
                 self.back_off.failed(epoch, now, None, retry::jitter());
-                self.trouble.failed(&Err((Failure::Other, why.to_owned())), now);
+                self.trouble
+                    .failed(&Err((Failure::Other, why.to_owned())), now);
             }
         }
     }
@@ -175,7 +185,10 @@ fn explain(result: &Result<Answer, (Failure, String)>) -> String {
     };
     let mut text = format!("HTTP {}", answer.status);
     let code = answer.error_code();
-    for part in [code.as_deref(), answer.message().as_deref()].into_iter().flatten() {
+    for part in [code.as_deref(), answer.message().as_deref()]
+        .into_iter()
+        .flatten()
+    {
         text.push_str(": ");
         text.push_str(&shown(Some(part)));
     }
@@ -208,14 +221,21 @@ impl Trouble {
     }
 
     /// There are documents, but nothing to sign them with.
-    pub(super) fn no_credentials(&mut self, keeper: &Keeper, now: Instant) {
-        let why = keeper.status().error.unwrap_or_else(|| "they are being fetched".to_owned());
+    pub(super) fn no_credentials(&mut self, status: &Status, now: Instant) {
+        let why = status
+            .status()
+            .error
+            .unwrap_or_else(|| "they are being fetched".to_owned());
         self.begin(format!("no credentials: {why}"), now);
     }
 
     fn begin(&mut self, reason: String, now: Instant) {
         self.since.get_or_insert(now);
-        let pause = if reason == self.reason { AGAIN } else { ANOTHER };
+        let pause = if reason == self.reason {
+            AGAIN
+        } else {
+            ANOTHER
+        };
         if self.said.is_some_and(|said| now - said < pause) {
             self.held_back += 1;
             return;
@@ -237,7 +257,10 @@ impl Trouble {
 
     fn over(&mut self, now: Instant) {
         if let Some(since) = self.since.take() {
-            log::info!("X-Ray takes segments again, after {:.1} s", (now - since).as_secs_f64());
+            log::info!(
+                "X-Ray takes segments again, after {:.1} s",
+                (now - since).as_secs_f64()
+            );
             self.said = None;
             self.held_back = 0;
             self.reason.clear();
@@ -247,7 +270,9 @@ impl Trouble {
     /// Documents were dropped because the buffer was full.
     pub(super) fn spilled(&mut self, documents: usize) {
         if self.spilled == 0 {
-            log::warn!("the buffer is full: the oldest segments are dropped; raise -m, or see why X-Ray does not take them");
+            log::warn!(
+                "the buffer is full: the oldest segments are dropped; raise -m, or see why X-Ray does not take them"
+            );
         }
         self.spilled += documents;
     }
@@ -256,8 +281,15 @@ impl Trouble {
     pub(super) fn summary(&mut self, totals: Totals) {
         let lost = totals.lost() - self.told.lost();
         if lost > 0 || (totals.held() > 0 && self.since.is_some()) {
-            let reason = if self.reason.is_empty() { "" } else { "; X-Ray: " };
-            log::warn!("{lost} segments lost in the last minute: {totals}{reason}{}", self.reason);
+            let reason = if self.reason.is_empty() {
+                ""
+            } else {
+                "; X-Ray: "
+            };
+            log::warn!(
+                "{lost} segments lost in the last minute: {totals}{reason}{}",
+                self.reason
+            );
         }
         self.spilled = 0;
         self.told = totals;
