@@ -6,7 +6,7 @@
 
 // What was asked for, and what is said of it.
 pub mod cli;
-pub mod logging;
+pub mod config;
 pub mod books;
 pub mod metrics;
 pub mod memory;
@@ -25,9 +25,17 @@ pub mod no_proxy;
 pub mod agent;
 pub mod credentials;
 pub mod sign;
+pub mod target;
 
 // From the queue to X-Ray.
 pub mod retry;
 pub mod lane;
 pub mod uploader;
 pub mod telemetry;
+
+// The signing proxy.
+
+// The view without AWS.
+
+// All of it together.
+pub mod daemon;

@@ -1,0 +1,341 @@
+//! cfg.yaml: its keys, what they may hold, and the words for what is wrong.
+//!
+//! Keys and messages are those of `pkg/cfg/cfg.go` of the official daemon; to them this adds the
+//! place, the nearest valid key, and every error of a file at once.
+
+use std::path::Path;
+
+use super::yaml::{self, Entry, Position, Scalar, Value};
+
+/// A file larger than this is refused; the official sample is 1.3 KB.
+pub const MAX_BYTES: usize = 256 * 1024;
+
+/// More simultaneous uploads than this help nobody: each is a thread and a connection.
+const MAX_CONCURRENCY: i64 = 256;
+
+/// A setting and the place it came from, `path:line:column`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The number.
+    pub value: i64,
+    /// Where it was written.
+    pub at: String,
+}
+
+/// What a file sets; `None` is "not set", or set to nothing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `TotalBufferSizeMB`, unchecked: a flag may override it.
+    pub buffer_mb: Option<Located>,
+    /// `Concurrency`, 0 or in range.
+    pub concurrency: Option<Located>,
+    /// `Region`.
+    pub region: Option<String>,
+    /// `Endpoint`.
+    pub endpoint: Option<String>,
+    /// `Socket.UDPAddress`.
+    pub udp_address: Option<String>,
+    /// `Socket.TCPAddress`.
+    pub tcp_address: Option<String>,
+    /// `Logging.LogRotation`.
+    pub log_rotation: Option<bool>,
+    /// `Logging.LogLevel`.
+    pub log_level: Option<String>,
+    /// `Logging.LogPath`.
+    pub log_path: Option<String>,
+    /// `LocalMode`.
+    pub local_mode: Option<bool>,
+    /// `ResourceARN`.
+    pub resource_arn: Option<String>,
+    /// `RoleARN`.
+    pub role_arn: Option<String>,
+    /// `NoVerifySSL`.
+    pub no_verify_ssl: Option<bool>,
+    /// `ProxyAddress`.
+    pub proxy_address: Option<String>,
+    /// `Version`: 1 or 2.
+    version: Option<Located>,
+}
+
+enum Field {
+    Text(fn(&mut Settings) -> &mut Option<String>),
+    Switch(fn(&mut Settings) -> &mut Option<bool>),
+    Whole(fn(&mut Settings) -> &mut Option<Located>),
+    /// Known to the official daemon, which overwrites it with a default.
+    Ignored,
+}
+
+use Field::{Ignored, Switch, Text, Whole};
+
+const KEYS: &[(&str, Field)] = &[
+    ("TotalBufferSizeMB", Whole(|s| &mut s.buffer_mb)),
+    ("Concurrency", Whole(|s| &mut s.concurrency)),
+    ("Endpoint", Text(|s| &mut s.endpoint)),
+    ("Region", Text(|s| &mut s.region)),
+    ("Socket.UDPAddress", Text(|s| &mut s.udp_address)),
+    ("Socket.TCPAddress", Text(|s| &mut s.tcp_address)),
+    ("proxyserver.idleconntimeout", Ignored),
+    ("proxyserver.maxidleconnsperhost", Ignored),
+    ("proxyserver.maxidleconns", Ignored),
+    ("Logging.LogRotation", Switch(|s| &mut s.log_rotation)),
+    ("Logging.LogLevel", Text(|s| &mut s.log_level)),
+    ("Logging.LogPath", Text(|s| &mut s.log_path)),
+    ("LocalMode", Switch(|s| &mut s.local_mode)),
+    ("ResourceARN", Text(|s| &mut s.resource_arn)),
+    ("RoleARN", Text(|s| &mut s.role_arn)),
+    ("NoVerifySSL", Switch(|s| &mut s.no_verify_ssl)),
+    ("ProxyAddress", Text(|s| &mut s.proxy_address)),
+    ("Version", Whole(|s| &mut s.version)),
+];
+
+const NO_LONGER_SUPPORTED: &[&str] = &[
+    "Profile.CPU",
+    "Profile.Memory",
+    "Socket.BufferSizeKB",
+    "Logging.LogFormat",
+    "Processor.BatchProcessorQueueSize",
+];
+
+const TO_MIGRATE: &[&str] = &[
+    "LogRotation",
+    "Processor.Region",
+    "Processor.Endpoint",
+    "Processor.Routine",
+    "MemoryLimit",
+];
+
+/// Who chose the file, which decides how a key that means nothing is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Named by `-c`: an unknown key is an error, as in the official daemon.
+    Named,
+    /// Found in a default place: an unknown key is a warning. The official daemon ignores it.
+    Found,
+}
+
+/// A file's settings, with the warnings it earned.
+///
+/// # Errors
+/// One message for each thing that is wrong, each with its place, in the order of the file.
+pub fn read(
+    path: &Path,
+    bytes: &[u8],
+    origin: Origin,
+) -> Result<(Settings, Vec<String>), Vec<String>> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let at = Position {
+            line: good.matches('\n').count() + 1,
+            column: good.chars().rev().take_while(|c| *c != '\n').count() + 1,
+        };
+        vec![place(path, at) + ": not UTF-8 text; save the file as UTF-8"]
+    })?;
+    let document = yaml::read(text);
+    let mut reader = Reader {
+        path,
+        origin,
+        settings: Settings::default(),
+        warnings: Vec::new(),
+        errors: Vec::new(),
+    };
+    for (index, entry) in document.entries.iter().enumerate() {
+        let earlier = &document.entries[..index];
+        if earlier.iter().any(|other| other.path == entry.path) {
+            let message = format!("{} is set twice; the last one counts", entry.path);
+            reader.warn(entry.key_at, &message);
+        }
+        reader.entry(entry);
+    }
+    match document.error {
+        Some(problem) => reader.error(problem.at, &problem.message),
+        None => reader.version(&document.entries),
+    }
+    if reader.errors.is_empty() {
+        Ok((reader.settings, reader.warnings))
+    } else {
+        Err(reader.errors)
+    }
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    origin: Origin,
+    settings: Settings,
+    warnings: Vec<String>,
+    errors: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn entry(&mut self, entry: &Entry) {
+        let Some((_, field)) = KEYS.iter().find(|(key, _)| *key == entry.path) else {
+            return self.stray(entry);
+        };
+        let scalar = match (&entry.value, field) {
+            (_, Ignored) => {
+                return self.warn(entry.key_at, &format!("{} has no effect", entry.path));
+            }
+            (Value::Scalar(scalar), _) => scalar,
+            (Value::Sequence | Value::Mapping, _) => {
+                let message = format!("{} takes one value, not a list or section", entry.path);
+                return self.error(entry.value_at, &message);
+            }
+        };
+        let wanted = match field {
+            _ if scalar.is_null() => return,
+            Ignored => return,
+            Text(slot) => {
+                *slot(&mut self.settings) = Some(scalar.text.clone());
+                return;
+            }
+            Switch(slot) => match scalar.boolean() {
+                Some(on) => {
+                    *slot(&mut self.settings) = Some(on);
+                    return;
+                }
+                None => "true or false",
+            },
+            Whole(slot) => match scalar.integer() {
+                Some(value) => {
+                    let at = place(self.path, entry.value_at);
+                    *slot(&mut self.settings) = Some(Located { value, at });
+                    return self.range(entry, value);
+                }
+                None => "a whole number",
+            },
+        };
+        let message = format!(
+            "{} must be {wanted}{}, not {:?}",
+            entry.path,
+            if scalar.plain { "" } else { " without quotes" },
+            shortened(scalar)
+        );
+        self.error(entry.value_at, &message);
+    }
+
+    fn range(&mut self, entry: &Entry, value: i64) {
+        if entry.path == "Concurrency" && !(0..=MAX_CONCURRENCY).contains(&value) {
+            let message = format!(
+                "Concurrency must be from 1 to {MAX_CONCURRENCY} (or 0 for the default), not {value}"
+            );
+            self.error(entry.value_at, &message);
+        }
+    }
+
+    fn version(&mut self, entries: &[Entry]) {
+        const SCRIPT: &str = "Use X-Ray Daemon Config Migration Script to update the config file. \
+             Please refer to AWS X-Ray Documentation for more information.";
+        let start = Position { line: 1, column: 1 };
+        match &self.settings.version {
+            Some(Located { value: 1 | 2, .. }) => {}
+            Some(Located { at, .. }) => self.errors.push(format!(
+                "{at}: Config Version Setting is not correct. {SCRIPT} (Version must be 1 or 2.)"
+            )),
+            // Set, but not to a number: that is an error already.
+            None if entries
+                .iter()
+                .any(|e| e.path == "Version" && !e.value.is_null()) => {}
+            None => self.error(
+                start,
+                &format!("Config Version is missing. {SCRIPT} (Add the line `Version: 2`.)"),
+            ),
+        }
+    }
+
+    /// A key that is not in the table.
+    fn stray(&mut self, entry: &Entry) {
+        const MORE: &str = "Please refer to AWS X-Ray Documentation for more information.";
+        let path = entry.path.as_str();
+        if KEYS.iter().any(|(key, _)| section(key) == Some(path)) {
+            if entry.value == Value::Mapping {
+                return;
+            }
+            if !entry.value.is_null() {
+                let message = format!("{path} is a section: its keys go below it, indented");
+                return self.error(entry.value_at, &message);
+            }
+        }
+        if let Some(parent) = section(path).filter(|s| KEYS.iter().any(|(key, _)| key == s)) {
+            let message = format!("{parent} takes one value, not a section");
+            return self.error(entry.key_at, &message);
+        }
+        let mut message = if NO_LONGER_SUPPORTED.contains(&path) {
+            format!("{path} flag is not supported any more. {MORE}")
+        } else if TO_MIGRATE.contains(&path) {
+            format!(
+                "{path} flag is not supported. Use X-Ray Daemon Config Migration Script to \
+                 update the config file. {MORE}"
+            )
+        } else {
+            format!("{path} flag is invalid. {MORE}")
+        };
+        if let Some(near) = nearest(path) {
+            message += &format!(" (The nearest valid key is {near}.)");
+        }
+        match self.origin {
+            Origin::Named => self.error(entry.key_at, &message),
+            Origin::Found => self.warn(entry.key_at, &message),
+        }
+    }
+
+    fn warn(&mut self, at: Position, message: &str) {
+        let line = format!("{}: {message}", place(self.path, at));
+        self.warnings.push(line);
+    }
+
+    fn error(&mut self, at: Position, message: &str) {
+        let line = format!("{}: {message}", place(self.path, at));
+        self.errors.push(line);
+    }
+}
+
+fn place(path: &Path, at: Position) -> String {
+    format!("{}:{}:{}", path.display(), at.line, at.column)
+}
+
+fn section(key: &str) -> Option<&str> {
+    key.split_once('.').map(|(section, _)| section)
+}
+
+fn shortened(scalar: &Scalar) -> String {
+    scalar.text.chars().take(40).collect()
+}
+
+/// The valid key that `path` most likely means: compared whole, and without sections, since a
+/// key often stands in the wrong one.
+fn nearest(path: &str) -> Option<&'static str> {
+    /// Words longer than any key cannot be near one, and distance costs their square.
+    const LONGEST: usize = 64;
+    if path.len() > LONGEST {
+        return None;
+    }
+    let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_ascii_lowercase();
+    let whole = path.to_ascii_lowercase();
+    KEYS.iter()
+        .filter(|(_, field)| !matches!(field, Ignored))
+        .map(|(key, _)| {
+            let by_whole = distance(&whole, &key.to_ascii_lowercase());
+            let by_last = distance(&last(path), &last(key));
+            (by_whole.min(by_last), *key)
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, key)| *distance <= last(key).len() / 3)
+        .map(|(_, key)| key)
+}
+
+/// Levenshtein's distance, in bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+use super::*;
+use crate::cli;
+use std::ffi::OsString;
+
+/// Loads with the given files and command line.
+fn run(files: &[(&str, &str)], line: &str) -> Result<Config, Vec<String>> {
+    let args = line.split_whitespace().map(OsString::from);
+    let flags = cli::parse(args).unwrap().flags;
+    let read = |path: &Path| {
+        let file = files.iter().find(|(name, _)| Path::new(name) == path);
+        match file {
+            Some((_, "denied")) => Err(io::ErrorKind::PermissionDenied.into()),
+            Some((_, text)) => Ok(text.as_bytes().to_vec()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    };
+    load(&flags, &read).map_err(|error| error.problems)
+}
+
+const ETC: &str = "/etc/amazon/xray/cfg.yaml";
+
+#[test]
+fn defaults() {
+    let expected = Config {
+        bind_udp: "127.0.0.1:2000".to_owned(),
+        bind_tcp: "127.0.0.1:2000".to_owned(),
+        region: None,
+        role_arn: None,
+        resource_arn: None,
+        endpoint: None,
+        no_verify_ssl: false,
+        local_mode: false,
+        buffer_mb: None,
+        concurrency: 8,
+        proxy_address: None,
+        log_file: None,
+        log_rotation: true,
+        log_level: LevelFilter::Info,
+        log_format: LogFormat::Text,
+        exporter: Exporter::Xray,
+        shutdown_delay: Duration::ZERO,
+        shutdown_timeout: Duration::from_secs(10),
+        warnings: Vec::new(),
+    };
+    assert_eq!(run(&[], ""), Ok(expected.clone()));
+    // A file that sets nothing, zero or empty text leaves them too.
+    let file =
+        "Version: 1\nRegion: ''\nConcurrency: 0\nTotalBufferSizeMB: 0\nSocket: {UDPAddress: ''}";
+    assert_eq!(run(&[(ETC, file)], ""), Ok(expected.clone()));
+    assert_eq!(run(&[], "-m=-5 -b= -t= -n= -c="), Ok(expected));
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let file = "Version: 2\nRegion: f\nRoleARN: f\nResourceARN: f\nProxyAddress: f\nLocalMode: true\n\
+                TotalBufferSizeMB: 2\nSocket: {UDPAddress: f, TCPAddress: f}\n\
+                Logging: {LogLevel: dev, LogPath: f}\nConcurrency: 3\nEndpoint: f";
+    let config = run(
+        &[("my.yaml", file)],
+        "-c my.yaml -n x -r x -a x -p x -o=false -m 100 -b x -t x -l error -f x",
+    )
+    .unwrap();
+    for value in [
+        config.region,
+        config.role_arn,
+        config.resource_arn,
+        config.proxy_address,
+        Some(config.bind_udp),
+        Some(config.bind_tcp),
+    ] {
+        assert_eq!(value.as_deref(), Some("x"));
+    }
+    assert!(!config.local_mode);
+    assert_eq!(config.buffer_mb, Some(100));
+    assert_eq!(config.log_level, LevelFilter::Error);
+    assert_eq!(config.log_file, Some(PathBuf::from("x")));
+    assert_eq!(config.concurrency, 3);
+    assert_eq!(config.endpoint.as_deref(), Some("f"));
+}
+
+#[test]
+fn an_empty_flag_undoes_the_file() {
+    let file = "Version: 2\nRegion: f\nTotalBufferSizeMB: 50\n";
+    let config = run(&[(ETC, file)], "-n= -m 0").unwrap();
+    assert_eq!((config.region, config.buffer_mb), (None, None));
+}
+
+#[test]
+fn the_search_for_a_file() {
+    let region = |files: &[(&str, &str)], line| run(files, line).map(|c| c.region);
+    let etc = (ETC, "Version: 1\nRegion: etc");
+    let here = ("cfg.yaml", "Version: 1\nRegion: here");
+    let mine = ("my.yaml", "Version: 1\nRegion: mine");
+    let is = |name: &str| Ok(Some(name.to_owned()));
+    assert_eq!(region(&[etc, here, mine], ""), is("etc"));
+    assert_eq!(region(&[here, mine], ""), is("here"));
+    assert_eq!(region(&[mine], ""), Ok(None));
+    assert_eq!(region(&[etc, here, mine], "-c my.yaml"), is("mine"));
+    // The default file is not merged with the named one, but it must not be broken.
+    assert_eq!(
+        region(&[etc, ("my.yaml", "Version: 1")], "-c my.yaml"),
+        Ok(None)
+    );
+    assert!(region(&[(ETC, "Version: 9"), mine], "-c my.yaml").is_err());
+    assert!(region(&[(ETC, "denied"), mine], "-c my.yaml").is_err());
+    // Only the first that exists is looked at.
+    assert_eq!(region(&[etc, ("cfg.yaml", "Version: 9")], ""), is("etc"));
+    assert!(region(&[("my.yaml", "denied")], "-c my.yaml").is_err());
+    assert_eq!(
+        region(&[], "-c my.yaml"),
+        Err(vec![
+            "cannot read the configuration file my.yaml: entity not found; \
+             check the path given with -c"
+                .to_owned()
+        ])
+    );
+}
+
+#[test]
+fn buffer_memory_has_limits() {
+    for (mb, expected) in [
+        ("-1", Some(None)),
+        ("0", Some(None)),
+        ("1", None),
+        ("2", None),
+        ("3", Some(Some(3))),
+        ("1048576", Some(Some(1_048_576))),
+        ("1048577", None),
+        ("9223372036854775807", None),
+    ] {
+        let by_flag = run(&[], &format!("-m {mb}"));
+        assert_eq!(by_flag.map(|c| c.buffer_mb).ok(), expected, "{mb}");
+        let file = format!("Version: 1\nTotalBufferSizeMB: {mb}");
+        let by_file = run(&[(ETC, &file)], "");
+        assert_eq!(by_file.map(|c| c.buffer_mb).ok(), expected, "{mb}");
+    }
+    assert_eq!(
+        run(&[(ETC, "Version: 1\nTotalBufferSizeMB: 2")], "").unwrap_err(),
+        [
+            "/etc/amazon/xray/cfg.yaml:2:20: TotalBufferSizeMB 2: Not enough Buffers Memory \
+          Allocated. Min Buffers Memory required: 3 MB. (0 means automatic.)"
+        ]
+    );
+}
+
+#[test]
+fn log_levels_are_case_sensitive_and_unknown_ones_are_info() {
+    for (word, level, warnings) in [
+        ("dev", LevelFilter::Trace, 0),
+        ("debug", LevelFilter::Debug, 0),
+        ("info", LevelFilter::Info, 0),
+        ("warn", LevelFilter::Warn, 0),
+        ("error", LevelFilter::Error, 0),
+        ("prod", LevelFilter::Info, 0),
+        ("Debug", LevelFilter::Info, 1),
+        ("trace", LevelFilter::Info, 1),
+    ] {
+        let config = run(&[], &format!("-l {word}")).unwrap();
+        assert_eq!(config.log_level, level, "{word}");
+        assert_eq!(config.warnings.len(), warnings, "{word}");
+    }
+}
+
+#[test]
+fn no_verify_ssl_is_loud() {
+    let config = run(&[(ETC, "Version: 1\nNoVerifySSL: true")], "").unwrap();
+    assert!(config.no_verify_ssl);
+    assert!(config.warnings[0].starts_with("NoVerifySSL is on"));
+}
+
+#[test]
+fn a_file_without_end_is_not_read_to_its_end() {
+    let error = read_file(Path::new("/dev/zero")).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+}
