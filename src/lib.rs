@@ -8,4 +8,5 @@ pub mod agent;
 pub mod clock;
 pub mod endpoint;
 pub mod no_proxy;
+pub mod profile;
 pub mod sign;
