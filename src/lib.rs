@@ -20,6 +20,7 @@ pub mod pending;
 
 // To whom, and with whose permission.
 pub mod clock;
+pub mod profile;
 pub mod endpoint;
 pub mod no_proxy;
 pub mod agent;
