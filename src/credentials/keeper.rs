@@ -29,6 +29,8 @@ struct State {
 pub struct Status {
     /// The source's name.
     pub source: String,
+    /// Whether there are credentials to sign with.
+    pub available: bool,
     /// Until when the credentials in hand are used; `None` without credentials or without end.
     pub expires: Option<SystemTime>,
     /// When they were fetched; `None` until the first success.
@@ -118,10 +120,13 @@ impl Keeper {
 
     /// For the metrics.
     pub fn status(&self) -> Status {
+        let now = (self.timing.now)();
         let state = self.lock();
-        let mut status = state.status.clone();
-        status.expires = state.refresh.expires();
-        status
+        Status {
+            available: state.refresh.is_available(now),
+            expires: state.refresh.expires(),
+            ..state.status.clone()
+        }
     }
 
     /// The thread `credentials`. Calls `on_change` after each attempt that gave credentials.

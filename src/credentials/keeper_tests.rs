@@ -136,6 +136,7 @@ fn eight_threads_share_one_attempt() {
     for waiter in waiters {
         assert_eq!(waiter.join().unwrap().unwrap().access_key_id(), "A");
     }
+    assert!(house.keeper.status().available);
     let status = house.end();
     assert_eq!((status.successes, status.failures), (1, 0));
     assert_eq!(
@@ -186,6 +187,7 @@ fn old_credentials_serve_while_a_refresh_is_under_way_and_after_it_failed() {
     }
     assert_eq!(house.id().as_deref(), Some("A"));
     house.set_clock(4_600);
+    assert!(!house.keeper.status().available);
     assert_eq!(house.id(), None);
     house.answer(Ok(creds("B", Some(9_000))));
     house.changes.recv_timeout(PATIENCE).unwrap();

@@ -105,6 +105,11 @@ impl Refresh {
         credentials
     }
 
+    /// Whether [`current`](Self::current) would give credentials.
+    pub fn is_available(&self, now: SystemTime) -> bool {
+        self.usable(now).is_some()
+    }
+
     /// Until when the credentials in hand are used. `None` when there are none, or no end.
     pub fn expires(&self) -> Option<SystemTime> {
         self.held.as_ref()?.expires
