@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -57,8 +56,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let mut signals = Signals::new([SIGTERM, SIGINT])
         .map_err(|error| StartError::System("a signal handler", error))?;
     let failed = Arc::new(Mutex::new(None));
-    let daemon = Daemon::start(config, signals.handle(), &failed)?;
-    let mut daemon = Some(daemon);
+    let handle = signals.handle();
+    let mut daemon = Some(Daemon::start(config, handle.clone(), &failed)?);
     let mut stopping = None;
     // Ends when the handle is closed: by `stop` when all is done, or by the failure to find a
     // target.
@@ -69,7 +68,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         };
         log::info!("Got shutdown signal: {}", name_of(signal));
         stopping = Some(spawn("stop", {
-            let handle = signals.handle();
+            let handle = handle.clone();
             move || {
                 daemon.stop();
                 handle.close();
@@ -86,7 +85,11 @@ pub fn run(config: Config) -> Result<(), StartError> {
 }
 
 fn name_of(signal: i32) -> &'static str {
-    if signal == SIGINT { "interrupt" } else { "terminated" }
+    if signal == SIGINT {
+        "interrupt"
+    } else {
+        "terminated"
+    }
 }
 
 /// The running parts.
@@ -207,17 +210,3 @@ fn no_thread(error: io::Error) -> StartError {
 
 /// TLS handshakes with metadata and token services are the deepest that these threads go.
 const STACK: usize = 256 * 1024;
-
-/// Exit status of a daemon that could not start.
-pub const EXIT_FAILED: u8 = 1;
-
-/// Says why on the log and answers the exit status.
-pub fn exit_status(result: Result<(), StartError>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::error!("{error}");
-            ExitCode::from(EXIT_FAILED)
-        }
-    }
-}

@@ -7,6 +7,7 @@
 // What was asked for, and what is said of it.
 pub mod cli;
 pub mod config;
+pub mod logging;
 pub mod books;
 pub mod metrics;
 pub mod memory;
@@ -40,3 +41,6 @@ pub mod telemetry;
 
 // All of it together.
 pub mod daemon;
+pub mod command;
+
+pub use command::main;

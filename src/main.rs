@@ -1,2 +1,7 @@
 //! The `xray` daemon; everything is in the library.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xray::main(std::env::args_os().skip(1))
+}

@@ -223,8 +223,8 @@ impl Trouble {
     /// There are documents, but nothing to sign them with.
     pub(super) fn no_credentials(&mut self, status: &Status, now: Instant) {
         let why = status
-            .status()
             .error
+            .clone()
             .unwrap_or_else(|| "they are being fetched".to_owned());
         self.begin(format!("no credentials: {why}"), now);
     }

@@ -1,0 +1,67 @@
+//! Does what the command line asks for, and answers the exit status.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::cli::{self, Command, Parsed};
+use crate::config::{self, Config};
+use crate::{daemon, logging};
+
+/// Status of a start that failed: a bad configuration, no region, a port that is taken.
+const FAILED: u8 = 1;
+
+/// The program, but for its name: `args` are the arguments after it.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Parsed { command, flags } = match cli::parse(args) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Nobody may be reading: a closed stream is no reason for a panic, here and below.
+            let _ = writeln!(io::stderr(), "{error}");
+            print(&cli::help());
+            return ExitCode::from(cli::EXIT_USAGE);
+        }
+    };
+    match command {
+        Command::Help => print(&cli::help()),
+        Command::Version => print(&format!("{}\n", cli::version())),
+        Command::Healthcheck | Command::Run => {
+            let config = match config::load(&flags, &config::read_file) {
+                Ok(config) => config,
+                Err(error) => {
+                    for problem in &error.problems {
+                        print(&format!("{}\n", logging::escape(problem.as_bytes(), 1000)));
+                    }
+                    return ExitCode::from(FAILED);
+                }
+            };
+            return run(config);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(config: Config) -> ExitCode {
+    if let Err(error) = logging::init(&config) {
+        let _ = writeln!(io::stderr(), "{error}");
+        return ExitCode::from(FAILED);
+    }
+    log::info!(
+        "Initializing AWS X-Ray daemon {}",
+        env!("CARGO_PKG_VERSION")
+    );
+    for warning in &config.warnings {
+        log::warn!("{}", logging::escape(warning.as_bytes(), 1000));
+    }
+    match daemon::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
