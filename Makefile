@@ -1,0 +1,55 @@
+# `make` lists what there is. Every target does its own set-up.
+
+REGION ?=
+ARCH   ?= $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
+IMAGE  ?= xray-daemon:latest
+
+# ring compiles a little C: any gcc does, for musl too, since it needs no headers of a C library.
+export CC_x86_64_unknown_linux_musl ?= gcc
+export CC_aarch64_unknown_linux_musl ?= $(if $(filter aarch64,$(shell uname -m)),gcc,aarch64-linux-gnu-gcc)
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER ?= rust-lld
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER ?= rust-lld
+
+MUSL_amd64 := x86_64-unknown-linux-musl
+MUSL_arm64 := aarch64-unknown-linux-musl
+MUSL       := $(or $(MUSL_$(ARCH)),$(error ARCH is amd64 or arm64, not "$(ARCH)"))
+STATIC     := target/$(MUSL)/release/xray
+
+# 2.5 MB, for the binary and for the image.
+MAX_SIZE := 2500000
+
+.DEFAULT_GOAL := help
+.PHONY: help run send test static image size e2e faults soak bench check-deploy e2e-containers clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build and run the daemon here: make run REGION=us-east-1
+	@cargo run --release --locked --quiet -- --local-mode --exporter auto $(if $(REGION),--region $(REGION)) $(ARGS)
+
+send: ## send a sample trace to the daemon that runs here
+	@cargo run --release --locked --quiet --example send -- $(ARGS)
+
+test: ## format check, lints, unit, property and integration tests
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	cargo test --locked
+
+static: ## build the static release binary: ARCH=amd64 or arm64
+	rustup target list --installed | grep -qx $(MUSL) || rustup target add $(MUSL)
+	cargo build --release --locked --target $(MUSL) --bin xray
+
+image: static ## build the image from nothing but the static binary
+	deploy/image/build $(ARCH) $(STATIC) $(IMAGE)
+
+size: ## sizes of both static binaries; fails above 2.5 MB
+	@$(MAKE) --no-print-directory static ARCH=amd64
+	@$(MAKE) --no-print-directory static ARCH=arm64
+	@for arch in $(MUSL_amd64) $(MUSL_arm64); do \
+		size=$$(stat -c %s target/$$arch/release/xray); \
+		printf '%-28s %9d bytes of %d\n' $$arch $$size $(MAX_SIZE); \
+		test $$size -le $(MAX_SIZE) || exit 1; \
+	done
+
+clean: ## remove what was built
+	cargo clean
