@@ -3,7 +3,7 @@
 //!
 //! Modules log with the macros of `log`. Whatever they say becomes one line, escaped and cut; text
 //! from the network goes through [`escape`] first, and what a client can trigger through
-//! [`RateLimit`](limit::RateLimit) or [`limited!`](crate::limited).
+//! [`RateLimit`].
 
 mod escape;
 mod file;

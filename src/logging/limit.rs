@@ -66,21 +66,6 @@ impl RateLimit {
     }
 }
 
-/// Logs at most ten messages a minute from this place; the next one tells how many were held
-/// back. The arguments are evaluated only for a message that is written.
-///
-/// `limited!(warn, "rejected a segment: {reason}")`
-#[macro_export]
-macro_rules! limited {
-    ($level:ident, $($message:tt)+) => {{
-        static LIMIT: $crate::logging::RateLimit =
-            $crate::logging::RateLimit::new(10, ::std::time::Duration::from_secs(60));
-        if let Some(held) = LIMIT.allow(::std::time::Instant::now()) {
-            ::log::$level!("{}{held}", ::std::format_args!($($message)+));
-        }
-    }};
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
