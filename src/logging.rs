@@ -2,7 +2,7 @@
 //! writes it, or one JSON object a line.
 //!
 //! Modules log with the macros of `log`. Whatever they say becomes one line, escaped and cut; text
-//! from the network goes through [`escape`] first, and what a client can trigger through
+//! from the network goes through [`escape()`] first, and what a client can trigger through
 //! [`RateLimit`].
 
 mod escape;
