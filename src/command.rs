@@ -30,7 +30,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 Ok(config) => config,
                 Err(error) => {
                     for problem in &error.problems {
-                        print(&format!("{}\n", logging::escape(problem.as_bytes(), 1000)));
+                        logging::startup_error(problem);
                     }
                     return ExitCode::from(FAILED);
                 }
@@ -43,7 +43,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(config: Config) -> ExitCode {
     if let Err(error) = logging::init(&config) {
-        let _ = writeln!(io::stderr(), "{error}");
+        logging::startup_error(&error.to_string());
         return ExitCode::from(FAILED);
     }
     log::info!(
@@ -51,15 +51,17 @@ fn run(config: Config) -> ExitCode {
         env!("CARGO_PKG_VERSION")
     );
     for warning in &config.warnings {
-        log::warn!("{}", logging::escape(warning.as_bytes(), 1000));
+        log::warn!("{warning}");
     }
-    match daemon::run(config) {
+    let status = match daemon::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
             ExitCode::from(FAILED)
         }
-    }
+    };
+    logging::flush();
+    status
 }
 
 fn print(text: &str) {

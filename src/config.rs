@@ -3,6 +3,7 @@
 //! The environment comes last, in the modules that know its names (region, endpoint, agent).
 
 pub mod file;
+mod nearest;
 pub mod yaml;
 
 use std::fmt;

@@ -64,6 +64,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     for signal in signals.forever() {
         let Some(daemon) = daemon.take() else {
             log::warn!("a second signal: stopping at once");
+            crate::logging::flush();
             std::process::exit(STOPPED_AT_ONCE);
         };
         log::info!("Got shutdown signal: {}", name_of(signal));

@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use std::time::Duration;
 
 fn run(line: &str) -> Result<Parsed, String> {
     parse(line.split_whitespace().map(OsString::from)).map_err(|e| e.to_string())

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::nearest::nearest;
 use super::yaml::{self, Entry, Position, Scalar, Value};
 
 /// A file larger than this is refused; the official sample is 1.3 KB.
@@ -268,7 +269,8 @@ impl Reader<'_> {
         } else {
             format!("{path} flag is invalid. {MORE}")
         };
-        if let Some(near) = nearest(path) {
+        let keys = KEYS.iter().filter(|(_, field)| !matches!(field, Ignored));
+        if let Some(near) = nearest(path, keys.map(|(key, _)| *key)) {
             message += &format!(" (The nearest valid key is {near}.)");
         }
         match self.origin {
@@ -298,43 +300,6 @@ fn section(key: &str) -> Option<&str> {
 
 fn shortened(scalar: &Scalar) -> String {
     scalar.text.chars().take(40).collect()
-}
-
-/// The valid key that `path` most likely means: compared whole, and without sections, since a
-/// key often stands in the wrong one.
-fn nearest(path: &str) -> Option<&'static str> {
-    /// Words longer than any key cannot be near one, and distance costs their square.
-    const LONGEST: usize = 64;
-    if path.len() > LONGEST {
-        return None;
-    }
-    let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_ascii_lowercase();
-    let whole = path.to_ascii_lowercase();
-    KEYS.iter()
-        .filter(|(_, field)| !matches!(field, Ignored))
-        .map(|(key, _)| {
-            let by_whole = distance(&whole, &key.to_ascii_lowercase());
-            let by_last = distance(&last(path), &last(key));
-            (by_whole.min(by_last), *key)
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, key)| *distance <= last(key).len() / 3)
-        .map(|(_, key)| key)
-}
-
-/// Levenshtein's distance, in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -256,32 +256,7 @@ fn bytes_that_are_not_utf8_have_a_place() {
     );
 }
 
-#[test]
-fn distances() {
-    for (a, b, expected) in [
-        ("", "", 0),
-        ("abc", "abc", 0),
-        ("", "abc", 3),
-        ("abc", "", 3),
-        ("regoin", "region", 2),
-        ("regio", "region", 1),
-        ("kitten", "sitting", 3),
-    ] {
-        assert_eq!(distance(a, b), expected, "{a} {b}");
-    }
-}
-
 proptest! {
-    /// A key with one slip in it is still told what was meant.
-    #[test]
-    fn one_slip_is_recognised(which in 0..KEYS.len(), at in 0usize..40, letter in "[a-z]") {
-        let (key, field) = &KEYS[which];
-        prop_assume!(!matches!(field, Ignored));
-        let mut slip = (*key).to_owned();
-        slip.insert_str(at % (key.len() + 1), &letter);
-        prop_assert_eq!(nearest(&slip), Some(*key));
-    }
-
     #[test]
     fn no_file_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = read(Path::new("x"), &bytes, Origin::Named);

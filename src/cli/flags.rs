@@ -1,0 +1,251 @@
+//! The flags: their names, what they take, what they set, and what the help says of them.
+
+use std::time::Duration;
+
+use super::go;
+
+/// Where segments go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exporter {
+    /// To X-Ray, as the official daemon does.
+    #[default]
+    Xray,
+    /// To X-Ray when there are credentials, otherwise to the console.
+    Auto,
+    /// To the terminal, as a readable tree.
+    Console,
+    /// To stdout, one JSON document a line.
+    Json,
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `2026-11-22T19:20:47Z [Info] message`, as the official daemon does.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The flags that were given; `None` is "not given", so that cfg.yaml decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `-a`: ARN reported in telemetry.
+    pub resource_arn: Option<String>,
+    /// `-o`: no EC2 instance metadata.
+    pub local_mode: Option<bool>,
+    /// `-m`: MB that held documents may use; 0 or less means automatic.
+    pub buffer_memory: Option<i64>,
+    /// `-n`: AWS region.
+    pub region: Option<String>,
+    /// `-b`: UDP address, `host:port`.
+    pub bind: Option<String>,
+    /// `-t`: TCP address, `host:port`.
+    pub bind_tcp: Option<String>,
+    /// `-r`: role to assume.
+    pub role_arn: Option<String>,
+    /// `-c`: path of the configuration file.
+    pub config: Option<String>,
+    /// `-f`: path of the log file.
+    pub log_file: Option<String>,
+    /// `-l`: log level, not yet checked.
+    pub log_level: Option<String>,
+    /// `-p`: HTTP proxy for uploads.
+    pub proxy_address: Option<String>,
+    /// `--exporter`.
+    pub exporter: Option<Exporter>,
+    /// `--log-format`.
+    pub log_format: Option<LogFormat>,
+    /// `--shutdown-delay`: how long to keep receiving after a signal to stop.
+    pub shutdown_delay: Option<Duration>,
+    /// `--shutdown-timeout`: how long delivering what is held may take after that.
+    pub shutdown_timeout: Option<Duration>,
+    /// `-v`.
+    pub version: Option<bool>,
+}
+
+/// One flag.
+pub(super) struct Flag {
+    pub(super) name: &'static str,
+    /// Empty for the flags that the official daemon does not have.
+    pub(super) short: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: Kind,
+}
+
+/// What follows a flag, and what it sets.
+pub(super) enum Kind {
+    /// Nothing, or `=` and a truth value.
+    Switch(fn(&mut Flags, bool)),
+    /// A value, shown in the help by this placeholder.
+    Value(
+        &'static str,
+        fn(&mut Flags, &str) -> Result<(), &'static str>,
+    ),
+    /// Nothing; the rest of the command line is not read.
+    Help,
+}
+
+const fn flag(name: &'static str, short: &'static str, kind: Kind, help: &'static str) -> Flag {
+    Flag {
+        name,
+        short,
+        help,
+        kind,
+    }
+}
+
+/// A flag that takes any text.
+macro_rules! text {
+    ($field:ident, $placeholder:literal) => {
+        Kind::Value($placeholder, |flags, value| {
+            flags.$field = Some(value.to_owned());
+            Ok(())
+        })
+    };
+}
+
+/// A flag whose text must be understood, or the error says what is.
+macro_rules! parsed {
+    ($field:ident, $placeholder:literal, $parse:expr, $otherwise:literal) => {
+        Kind::Value($placeholder, |flags, value| {
+            flags.$field = Some($parse(value).ok_or($otherwise)?);
+            Ok(())
+        })
+    };
+}
+
+/// Every flag, in the order of the help.
+pub(super) const FLAGS: &[Flag] = &[
+    flag(
+        "resource-arn",
+        "a",
+        text!(resource_arn, "ARN"),
+        "ARN of the AWS resource running the daemon, for telemetry.",
+    ),
+    flag(
+        "local-mode",
+        "o",
+        Kind::Switch(|flags, on| flags.local_mode = Some(on)),
+        "Don't check for EC2 instance metadata.",
+    ),
+    flag(
+        "buffer-memory",
+        "m",
+        parsed!(buffer_memory, "MB", go::integer, "parse error"),
+        "Memory in MB for waiting segments (minimum 3; default automatic).",
+    ),
+    flag(
+        "region",
+        "n",
+        text!(region, "REGION"),
+        "Send segments to X-Ray in this region.",
+    ),
+    flag(
+        "bind",
+        "b",
+        text!(bind, "ADDRESS"),
+        "UDP address for segments (default 127.0.0.1:2000).",
+    ),
+    flag(
+        "bind-tcp",
+        "t",
+        text!(bind_tcp, "ADDRESS"),
+        "TCP address for sampling calls (default 127.0.0.1:2000).",
+    ),
+    flag(
+        "role-arn",
+        "r",
+        text!(role_arn, "ARN"),
+        "Assume this IAM role to upload segments to a different account.",
+    ),
+    flag(
+        "config",
+        "c",
+        text!(config, "PATH"),
+        "Load this configuration file.",
+    ),
+    flag(
+        "log-file",
+        "f",
+        text!(log_file, "PATH"),
+        "Write logs to this file instead of stdout.",
+    ),
+    flag(
+        "log-level",
+        "l",
+        text!(log_level, "LEVEL"),
+        "dev, debug, info, warn, error or prod (default; the same as info).",
+    ),
+    flag(
+        "proxy-address",
+        "p",
+        text!(proxy_address, "URL"),
+        "HTTP proxy through which to upload segments.",
+    ),
+    flag(
+        "exporter",
+        "",
+        parsed!(
+            exporter,
+            "WHERE",
+            exporter,
+            "use xray, auto, console or json"
+        ),
+        "xray (default), console, json, or auto (console if there are no credentials).",
+    ),
+    flag(
+        "log-format",
+        "",
+        parsed!(log_format, "FORMAT", log_format, "use text or json"),
+        "text (default) or json.",
+    ),
+    flag(
+        "shutdown-delay",
+        "",
+        parsed!(
+            shutdown_delay,
+            "TIME",
+            go::duration,
+            "use a time such as 10s, 500ms or 1m"
+        ),
+        "Keep receiving this long after SIGTERM (default 0s).",
+    ),
+    flag(
+        "shutdown-timeout",
+        "",
+        parsed!(
+            shutdown_timeout,
+            "TIME",
+            go::duration,
+            "use a time such as 10s, 500ms or 1m"
+        ),
+        "Then deliver what is held within this time (default 10s).",
+    ),
+    flag(
+        "version",
+        "v",
+        Kind::Switch(|flags, on| flags.version = Some(on)),
+        "Show the version.",
+    ),
+    flag("help", "h", Kind::Help, "Show this help."),
+];
+
+fn exporter(word: &str) -> Option<Exporter> {
+    match word {
+        "xray" => Some(Exporter::Xray),
+        "auto" => Some(Exporter::Auto),
+        "console" => Some(Exporter::Console),
+        "json" => Some(Exporter::Json),
+        _ => None,
+    }
+}
+
+fn log_format(word: &str) -> Option<LogFormat> {
+    match word {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
