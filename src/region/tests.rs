@@ -98,7 +98,8 @@ fn full() -> World {
 #[test]
 fn each_source_wins_over_those_after_it() {
     let mut world = full();
-    let steps: [(&str, &str, fn(&mut World)); 9] = [
+    type Step = (&'static str, &'static str, fn(&mut World));
+    let steps: [Step; 9] = [
         ("flag-region-1", "-n", |w| w.configured = None),
         ("env-region-1", "AWS_REGION", |w| {
             w.env.insert("AWS_REGION", " ");
