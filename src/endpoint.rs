@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::profile::Profiles;
+
 /// A family of regions with names and credentials of its own.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Partition {
@@ -167,6 +169,41 @@ impl fmt::Display for EndpointError {
 impl std::error::Error for EndpointError {}
 
 impl Endpoints {
+    /// Resolves both services for `region` with what configuration (`-e`), environment and profile
+    /// say.
+    ///
+    /// # Errors
+    /// As [`Endpoints::resolve`].
+    pub fn load(
+        region: &str,
+        configured: Option<&str>,
+        env: &dyn Fn(&str) -> Option<String>,
+        profiles: &Profiles,
+    ) -> Result<Self, EndpointError> {
+        let switch = |variable, key| match env(variable).as_deref().map(str::trim) {
+            None | Some("") => profiles.is_true(key),
+            Some(value) => value.eq_ignore_ascii_case("true"),
+        };
+        Self::resolve(
+            region,
+            &Sources {
+                configured,
+                env_xray: env("AWS_ENDPOINT_URL_XRAY").as_deref(),
+                env_sts: env("AWS_ENDPOINT_URL_STS").as_deref(),
+                env_all: env("AWS_ENDPOINT_URL").as_deref(),
+                profile_xray: profiles.service_endpoint("xray"),
+                profile_sts: profiles.service_endpoint("sts"),
+                profile_all: profiles.value("endpoint_url"),
+                ignore_urls: switch(
+                    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+                    "ignore_configured_endpoint_urls",
+                ),
+                fips: switch("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
+                dual_stack: switch("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint"),
+            },
+        )
+    }
+
     /// Resolves both services for `region`.
     ///
     /// # Errors

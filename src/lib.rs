@@ -22,6 +22,7 @@ pub mod pending;
 // To whom, and with whose permission.
 pub mod clock;
 pub mod profile;
+pub mod region;
 pub mod endpoint;
 pub mod no_proxy;
 pub mod agent;

@@ -1,7 +1,7 @@
 //! Signs one request with AWS Signature Version 4.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
@@ -28,6 +28,10 @@ pub struct SignRequest<'a> {
     pub credentials: &'a Credentials,
 }
 
+/// 9999-12-31, the last day whose year has the four digits of a signature's date. Later times, and
+/// those before 1970, would be a panic in the date library.
+const LAST_DAY: Duration = Duration::from_secs(253_402_214_400);
+
 /// Why a request could not be signed. Never carries key material.
 #[derive(Debug)]
 pub struct SignError(String);
@@ -44,14 +48,18 @@ impl std::error::Error for SignError {}
 /// credentials, `x-amz-security-token`. Values are secrets: never log them.
 ///
 /// # Errors
-/// When the URL has no authority, or a header value cannot be signed.
+/// When the URL has no authority, a header value cannot be signed, or the time is no date.
 pub fn sign(request: &SignRequest<'_>) -> Result<Vec<(String, String)>, SignError> {
     let url: ureq::http::Uri = request.url.parse().map_err(|e| fail("url", &e))?;
     // aws-sigv4 panics on a URI without an authority.
     if url.authority().is_none() || url.scheme().is_none() {
         return Err(SignError(format!("no host in {}", request.url)));
     }
-    let identity = request.credentials.clone().into();
+    let since_1970 = request.time.duration_since(SystemTime::UNIX_EPOCH);
+    if !since_1970.is_ok_and(|t| t < LAST_DAY) {
+        return Err(SignError("the clock is not between 1970 and 9999".into()));
+    }
+    let identity = with_usable_token(request.credentials).into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
         .region(request.region)
@@ -77,6 +85,23 @@ pub fn sign(request: &SignRequest<'_>) -> Result<Vec<(String, String)>, SignErro
         .collect())
 }
 
+/// aws-sigv4 would sign an empty token as a header, which AWS refuses.
+fn with_usable_token(credentials: &Credentials) -> Credentials {
+    match credentials.session_token() {
+        Some("") => Credentials::new(
+            credentials.access_key_id(),
+            credentials.secret_access_key(),
+            None,
+            credentials.expiry(),
+            "without token",
+        ),
+        _ => credentials.clone(),
+    }
+}
+
 fn fail(what: &str, error: &dyn fmt::Display) -> SignError {
     SignError(format!("{what}: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,6 +164,75 @@ fn overrides_in_order() {
     );
 }
 
+/// The names by which environment and profile say it, each switched on alone.
+#[test]
+fn names_of_variables_and_keys() {
+    let load = |variables: &[(&str, &str)], profile: &str| {
+        let file = format!("[default]\n{profile}\n[services s]\nxray =\n endpoint_url = sx\n");
+        let profiles = Profiles::load(
+            &|name| (name == "AWS_CONFIG_FILE").then(|| "/c".to_owned()),
+            &|_| Ok(file.clone().into_bytes()),
+        )
+        .unwrap();
+        let env = |name: &str| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let e = Endpoints::load("us-east-1", None, &env, &profiles).unwrap();
+        (e.xray, e.sts)
+    };
+    let hosts = |xray: &str, sts: &str| (format!("https://{xray}"), format!("https://{sts}"));
+    let (xray, sts) = (
+        "xray.us-east-1.amazonaws.com",
+        "sts.us-east-1.amazonaws.com",
+    );
+    let fips = hosts(
+        "xray-fips.us-east-1.amazonaws.com",
+        "sts-fips.us-east-1.amazonaws.com",
+    );
+    let dual = hosts("xray.us-east-1.api.aws", "sts.us-east-1.api.aws");
+    for (variables, profile, expected) in [
+        (&[][..], "", hosts(xray, sts)),
+        (&[("AWS_ENDPOINT_URL_XRAY", "x")][..], "", hosts("x", sts)),
+        (&[("AWS_ENDPOINT_URL_STS", "s")][..], "", hosts(xray, "s")),
+        (&[("AWS_ENDPOINT_URL", "a")][..], "", hosts("a", "a")),
+        (&[][..], "endpoint_url = p", hosts("p", "p")),
+        (&[][..], "services = s", hosts("sx", sts)),
+        (
+            &[
+                ("AWS_ENDPOINT_URL", "a"),
+                ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "TRUE"),
+            ][..],
+            "",
+            hosts(xray, sts),
+        ),
+        (
+            &[][..],
+            "endpoint_url = p\nignore_configured_endpoint_urls = true",
+            hosts(xray, sts),
+        ),
+        (&[("AWS_USE_FIPS_ENDPOINT", "true")][..], "", fips.clone()),
+        (&[][..], "use_fips_endpoint = true", fips),
+        (
+            &[("AWS_USE_FIPS_ENDPOINT", "false")][..],
+            "use_fips_endpoint = true",
+            hosts(xray, sts),
+        ),
+        (
+            &[("AWS_USE_DUALSTACK_ENDPOINT", "True")][..],
+            "",
+            dual.clone(),
+        ),
+        (&[][..], "use_dualstack_endpoint = true", dual),
+    ] {
+        assert_eq!(
+            load(variables, profile),
+            expected,
+            "{variables:?} {profile}"
+        );
+    }
+}
+
 #[test]
 fn the_flag_moves_xray_and_never_sts() {
     let sources = Sources {

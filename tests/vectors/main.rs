@@ -2,3 +2,4 @@
 
 mod clock_skew;
 mod profile;
+mod sigv4;
