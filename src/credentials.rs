@@ -3,10 +3,12 @@
 pub mod container;
 pub mod date;
 pub mod environment;
+pub mod imds;
 pub mod json;
 pub mod keeper;
 pub mod metadata;
 pub mod refresh;
+pub mod sts;
 
 use std::fmt;
 use std::fs::File;
