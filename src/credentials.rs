@@ -7,7 +7,10 @@ pub mod imds;
 pub mod json;
 pub mod keeper;
 pub mod metadata;
+pub mod process;
 pub mod refresh;
+pub mod roles;
+pub mod sso;
 pub mod sts;
 
 use std::fmt;

@@ -23,9 +23,8 @@ use answer::Unread;
 pub struct Client {
     /// Makes the agent: the proxy and trust roots are those of X-Ray.
     pub service: Arc<Service>,
-    /// Where STS is. Asked at each call, because the region may be learnt after the start; the
-    /// error says what is missing.
-    pub endpoints: Arc<dyn Fn() -> Result<Endpoints, String> + Send + Sync>,
+    /// Where STS is.
+    pub endpoints: Endpoints,
     /// Taught by the answers: where a role must be assumed before the first segment can be sent,
     /// nothing else could teach it.
     pub clock: Arc<Clock>,
@@ -65,10 +64,9 @@ impl Client {
             error: SourceError::Setting(why),
             again: false,
         };
-        let endpoints = (self.endpoints)().map_err(setting)?;
-        let (base, region) = match &endpoints.sts_fallback {
+        let (base, region) = match &self.endpoints.sts_fallback {
             Some(main) if self.elsewhere => (&main.url, main.region),
-            _ => (&endpoints.sts, endpoints.sts_region.as_str()),
+            _ => (&self.endpoints.sts, self.endpoints.sts_region.as_str()),
         };
         let url = format!("{base}/");
         let agent = self
@@ -130,7 +128,7 @@ impl Client {
                 },
                 Unread::Error { code, message } => {
                     let disabled_here = code == "RegionDisabledException"
-                        && endpoints.sts_fallback.is_some()
+                        && self.endpoints.sts_fallback.is_some()
                         && !self.elsewhere;
                     self.elsewhere |= disabled_here;
                     Failed {

@@ -3,7 +3,7 @@
 use aws_credential_types::Credentials;
 use serde_json::Value;
 
-use crate::credentials::{date, json};
+use crate::credentials::json;
 
 /// Why an answer gives no credentials.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,24 +40,20 @@ pub fn read(action: &str, success: bool, body: &[u8]) -> Result<Credentials, Unr
         });
     }
     let fields = fields.map_err(Unread::Unusable)?;
-    if fields.token.trim().is_empty() {
+    let expires = json::expiration(&fields.expiration);
+    let credentials = json::new(&fields.id, &fields.secret, &fields.token, expires, "sts")
+        .map_err(|e| Unread::Unusable(e.to_string()))?;
+    if credentials.session_token().is_none() {
         return Err(Unread::Unusable(
             "SessionToken is missing or empty".to_owned(),
         ));
     }
-    let Some(expires) = json::expiration(&fields.expiration) else {
+    if expires.is_none() {
         return Err(Unread::Unusable(
             "Expiration is missing or no date".to_owned(),
         ));
-    };
-    json::new(
-        &fields.id,
-        &fields.secret,
-        &fields.token,
-        Some(expires),
-        "sts",
-    )
-    .map_err(|e| Unread::Unusable(e.to_string()))
+    }
+    Ok(credentials)
 }
 
 #[derive(Default)]
@@ -111,6 +107,7 @@ fn xml(text: &str) -> Result<Fields, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::date;
     use proptest::prelude::*;
 
     const ACTION: &str = "AssumeRole";
