@@ -3,10 +3,15 @@
 pub mod container;
 pub mod date;
 pub mod environment;
+pub mod imds;
 pub mod json;
 pub mod keeper;
 pub mod metadata;
+pub mod process;
 pub mod refresh;
+pub mod roles;
+pub mod sso;
+pub mod sts;
 
 use std::fmt;
 use std::fs::File;

@@ -2,7 +2,7 @@
 
 use aws_credential_types::Credentials;
 
-use super::{Renewal, Source, SourceError};
+use super::{Renewal, Source, SourceError, json};
 
 /// What the environment says about keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Keys {
     Both(Credentials),
     /// One key; the name of the variable that is missing. The Go SDK passes over these too.
     Half(&'static str),
+    /// Keys that cannot be sent in a header; says which part. Better told than passed over.
+    Bad(String),
     /// No key.
     None,
 }
@@ -23,13 +25,13 @@ pub fn keys(env: &dyn Fn(&str) -> Option<String>) -> Keys {
     let id = first(["AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY"]);
     let secret = first(["AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY"]);
     match (id, secret) {
-        (Some(id), Some(secret)) => Keys::Both(Credentials::new(
-            id,
-            secret,
-            set(env, "AWS_SESSION_TOKEN"),
-            None,
-            "environment",
-        )),
+        (Some(id), Some(secret)) => {
+            let token = set(env, "AWS_SESSION_TOKEN").unwrap_or_default();
+            match json::new(&id, &secret, &token, None, "environment") {
+                Ok(credentials) => Keys::Both(credentials),
+                Err(why) => Keys::Bad(format!("the keys in the environment: {why}")),
+            }
+        }
         (Some(_), None) => Keys::Half("AWS_SECRET_ACCESS_KEY"),
         (None, Some(_)) => Keys::Half("AWS_ACCESS_KEY_ID"),
         (None, None) => Keys::None,
@@ -111,6 +113,10 @@ mod tests {
             (
                 vec![id, ("AWS_SECRET_ACCESS_KEY", " hush\n")],
                 both("AKID", "hush", None),
+            ),
+            (
+                vec![id, secret, ("AWS_SESSION_TOKEN", "a\r\nb")],
+                Keys::Bad("the keys in the environment: Token has an impossible value".into()),
             ),
             (vec![id], Keys::Half("AWS_SECRET_ACCESS_KEY")),
             (

@@ -55,12 +55,8 @@ pub fn credentials(body: &[u8], provider: &'static str) -> Result<Credentials, J
             message: super::plain(text(&fields, &["Message"]).unwrap_or_default(), &[]),
         });
     }
-    let required = |field| match text(&fields, &[field]) {
-        Some(value) if !value.is_empty() => usable(field, value),
-        _ => Err(JsonError::Missing(field)),
-    };
-    let id = required("AccessKeyId")?;
-    let secret = required("SecretAccessKey")?;
+    let id = text(&fields, &["AccessKeyId"]).unwrap_or_default();
+    let secret = text(&fields, &["SecretAccessKey"]).unwrap_or_default();
     let token = text(&fields, &["Token", "SessionToken"]).unwrap_or_default();
     let expires = match find(&fields, &["Expiration", "ExpiresAt"]) {
         None => None,
@@ -69,11 +65,11 @@ pub fn credentials(body: &[u8], provider: &'static str) -> Result<Credentials, J
     new(id, secret, token, expires, provider)
 }
 
-/// Credentials whose parts can be sent in headers, and whose empty token is no token: an empty
-/// one would be signed and sent, and refused.
+/// Credentials that can be sent in headers, and whose blank token is no token: an empty one would
+/// be signed and sent, and refused.
 ///
 /// # Errors
-/// [`JsonError::Bad`] for a token that cannot be sent in a header.
+/// When a key is empty, or anything cannot be sent in a header.
 pub fn new(
     id: &str,
     secret: &str,
@@ -81,10 +77,20 @@ pub fn new(
     expires: Option<SystemTime>,
     provider: &'static str,
 ) -> Result<Credentials, JsonError> {
-    let token = match token.trim() {
-        "" => None,
-        token => Some(usable("Token", token)?.to_owned()),
-    };
+    let token = token.trim();
+    for (field, value) in [
+        ("AccessKeyId", id),
+        ("SecretAccessKey", secret),
+        ("Token", token),
+    ] {
+        if !value.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(JsonError::Bad(field));
+        }
+        if value.is_empty() && field != "Token" {
+            return Err(JsonError::Missing(field));
+        }
+    }
+    let token = (!token.is_empty()).then(|| token.to_owned());
     Ok(Credentials::new(id, secret, token, expires, provider))
 }
 
@@ -126,13 +132,6 @@ fn find<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Value>
     };
     let (_, value) = names.iter().find_map(named)?;
     (!value.is_null()).then_some(value)
-}
-
-fn usable<'a>(field: &'static str, value: &'a str) -> Result<&'a str, JsonError> {
-    match value.bytes().all(|b| b.is_ascii_graphic()) {
-        true => Ok(value),
-        false => Err(JsonError::Bad(field)),
-    }
 }
 
 #[cfg(test)]

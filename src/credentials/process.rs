@@ -1,0 +1,293 @@
+//! `credential_process` of a profile: another program that prints credentials.
+//!
+//! The SDKs hand the line to a shell. There is none in a scratch image, so the words are split
+//! here and the program is started directly; what only a shell could do is refused by name.
+
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aws_credential_types::Credentials;
+
+use super::{Source, SourceError, json};
+
+/// As long as the Go SDK waits.
+const LIMIT: Duration = Duration::from_secs(60);
+/// No answer is longer.
+const LARGEST: u64 = 64 * 1024;
+
+/// The program as a source.
+pub struct Process {
+    /// The profile that names it.
+    pub profile: String,
+    /// The line in the profile. May hold secrets.
+    pub command: String,
+    /// How long it may run.
+    pub limit: Duration,
+}
+
+impl Process {
+    /// With the time limit of the SDKs.
+    pub fn new(profile: String, command: String) -> Self {
+        Self {
+            profile,
+            command,
+            limit: LIMIT,
+        }
+    }
+
+    fn output(&self) -> Result<Vec<u8>, String> {
+        let words = split(&self.command)?;
+        let (program, arguments) = words.split_first().ok_or("names no program")?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot be started: {error}"))?;
+        let end = Instant::now() + self.limit;
+        let answer = self.read(&mut child, end);
+        if answer.is_err() {
+            // It may have ended meanwhile.
+            let _ = child.kill();
+        }
+        let status = wait(&mut child, end).map_err(|error| format!("is lost: {error}"))?;
+        let body = answer?;
+        match status.success() {
+            true => Ok(body),
+            false => Err(format!(
+                "failed: {status}; its own words are on standard error"
+            )),
+        }
+    }
+
+    fn read(&self, child: &mut Child, end: Instant) -> Result<Vec<u8>, String> {
+        let stdout = child.stdout.take().ok_or("has no output")?;
+        let (sender, receiver) = channel();
+        // A pipe has no time-out of its own.
+        thread::Builder::new()
+            .name("process".to_owned())
+            .spawn(move || {
+                let mut body = Vec::new();
+                let read = stdout.take(LARGEST + 1).read_to_end(&mut body);
+                // The receiver is gone when the time is over.
+                let _ = sender.send(read.map(|_| body));
+            })
+            .map_err(|error| format!("cannot be read: {error}"))?;
+        match receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(Ok(body)) if body.len() as u64 > LARGEST => {
+                Err("printed more than 64 KiB".to_owned())
+            }
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(error)) => Err(format!("cannot be read: {error}")),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(format!("did not end within {} s", self.limit.as_secs()))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err("cannot be read".to_owned()),
+        }
+    }
+}
+
+/// Waits for a program that has closed its output, and ends it when it lingers.
+fn wait(child: &mut Child, end: Instant) -> std::io::Result<std::process::ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() >= end {
+            child.kill()?;
+            return child.wait();
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+impl Source for Process {
+    fn name(&self) -> String {
+        format!("credential_process of profile {}", self.profile)
+    }
+
+    fn fetch(&mut self) -> Result<Credentials, SourceError> {
+        let body = self
+            .output()
+            .map_err(|why| SourceError::Setting(format!("{}: the program {why}", self.name())))?;
+        let unusable = |why: String| SourceError::Unusable {
+            from: self.name(),
+            why,
+        };
+        let fields = json::object(&body).map_err(|e| unusable(e.to_string()))?;
+        if fields.get("Version").and_then(serde_json::Value::as_u64) != Some(1) {
+            return Err(unusable("Version is not 1".to_owned()));
+        }
+        json::credentials(&body, "process").map_err(|e| unusable(e.to_string()))
+    }
+}
+
+/// Splits a line into words as a shell does: blanks, both kinds of quotes, backslashes.
+fn split(line: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            c if c.is_whitespace() => words.extend(word.take()),
+            '\'' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next() {
+                        Some('\'') => break,
+                        Some(c) => word.push(c),
+                        None => return Err("has a quote without its end".to_owned()),
+                    }
+                }
+            }
+            '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next() {
+                        Some('"') => break,
+                        Some('\\') => match chars.next() {
+                            Some(c @ ('"' | '\\' | '$' | '`')) => word.push(c),
+                            Some(c) => word.extend(['\\', c]),
+                            None => return Err("has a quote without its end".to_owned()),
+                        },
+                        Some(c @ ('$' | '`')) => return Err(needs_shell(c)),
+                        Some(c) => word.push(c),
+                        None => return Err("has a quote without its end".to_owned()),
+                    }
+                }
+            }
+            '\\' => word
+                .get_or_insert_default()
+                .push(chars.next().ok_or("ends with a backslash")?),
+            '$' | '`' | '|' | '&' | ';' | '<' | '>' | '(' | ')' => return Err(needs_shell(c)),
+            '~' if word.is_none() => return Err(needs_shell(c)),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+fn needs_shell(c: char) -> String {
+    format!(
+        "is given with {c}, which only a shell understands; write the path out, quote the \
+         character, or put the line into a script"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn words_as_a_shell_splits_them() {
+        for (line, expected) in [
+            ("/bin/a --b c", Ok(vec!["/bin/a", "--b", "c"])),
+            ("  a\t b  ", Ok(vec!["a", "b"])),
+            (
+                r#""/my dir/a" 'b "c' d"#,
+                Ok(vec!["/my dir/a", "b \"c", "d"]),
+            ),
+            (
+                r#"a\ b "c\"d\\e\f" '\g'"#,
+                Ok(vec!["a b", "c\"d\\e\\f", "\\g"]),
+            ),
+            (r#"a"b"'c' "" ''"#, Ok(vec!["abc", "", ""])),
+            (
+                r#"a '$HOME' "\$x" b~c k=v"#,
+                Ok(vec!["a", "$HOME", "$x", "b~c", "k=v"]),
+            ),
+            ("", Ok(vec![])),
+            ("a 'b", Err("has a quote without its end")),
+            ("a \"b", Err("has a quote without its end")),
+            ("a \"b\\", Err("has a quote without its end")),
+            ("a\\", Err("ends with a backslash")),
+            ("a $HOME", Err("is given with $")),
+            ("a \"$HOME\"", Err("is given with $")),
+            ("a `b`", Err("is given with `")),
+            ("a | b", Err("is given with |")),
+            ("a; b", Err("is given with ;")),
+            ("~/a", Err("is given with ~")),
+        ] {
+            match (split(line), expected) {
+                (Ok(words), Ok(expected)) => assert_eq!(words, expected, "{line}"),
+                (Err(why), Err(expected)) => assert!(why.starts_with(expected), "{line}: {why}"),
+                (found, _) => panic!("{line}: {found:?}"),
+            }
+        }
+    }
+
+    fn run(script: &str) -> Result<Credentials, String> {
+        let quoted = script.replace('\'', r"'\''");
+        let mut process = Process::new("p".into(), format!("/bin/sh -c '{quoted}'"));
+        process.fetch().map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn credentials_of_a_program() {
+        let keys = r#""AccessKeyId":"AKID","SecretAccessKey":"hush""#;
+        let found = run(&format!(
+            r#"printf %s '{{"Version":1,{keys},"SessionToken":"t","Expiration":"2025-09-21T04:16:53+00:00"}}'"#
+        ))
+        .unwrap();
+        assert_eq!(found.session_token(), Some("t"));
+        assert_eq!(
+            found.expiry(),
+            super::super::date::parse("2025-09-21T04:16:53Z")
+        );
+        assert_eq!(
+            run(&format!(r#"echo '{{"Version":1,{keys}}}'"#))
+                .unwrap()
+                .expiry(),
+            None
+        );
+        for (script, why) in [
+            (format!(r#"echo '{{{keys}}}'"#), "Version is not 1"),
+            (
+                format!(r#"echo '{{"Version":"1",{keys}}}'"#),
+                "Version is not 1",
+            ),
+            (
+                format!(r#"echo '{{"Version":1,{keys}'"#),
+                "not a JSON object",
+            ),
+            (r#"echo '{"Version":1}'"#.into(), "AccessKeyId is missing"),
+            ("echo hush".into(), "not a JSON object"),
+            ("true".into(), "not a JSON object: empty"),
+            (
+                format!(r#"echo '{{"Version":1,{keys}}}'; exit 3"#),
+                "exit status: 3",
+            ),
+            ("head -c 70000 /dev/zero".into(), "printed more than 64 KiB"),
+            ("cat".into(), "not a JSON object: empty"),
+        ] {
+            let error = run(&script).unwrap_err();
+            assert!(error.contains(why), "{script}: {error}");
+            assert!(!error.contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_or_hangs() {
+        let mut missing = Process::new("p".into(), "/nonexistent/program hush".into());
+        let error = missing.fetch().unwrap_err().to_string();
+        assert!(error.contains("cannot be started"), "{error}");
+        assert!(!error.contains("hush"), "{error}");
+
+        let mut hanging = Process::new("p".into(), "/bin/sleep 1000".into());
+        hanging.limit = Duration::from_millis(1);
+        let error = hanging.fetch().unwrap_err().to_string();
+        assert!(error.contains("did not end within"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in "\\PC{0,40}", tricky in "[ab '\"\\\\$~\t]{0,20}") {
+            let _ = (split(&line), split(&tricky));
+        }
+    }
+}
