@@ -36,6 +36,7 @@ pub mod uploader;
 pub mod telemetry;
 
 // The signing proxy.
+pub mod http1;
 
 // The view without AWS.
 
