@@ -37,6 +37,7 @@ pub mod telemetry;
 
 // The signing proxy.
 pub mod http1;
+pub mod proxy;
 
 // The view without AWS.
 
