@@ -37,6 +37,8 @@ pub mod uploader;
 pub mod telemetry;
 
 // The signing proxy.
+pub mod http1;
+pub mod proxy;
 
 // The view without AWS.
 

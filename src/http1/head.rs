@@ -1,0 +1,162 @@
+//! The request line and the headers.
+
+use super::{MAX_BODY, MAX_HEAD, MAX_HEADERS, Refusal, Request};
+
+/// How the body is delimited.
+#[derive(Clone, Copy)]
+pub(super) enum Framing {
+    Length(usize),
+    Chunked,
+}
+
+/// A request whose body is still to come.
+pub(super) struct Head {
+    pub(super) request: Request,
+    pub(super) framing: Framing,
+    pub(super) expects_continue: bool,
+}
+
+/// Reads one head off the front of `input`: the head and its length, or `None` when it is not
+/// complete.
+///
+/// It looks at the whole prefix every time, so that a refusal comes with the byte that causes it:
+/// a TLS hello is answered at once, not when the read deadline ends.
+pub(super) fn parse(input: &[u8]) -> Result<Option<(Head, usize)>, Refusal> {
+    let window = &input[..input.len().min(MAX_HEAD)];
+    // httparse takes a bare LF as the end of a line; others in front of us may not. It sees
+    // nothing behind the first one, so that an error further on does not hide this one.
+    let bare_lf = (0..window.len()).find(|&i| window[i] == b'\n' && !window[..i].ends_with(b"\r"));
+    let window = &window[..bare_lf.map_or(window.len(), |i| i + 1)];
+    let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut slots);
+    let status = parsed.parse(window).map_err(|e| match e {
+        httparse::Error::TooManyHeaders => Refusal::HeadTooLarge,
+        httparse::Error::Version => Refusal::Version,
+        httparse::Error::HeaderName => Refusal::Malformed("a header name"),
+        httparse::Error::HeaderValue => Refusal::Malformed("a header value"),
+        _ => Refusal::Malformed("the request line"),
+    })?;
+    let length = match status {
+        // A bare LF behind the head belongs to the body.
+        httparse::Status::Complete(length) if bare_lf != Some(length - 1) => length,
+        httparse::Status::Partial if bare_lf.is_none() => {
+            return if window.len() == MAX_HEAD {
+                Err(Refusal::HeadTooLarge)
+            } else {
+                Ok(None)
+            };
+        }
+        _ => return Err(Refusal::Malformed("a line that ends without CR")),
+    };
+    understand(&parsed).map(|head| Some((head, length)))
+}
+
+fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
+    let http10 = parsed.version == Some(0);
+    let mut length: Option<usize> = None;
+    let mut chunked = false;
+    let mut hosts = 0;
+    let mut keep_alive = !http10;
+    let mut close = false;
+    let mut expects_continue = false;
+    let mut headers = Vec::with_capacity(parsed.headers.len());
+    for header in parsed.headers.iter() {
+        let value = header.value;
+        match header.name {
+            n if n.eq_ignore_ascii_case("content-length") => {
+                if length.is_some() {
+                    return Err(Refusal::Malformed("two Content-Length headers"));
+                }
+                length = Some(content_length(value)?);
+            }
+            n if n.eq_ignore_ascii_case("transfer-encoding") => {
+                if chunked {
+                    return Err(Refusal::Malformed("two Transfer-Encoding headers"));
+                }
+                if !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Refusal::Coding);
+                }
+                chunked = true;
+            }
+            n if n.eq_ignore_ascii_case("host") => hosts += 1,
+            n if n.eq_ignore_ascii_case("connection") => {
+                for token in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+                    close |= token.eq_ignore_ascii_case(b"close");
+                    keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            // HTTP/1.0 has no interim answers (RFC 9110, 10.1.1).
+            n if n.eq_ignore_ascii_case("expect") && !http10 => {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Refusal::Expectation);
+                }
+                expects_continue = true;
+            }
+            _ => {}
+        }
+        headers.push((header.name.to_owned(), value.to_vec()));
+    }
+    // RFC 9112, 3.2: exactly one in HTTP/1.1.
+    if hosts > 1 || (hosts == 0 && !http10) {
+        return Err(Refusal::Malformed("not exactly one Host header"));
+    }
+    if chunked && (http10 || length.is_some()) {
+        return Err(Refusal::Malformed(
+            "Transfer-Encoding beside Content-Length or in HTTP/1.0",
+        ));
+    }
+    let framing = match length {
+        _ if chunked => Framing::Chunked,
+        Some(length) if length > MAX_BODY => return Err(Refusal::BodyTooLarge),
+        length => Framing::Length(length.unwrap_or(0)),
+    };
+    Ok(Head {
+        request: Request {
+            method: parsed.method.unwrap_or_default().to_owned(),
+            target: origin_form(parsed.path.unwrap_or_default())?,
+            http10,
+            keep_alive: keep_alive && !close,
+            headers,
+            body: Vec::new(),
+        },
+        framing,
+        expects_continue,
+    })
+}
+
+/// Digits only: no sign, no blanks, no list.
+fn content_length(value: &[u8]) -> Result<usize, Refusal> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::Malformed("Content-Length is not a number"));
+    }
+    // Digits that overflow are a length, only one far over the limit.
+    Ok(value.iter().fold(0usize, |length, digit| {
+        length
+            .saturating_mul(10)
+            .saturating_add(usize::from(digit - b'0'))
+    }))
+}
+
+/// The path and query of a target: what follows the authority in absolute form (RFC 9112, 3.2.2).
+fn origin_form(target: &str) -> Result<String, Refusal> {
+    if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+        return Err(Refusal::Malformed("the request target"));
+    }
+    if target.starts_with('/') {
+        return Ok(target.to_owned());
+    }
+    let authority = ["http://", "https://"].iter().find_map(|scheme| {
+        let start = target.get(..scheme.len())?;
+        start
+            .eq_ignore_ascii_case(scheme)
+            .then(|| &target[scheme.len()..])
+    });
+    let Some(authority) = authority else {
+        return Err(Refusal::Malformed("the request target is not a path"));
+    };
+    match authority.find(['/', '?']) {
+        None => Ok("/".to_owned()),
+        Some(at) if authority.as_bytes()[at] == b'?' => Ok(format!("/{}", &authority[at..])),
+        Some(at) => Ok(authority[at..].to_owned()),
+    }
+}

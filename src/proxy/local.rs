@@ -1,0 +1,40 @@
+//! Answers sampling calls without AWS, for the exporters that show traces here.
+
+use super::upstream::{Body, ForwardError, Response, Upstream};
+use crate::http1::Request;
+
+/// X-Ray's default rule at 100 %, so that every trace is shown. `Version`, `ResourceARN` and the
+/// empty `Attributes` are what SDKs demand of a rule before they use it.
+const RULES: &str = r#"{"NextToken":null,"SamplingRuleRecords":[{"CreatedAt":0.0,"ModifiedAt":0.0,"SamplingRule":{"Attributes":{},"FixedRate":1.0,"HTTPMethod":"*","Host":"*","Priority":10000,"ReservoirSize":1,"ResourceARN":"*","RuleARN":"arn:aws:xray:local:000000000000:sampling-rule/Default","RuleName":"Default","ServiceName":"*","ServiceType":"*","URLPath":"*","Version":1}}]}"#;
+
+/// No quota of its own for anyone: the rule's rate holds. The Node SDK demands a number.
+const TARGETS: &str =
+    r#"{"SamplingTargetDocuments":[],"LastRuleModification":0,"UnprocessedStatistics":[]}"#;
+
+/// Plays X-Ray for clients on this machine.
+pub struct LocalSampling;
+
+impl Upstream for LocalSampling {
+    fn forward(&self, request: &Request) -> Result<Response, ForwardError> {
+        let json = Some("application/json");
+        let (status, content_type, body) = match (request.method.as_str(), request.path()) {
+            ("POST", "/GetSamplingRules") => (200, json, RULES),
+            ("POST", "/SamplingTargets") => (200, json, TARGETS),
+            // OTLP answers in the encoding of the request; an empty protobuf message is no bytes.
+            ("POST", "/v1/traces") => match request.header("content-type") {
+                Some(sent) if sent.starts_with(b"application/json") => (200, json, "{}"),
+                _ => (200, Some("application/x-protobuf"), ""),
+            },
+            _ => (404, None, ""),
+        };
+        let headers = content_type
+            .map(|value| ("Content-Type".to_owned(), value.as_bytes().to_vec()))
+            .into_iter()
+            .collect();
+        Ok(Response {
+            status,
+            headers,
+            body: Body::Full(body.as_bytes().to_vec()),
+        })
+    }
+}

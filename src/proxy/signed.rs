@@ -1,0 +1,349 @@
+//! Signs requests anew and sends them to X-Ray.
+
+use std::io::{Cursor, Read};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_credential_types::Credentials;
+use ureq::Agent;
+use ureq::http::{self, HeaderMap};
+
+use super::upstream::{Body, ForwardError, Response, Upstream};
+use crate::clock::{self, Clock, Exchange, Skew};
+use crate::credentials::Keeper;
+use crate::http1::Request;
+use crate::retry::{self, Answer, Verdict};
+use crate::sign::{SignRequest, sign};
+
+/// How long a request waits for the region and for credentials, in all. The Java SDK and the PHP
+/// sampler give up after 2 s and then sample blindly for 300 s; a call over a warm connection
+/// takes a fraction of what is left.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// As much of a refusal is read to find its error code.
+const MAX_REASON: u64 = 8 * 1024;
+
+/// The headers that go upstream, as the client gave them or not at all. Everything else is the
+/// client's conversation with us (RFC 9110, 7.6.1), speaks of the client, or would break the
+/// signature.
+const FORWARDED: [&str; 3] = ["content-type", "content-encoding", "accept-encoding"];
+
+/// The one of them that is signed: no hop changes it.
+const SIGNED: &str = "content-type";
+
+/// Headers of an answer that end with the connection they came by (RFC 9110, 7.6.1), or that say
+/// how the body was framed on it.
+const NOT_PASSED_BACK: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+];
+
+/// Where requests go.
+pub struct Target {
+    /// Carries the requests. [`Upstream::stop`] shuts it down, with all its clones.
+    pub agent: Agent,
+    /// Scheme and authority of X-Ray's endpoint, perhaps a path, without a slash at the end.
+    pub endpoint: String,
+    /// Region of the credential scope.
+    pub region: String,
+}
+
+/// The signing side of the proxy.
+pub struct Signed {
+    keeper: Arc<Keeper>,
+    clock: Arc<Clock>,
+    target: Mutex<Known>,
+    changed: Condvar,
+}
+
+enum Known {
+    NotYet,
+    Is(Arc<Target>),
+    Stopped,
+}
+
+/// A response, and what it was asked with.
+struct Asked {
+    response: http::Response<ureq::Body>,
+    signed_with: Skew,
+    measured: Option<Skew>,
+}
+
+impl Signed {
+    /// Requests wait a moment, then fail, until the [target](Self::set_target) is set.
+    pub fn new(keeper: Arc<Keeper>, clock: Arc<Clock>) -> Self {
+        Signed {
+            keeper,
+            clock,
+            target: Mutex::new(Known::NotYet),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Where requests go from now on.
+    pub fn set_target(&self, target: Target) {
+        let mut known = self.lock();
+        if !matches!(*known, Known::Stopped) {
+            *known = Known::Is(Arc::new(target));
+            self.changed.notify_all();
+        }
+    }
+
+    /// Asks the service for nothing, unsigned, once the target is set: name, TLS and clock skew
+    /// are then known before the first client asks. Blocks; no answer is no harm.
+    pub fn warm(&self) {
+        let Some(target) = self.target(Duration::ZERO) else {
+            return;
+        };
+        let sent = SystemTime::now();
+        if let Ok(response) = target.agent.head(format!("{}/", target.endpoint)).call() {
+            self.observe(sent, response.headers());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn target(&self, limit: Duration) -> Option<Arc<Target>> {
+        let (known, _) = self
+            .changed
+            .wait_timeout_while(self.lock(), limit, |known| matches!(known, Known::NotYet))
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Known::Is(target) => Some(Arc::clone(target)),
+            Known::NotYet | Known::Stopped => None,
+        }
+    }
+
+    fn observe(&self, sent: SystemTime, headers: &HeaderMap) -> Option<Skew> {
+        self.clock.observe(&Exchange {
+            sent,
+            received: SystemTime::now(),
+            date: headers.get("date").and_then(|date| date.to_str().ok()),
+            has_age: headers.contains_key("age"),
+        })
+    }
+
+    fn ask(
+        &self,
+        target: &Target,
+        request: &Request,
+        headers: &[(&str, String)],
+        credentials: &Credentials,
+    ) -> Result<Asked, ForwardError> {
+        let url = format!("{}{}", target.endpoint, request.target);
+        let mut upstream = http::Request::builder()
+            .method(request.method.as_str())
+            .uri(&url);
+        for (name, value) in headers {
+            upstream = upstream.header(*name, value);
+        }
+        let to_sign: Vec<(&str, &str)> = headers
+            .iter()
+            .filter(|(name, _)| *name == SIGNED)
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        if upstream.uri_ref().is_none() {
+            return Err(ForwardError::Request);
+        }
+        let signed_with = self.clock.skew();
+        let sent = SystemTime::now();
+        let signature = sign(&SignRequest {
+            method: &request.method,
+            url: &url,
+            headers: &to_sign,
+            body: &request.body,
+            region: &target.region,
+            service: "xray",
+            time: signed_with.correct(sent),
+            credentials,
+        })
+        .map_err(ForwardError::Sign)?;
+        for (name, value) in &signature {
+            upstream = upstream.header(name, value);
+        }
+        let response = send(&target.agent, upstream, request)?;
+        let measured = self.observe(sent, response.headers());
+        Ok(Asked {
+            response,
+            signed_with,
+            measured,
+        })
+    }
+
+    /// Whether the refusal of a request signed with `credentials` is cured by newer ones or by the
+    /// time just learnt; the credentials to sign with then.
+    fn cure(
+        &self,
+        asked: &Asked,
+        reason: &Answer,
+        credentials: &Credentials,
+        deadline: Instant,
+    ) -> Option<Credentials> {
+        let code = reason.error_code().unwrap_or_default();
+        if clock::is_skew_error(&code, asked.signed_with, asked.measured) {
+            return Some(credentials.clone());
+        }
+        let stale = matches!(
+            retry::judge(reason),
+            Verdict::Hold {
+                credentials: true,
+                ..
+            }
+        );
+        if !stale || !self.keeper.reject(credentials) {
+            return None;
+        }
+        let newer = self.keeper.wait(left(deadline))?;
+        (newer != *credentials).then_some(newer)
+    }
+}
+
+impl Upstream for Signed {
+    fn forward(&self, request: &Request) -> Result<Response, ForwardError> {
+        let deadline = Instant::now() + PATIENCE;
+        let headers = forwarded(request)?;
+        let target = self.target(left(deadline)).ok_or(ForwardError::NoTarget)?;
+        let credentials = self
+            .keeper
+            .wait(left(deadline))
+            .ok_or(ForwardError::NoCredentials)?;
+        let mut asked = self.ask(&target, request, &headers, &credentials)?;
+        let mut read = Vec::new();
+        if matches!(asked.response.status().as_u16(), 400 | 401 | 403) {
+            read = beginning(&mut asked.response)?;
+            let reason = reason(&asked.response, &read);
+            if let Some(newer) = self.cure(&asked, &reason, &credentials, deadline) {
+                asked = self.ask(&target, request, &headers, &newer)?;
+                read.clear();
+            }
+        }
+        Ok(passed_back(request, read, asked.response))
+    }
+
+    fn stop(&self) {
+        let mut known = self.lock();
+        if let Known::Is(target) = &*known {
+            target.agent.clone().shutdown();
+        }
+        *known = Known::Stopped;
+        self.changed.notify_all();
+    }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+fn forwarded(request: &Request) -> Result<Vec<(&'static str, String)>, ForwardError> {
+    let mut headers = Vec::with_capacity(FORWARDED.len());
+    for name in FORWARDED {
+        if let Some(value) = request.header(name) {
+            let value = String::from_utf8(value).map_err(|_| ForwardError::Request)?;
+            headers.push((name, value));
+        }
+    }
+    Ok(headers)
+}
+
+fn send(
+    agent: &Agent,
+    upstream: http::request::Builder,
+    request: &Request,
+) -> Result<http::Response<ureq::Body>, ForwardError> {
+    // A body that is empty is announced as such for the methods that have one, and left away for
+    // the others.
+    let has_body =
+        !request.body.is_empty() || matches!(request.method.as_str(), "POST" | "PUT" | "PATCH");
+    let sent = if has_body {
+        let upstream = upstream
+            .body(request.body.as_slice())
+            .map_err(|_| ForwardError::Request)?;
+        agent.run(
+            agent
+                .configure_request(upstream)
+                .accept("")
+                .accept_encoding("")
+                .allow_non_standard_methods(true)
+                .build(),
+        )
+    } else {
+        let upstream = upstream.body(()).map_err(|_| ForwardError::Request)?;
+        agent.run(
+            agent
+                .configure_request(upstream)
+                .accept("")
+                .accept_encoding("")
+                .allow_non_standard_methods(true)
+                .build(),
+        )
+    };
+    sent.map_err(|error| match error {
+        // These repeat the URL, which is the client's.
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => ForwardError::Request,
+        error => ForwardError::Transport(Box::new(error)),
+    })
+}
+
+fn beginning(response: &mut http::Response<ureq::Body>) -> Result<Vec<u8>, ForwardError> {
+    let mut read = Vec::new();
+    response
+        .body_mut()
+        .as_reader()
+        .take(MAX_REASON)
+        .read_to_end(&mut read)
+        .map_err(|error| ForwardError::Transport(Box::new(ureq::Error::Io(error))))?;
+    Ok(read)
+}
+
+fn reason(response: &http::Response<ureq::Body>, read: &[u8]) -> Answer {
+    let text = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+    Answer {
+        status: response.status().as_u16(),
+        error_type: text("x-amzn-errortype"),
+        body: read.to_vec(),
+        ..Answer::default()
+    }
+}
+
+/// The service's answer, of whose body `read` has been read already.
+fn passed_back(request: &Request, read: Vec<u8>, response: http::Response<ureq::Body>) -> Response {
+    let (parts, body) = response.into_parts();
+    let named: Vec<String> = parts
+        .headers
+        .get_all("connection")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|token| token.trim().to_ascii_lowercase())
+        .collect();
+    let length = body.content_length();
+    let headers = parts
+        .headers
+        .iter()
+        .filter(|(name, _)| {
+            let name = name.as_str();
+            !NOT_PASSED_BACK.contains(&name) && !named.iter().any(|token| token == name)
+        })
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    let body = if request.method == "HEAD" {
+        Body::Head(length)
+    } else {
+        let reader: Box<dyn Read> = Box::new(Cursor::new(read).chain(body.into_reader()));
+        Body::Stream { reader, length }
+    };
+    Response {
+        status: parts.status.as_u16(),
+        headers,
+        body,
+    }
+}
