@@ -41,6 +41,7 @@ pub mod http1;
 pub mod proxy;
 
 // The view without AWS.
+pub mod view;
 
 // All of it together.
 pub mod daemon;

@@ -1,0 +1,109 @@
+//! Where things stand: the columns of a line, and the time scale of the bars.
+
+use super::Options;
+use super::entity::Entity;
+use super::tree::Row;
+use super::waterfall::GAP_TO_DETAIL;
+
+/// In a narrower terminal columns stand close and the word for the kind is left out.
+const ROOMY: usize = 80;
+
+/// Widths in columns; 0 leaves a column out. The bar is the last and takes what is left.
+#[derive(Debug)]
+pub(crate) struct Columns {
+    /// Most columns of the tree in front of a name; deeper levels lose their outer lines.
+    pub(crate) tree: usize,
+    /// Tree, name and detail.
+    pub(crate) label: usize,
+    pub(crate) kind: usize,
+    pub(crate) status: usize,
+    pub(crate) mark: usize,
+    pub(crate) duration: usize,
+    pub(crate) bar: usize,
+    /// Spaces between columns.
+    pub(crate) gap: usize,
+}
+
+impl Columns {
+    /// Each column takes what its widest text needs, as long as the bar keeps a quarter of the
+    /// line. Without a scale there is no bar.
+    pub(crate) fn of(rows: &[Row<'_>], scale: Option<&Scale>, options: &Options) -> Columns {
+        let roomy = options.width >= ROOMY;
+        let gap = if roomy { 2 } else { 1 };
+        let tree = options.width / 4;
+        let widest = |of: &dyn Fn(&Entity) -> usize| {
+            let widths = rows.iter().map(|row| of(row.entity));
+            widths.max().unwrap_or(0)
+        };
+        let mut columns = Columns {
+            tree,
+            label: 0,
+            kind: if roomy {
+                widest(&|e| e.kind.word().len())
+            } else {
+                0
+            },
+            status: widest(&|e| e.status_text().columns()),
+            mark: widest(&|e| e.mark.map_or(0, |mark| mark.word().len())),
+            duration: widest(&|e| e.duration(options.ascii).columns()),
+            bar: 0,
+            gap,
+        };
+        let mut fixed = 0;
+        for width in [columns.kind, columns.status, columns.mark, columns.duration] {
+            fixed += if width == 0 { 0 } else { gap + width };
+        }
+        let labels = rows.iter().map(|row| {
+            let detail = row.entity.detail.columns();
+            (2 * row.levels.len()).min(tree)
+                + row.entity.name.columns()
+                + if detail == 0 {
+                    0
+                } else {
+                    GAP_TO_DETAIL + detail
+                }
+        });
+        let label = labels.max().unwrap_or(0);
+        let Some(_) = scale else {
+            columns.label = label.min(options.width.saturating_sub(fixed));
+            return columns;
+        };
+        let most = options
+            .width
+            .saturating_sub(fixed + gap + options.width / 4);
+        columns.label = label.min(most);
+        columns.bar = options.width.saturating_sub(columns.label + fixed + gap);
+        columns
+    }
+}
+
+/// The time all bars share.
+#[derive(Debug)]
+pub(crate) struct Scale {
+    /// Seconds since the epoch.
+    pub(crate) start: f64,
+    /// Seconds, not negative.
+    pub(crate) length: f64,
+}
+
+impl Scale {
+    /// From the first start to the last time; `None` when nothing has a start.
+    pub(crate) fn of(entities: &[Entity]) -> Option<Scale> {
+        let starts = || entities.iter().filter_map(|e| e.start);
+        let start = starts().reduce(f64::min)?;
+        let ends = entities.iter().filter_map(|e| e.end);
+        let end = ends.chain(starts()).fold(start, f64::max);
+        Some(Scale {
+            start,
+            length: end - start,
+        })
+    }
+
+    /// The place of a time on a bar of `width` columns, in half columns.
+    pub(crate) fn halves(&self, time: f64, width: usize) -> usize {
+        let halves = 2.0 * width as f64;
+        // In a trace of no length everything is at the start.
+        let part = (time - self.start) / self.length.max(1e-9);
+        (part * halves).round().clamp(0.0, halves) as usize
+    }
+}
