@@ -30,7 +30,7 @@ ACTIONS = {
     "xray:GetSamplingStatisticSummaries",
 }
 # Neither configuration nor code that somebody deploys.
-UNCHECKED = {"README.md", "validate", "Dockerfile", "Dockerfile.dockerignore"}
+UNCHECKED = {"README.md", "validate", "Dockerfile"}
 UNCHECKED_FOLDERS = {"checks", "image"}
 
 seen = set()
