@@ -1,0 +1,180 @@
+//! The command line as task definitions and scripts use it: exit codes, streams, start-up lines.
+
+use std::net::{TcpListener, UdpSocket};
+
+use crate::support::DEADLINE;
+use crate::support::daemon::{Ended, Launch};
+use crate::support::fake_xray::FakeXray;
+use crate::support::load::{Client, segment};
+
+#[track_caller]
+fn run(arguments: &str) -> Ended {
+    Launch::bare().args(arguments.split_whitespace()).run()
+}
+
+/// Standard output and standard error, as one text.
+fn text(ended: &Ended) -> String {
+    format!("{}\n{}", ended.log.join("\n"), ended.errors.join("\n"))
+}
+
+#[test]
+fn help_and_version() {
+    for flag in ["-h", "-help", "--help"] {
+        let ended = run(flag);
+        assert_eq!(ended.code, Some(0), "{flag}");
+        for option in ["--bind ", "--bind-tcp", "--region", "--buffer-memory"] {
+            assert!(text(&ended).contains(option), "{flag}: no {option}");
+        }
+    }
+    for flag in ["-v", "--version", "-o -n us-east-1 -v"] {
+        let ended = run(flag);
+        assert_eq!(ended.code, Some(0), "{flag}");
+        let version = concat!("AWS X-Ray daemon version: ", env!("CARGO_PKG_VERSION"));
+        assert_eq!(ended.log, [version], "{flag}");
+    }
+}
+
+#[test]
+fn what_cannot_be_understood_exits_2() {
+    for arguments in [
+        "-x",
+        "--no-such-flag",
+        "-ob 127.0.0.1:0",
+        "-n",
+        "-o=maybe",
+        "-m x",
+    ] {
+        let ended = run(arguments);
+        assert_eq!(ended.code, Some(2), "{arguments}");
+        let flag = arguments.split([' ', '=']).next().unwrap();
+        let name = flag.trim_start_matches('-');
+        assert!(text(&ended).contains(name), "{arguments}: {}", text(&ended));
+    }
+}
+
+#[test]
+fn what_cannot_be_done_exits_1_and_says_why() {
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = udp.local_addr().unwrap().to_string();
+    let tcp = tcp.local_addr().unwrap().to_string();
+    let local = "-o -n us-east-1 -t 127.0.0.1:0 -b 127.0.0.1:0";
+    let cases = [
+        ("-o -b 127.0.0.1:0 -t 127.0.0.1:0".to_owned(), "region"),
+        (format!("{local} -m 2"), "3"),
+        (format!("{local} -b nonsense"), "nonsense"),
+        (format!("{local} -b 127.0.0.1:99999"), "99999"),
+        (format!("{local} -b {udp}"), udp.as_str()),
+        (format!("{local} -t {tcp}"), tcp.as_str()),
+        (format!("{local} -c /no/such/cfg.yaml"), "/no/such/cfg.yaml"),
+        (format!("{local} -f /no/such/xray.log"), "/no/such/xray.log"),
+    ];
+    for (arguments, reason) in cases {
+        let ended = run(&arguments);
+        let text = text(&ended);
+        assert_eq!(ended.code, Some(1), "{arguments}\n{text}");
+        assert!(text.contains(reason), "{arguments}: no {reason} in\n{text}");
+    }
+}
+
+#[test]
+fn a_missing_region_says_what_to_do() {
+    let ended = run("-o -b 127.0.0.1:0 -t 127.0.0.1:0");
+    let text = text(&ended);
+    for part in ["-n", "AWS_REGION"] {
+        assert!(text.contains(part), "no {part} in\n{text}");
+    }
+}
+
+#[test]
+fn go_flag_grammar() {
+    let fake = FakeXray::start();
+    // The image's entry point has -t and -b already; users repeat them. The last one wins, both
+    // dashes and both forms of a value are legal, and the first plain word ends the flags.
+    let daemon = Launch::against(&fake)
+        .args([
+            "-bind-tcp=nonsense",
+            "--bind-tcp=127.0.0.1:0",
+            "-o=false",
+            "-o=true",
+            "--local-mode",
+            "-region",
+            "eu-west-9",
+            "-n=us-east-1",
+            "word",
+            "--no-such-flag",
+        ])
+        .start();
+    Client::new(daemon.udp).document(segment(1));
+    fake.wait_for("the document", |state| state.accepted.len() == 1);
+}
+
+#[test]
+fn the_region_comes_from_the_environment_too() {
+    for (name, other) in [
+        ("AWS_REGION", Some("AWS_DEFAULT_REGION")),
+        ("AWS_DEFAULT_REGION", None),
+    ] {
+        let fake = FakeXray::start();
+        let mut launch = Launch::bare()
+            .args(["-b", "127.0.0.1:0", "-t", "127.0.0.1:0", "-o"])
+            .env("AWS_ACCESS_KEY_ID", crate::support::fake_xray::KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", crate::support::fake_xray::SECRET)
+            .env("AWS_ENDPOINT_URL_XRAY", &fake.url())
+            .env(name, "us-east-1");
+        if let Some(other) = other {
+            launch = launch.env(other, "eu-west-9");
+        }
+        let daemon = launch.start();
+        daemon.wait_log("Using region: us-east-1");
+        Client::new(daemon.udp).document(segment(1));
+        fake.wait_for("the document", |state| state.accepted.len() == 1);
+    }
+}
+
+/// The lines that runbooks and support articles tell people to look for.
+#[test]
+fn start_up_lines_in_the_official_format() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake).start();
+    Client::new(daemon.udp).document(segment(1));
+    daemon.wait_log("Successfully sent batch of 1 segments (");
+    let ended = daemon.stop();
+    for part in [
+        "[Info] Initializing AWS X-Ray daemon",
+        "[Info] Using region: us-east-1",
+        "[Info] Starting proxy http server on 127.0.0.1:",
+        "Got shutdown signal",
+    ] {
+        assert!(ended.log.iter().any(|l| l.contains(part)), "no {part:?}");
+    }
+    for line in &ended.log {
+        let (time, rest) = line.split_once(' ').unwrap();
+        let shape: String = time
+            .chars()
+            .map(|c| if c.is_ascii_digit() { '9' } else { c })
+            .collect();
+        assert_eq!(shape, "9999-99-99T99:99:99Z", "{line}");
+        assert!(rest.starts_with('['), "{line}");
+    }
+    assert_eq!(ended.errors, [""; 0], "all logs go to stdout");
+}
+
+/// As the official daemon: nothing catches SIGHUP.
+#[test]
+fn sighup_ends_it() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake).start();
+    daemon.signal("HUP");
+    assert_eq!(daemon.wait_exit(DEADLINE).code, None);
+}
+
+#[test]
+fn a_log_at_debug_level_never_shows_secrets() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake).args(["-l", "dev"]).start();
+    Client::new(daemon.udp).document(segment(1));
+    fake.wait_for("the document", |state| state.accepted.len() == 1);
+    // Every daemon's log is searched for secrets when it is dropped: this one's is the longest.
+    daemon.stop();
+}

@@ -1,0 +1,106 @@
+//! Credentials as the running daemon meets them: missing, from a container endpoint, rotated.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::support::books::Totals;
+use crate::support::daemon::Launch;
+use crate::support::ecs::FakeEcs;
+use crate::support::fake_xray::FakeXray;
+use crate::support::load::{Client, segment};
+use crate::support::sigv4::Keys;
+
+fn from_container(fake: &FakeXray, ecs: &FakeEcs) -> Launch {
+    Launch::against(fake)
+        .without_env("AWS_ACCESS_KEY_ID")
+        .without_env("AWS_SECRET_ACCESS_KEY")
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &ecs.uri())
+}
+
+#[test]
+fn a_session_token_is_sent_and_signed() {
+    let fake = FakeXray::start();
+    let keys = Keys::new("ASIASESSION", "secret", Some("session/token+=="));
+    fake.update(|state| state.keys = vec![keys]);
+    let daemon = Launch::against(&fake)
+        .env("AWS_ACCESS_KEY_ID", "ASIASESSION")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .env("AWS_SESSION_TOKEN", "session/token+==")
+        .start();
+    Client::new(daemon.udp).document(segment(1));
+    fake.wait_for("the document", |state| state.accepted.len() == 1);
+}
+
+/// An empty variable is what a template leaves behind; a signed empty token is refused by AWS.
+#[test]
+fn an_empty_session_token_is_none() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake).env("AWS_SESSION_TOKEN", "").start();
+    Client::new(daemon.udp).document(segment(1));
+    fake.wait_for("the document", |state| state.accepted.len() == 1);
+}
+
+#[test]
+fn missing_ones_do_not_stop_it() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake)
+        .without_env("AWS_ACCESS_KEY_ID")
+        .without_env("AWS_SECRET_ACCESS_KEY")
+        .args(["--shutdown-timeout", "500ms"])
+        .start();
+    Client::new(daemon.udp).document(segment(1));
+    daemon.wait_log("credentials");
+    let ended = daemon.stop();
+    let totals = Totals::at_the_end_of(&ended.log);
+    assert_eq!((totals.received, totals.spilled), (1, 1));
+    fake.read(|state| assert_eq!(state.requests, 0, "sent without credentials"));
+}
+
+/// The old keys die as soon as the new ones are out: every segment still arrives, once.
+#[test]
+fn rotated_container_keys_lose_nothing() {
+    let old = Keys::new("ASIAOLD", "old secret", Some("old"));
+    let new = Keys::new("ASIANEW", "new secret", Some("new"));
+    let token = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("pod-token-{}", std::process::id()));
+    std::fs::write(&token, "first").unwrap();
+    let ecs = FakeEcs::start(old.clone(), Duration::from_secs(6));
+    let fake = FakeXray::start();
+    fake.update(|state| state.keys = vec![old]);
+    let daemon = from_container(&fake, &ecs)
+        .env(
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            token.to_str().unwrap(),
+        )
+        .start();
+    let client = Client::new(daemon.udp);
+    client.load(0..500, 500);
+    fake.wait_for("all with the old keys", |state| state.accepted.len() == 500);
+
+    std::fs::write(&token, "second").unwrap();
+    ecs.rotate(new.clone());
+    fake.update(|state| state.keys = vec![new]);
+    client.load(500..1_000, 500);
+    fake.wait_for("all with the new keys", |state| {
+        state.accepted.len() == 1_000
+    });
+    fake.read(|state| assert_eq!(state.times_accepted().len(), 1_000));
+    let asked = ecs.authorizations();
+    assert_eq!(asked.first().unwrap().as_deref(), Some("first"));
+    assert_eq!(asked.last().unwrap().as_deref(), Some("second"));
+    let totals = Totals::at_the_end_of(&daemon.stop().log);
+    assert_eq!((totals.received, totals.sent), (1_000, 1_000));
+}
+
+/// Keys are refreshed before they expire, also when nothing is sent.
+#[test]
+fn expiring_keys_are_refreshed_ahead() {
+    let keys = Keys::new("ASIASHORT", "secret", Some("token"));
+    let ecs = FakeEcs::start(keys.clone(), Duration::from_secs(4));
+    let fake = FakeXray::start();
+    fake.update(|state| state.keys = vec![keys]);
+    let daemon = from_container(&fake, &ecs).start();
+    ecs.wait_asked(3);
+    Client::new(daemon.udp).document(segment(1));
+    fake.wait_for("the document", |state| state.accepted.len() == 1);
+}

@@ -1,0 +1,14 @@
+//! Integration tests: the real binary, a fake X-Ray that recomputes every signature, real sockets.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod attack;
+mod cli;
+mod credentials;
+mod delivery;
+mod fakes;
+mod faults;
+mod header_table;
+mod stop;
+mod unprocessed;

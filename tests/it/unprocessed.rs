@@ -1,0 +1,130 @@
+//! Documents that X-Ray takes but does not process: counted, and named in the log.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::support::backend::Behaviour;
+use crate::support::books::Totals;
+use crate::support::daemon::Launch;
+use crate::support::fake_xray::FakeXray;
+use crate::support::load::{Client, segment};
+
+/// Answers `entry` for every document that contains `text`.
+fn refuse(text: &'static str, entry: Value) -> Behaviour {
+    Behaviour::Unprocessed(Arc::new(move |document| {
+        document.contains(text).then(|| entry.clone())
+    }))
+}
+
+#[test]
+fn are_named_by_the_ids_they_carry() {
+    // The document's own ids come first; those of its subsegments must not be taken for them.
+    let documents = [
+        (
+            r#"{"trace_id":"1-6a1b2c3d-aaaaaaaaaaaaaaaaaaaaaaaa","id":"aaaaaaaaaaaaaaaa","subsegments":[{"id":"ffffffffffffffff"}]}"#,
+            "1-6a1b2c3d-aaaaaaaaaaaaaaaaaaaaaaaa",
+            "aaaaaaaaaaaaaaaa",
+        ),
+        (
+            r#"{"id": "bbbbbbbbbbbbbbbb", "trace_id": "1-6a1b2c3d-bbbbbbbbbbbbbbbbbbbbbbbb", "subsegments": [{"id": "ffffffffffffffff"}]}"#,
+            "1-6a1b2c3d-bbbbbbbbbbbbbbbbbbbbbbbb",
+            "bbbbbbbbbbbbbbbb",
+        ),
+    ];
+    for (document, trace_id, id) in documents {
+        let mut fake = FakeXray::start();
+        fake.behave(refuse(
+            id,
+            json!({"Id": id, "ErrorCode": "InvalidTraceId", "Message": "Trace Size Exceeded."}),
+        ));
+        let daemon = Launch::against(&fake).start();
+        let client = Client::new(daemon.udp);
+        client.document(document);
+        (0..5).for_each(|n| client.document(segment(n)));
+        fake.wait_for("all answered", |state| {
+            state.accepted.len() + state.unprocessed.len() == 6
+        });
+        let ended = daemon.stop();
+        let lines: Vec<_> = ended.log.iter().filter(|l| l.contains(id)).collect();
+        let [line] = lines[..] else {
+            panic!("not one line: {lines:#?}");
+        };
+        for part in [trace_id, "InvalidTraceId", "Trace Size Exceeded."] {
+            assert!(line.contains(part), "no {part:?} in {line:?}");
+        }
+        assert!(!line.contains("ffff"), "a subsegment's id in {line:?}");
+        let totals = Totals::at_the_end_of(&ended.log);
+        assert_eq!((totals.received, totals.sent, totals.rejected), (6, 5, 1));
+    }
+}
+
+#[test]
+fn may_come_without_an_id() {
+    for entry in [
+        json!({"ErrorCode": "ParseError", "Message": "Cannot parse"}),
+        json!({"Id": null, "ErrorCode": "ParseError", "Message": "Cannot parse"}),
+        json!({"Id": "", "ErrorCode": "ParseError", "Message": null}),
+    ] {
+        let mut fake = FakeXray::start();
+        fake.behave(refuse("no JSON", entry));
+        let daemon = Launch::against(&fake).start();
+        let client = Client::new(daemon.udp);
+        client.document("no JSON");
+        client.document(segment(1));
+        daemon.wait_log("ParseError");
+        let totals = Totals::at_the_end_of(&daemon.stop().log);
+        assert_eq!((totals.received, totals.sent, totals.rejected), (2, 1, 1));
+    }
+}
+
+/// The answer comes from the network: it must not write log lines of its own, nor long ones.
+#[test]
+fn cannot_forge_or_flood_the_log() {
+    let mut fake = FakeXray::start();
+    let message = format!(
+        "a\n2026-11-22T00:00:00Z [Error] forged\x1b[31m{}",
+        "x".repeat(100_000)
+    );
+    fake.behave(refuse(
+        "name",
+        json!({"Id": message, "ErrorCode": message, "Message": message}),
+    ));
+    let daemon = Launch::against(&fake).start();
+    Client::new(daemon.udp).document(segment(1));
+    fake.wait_for("the answer", |state| state.unprocessed.len() == 1);
+    for line in daemon.stop().log {
+        assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
+        assert!(!line.starts_with("2026-11-22T00:00:00Z"), "{line:?}");
+        assert!(line.len() < 4_096, "{} bytes in a line", line.len());
+    }
+}
+
+/// A list longer than the batch, or one that is no list, does not unbalance the books.
+#[test]
+fn are_never_more_than_were_sent() {
+    let many: Vec<Value> = (0..1_000)
+        .map(|n| json!({"Id": n, "ErrorCode": "X"}))
+        .collect();
+    for body in [
+        json!({"UnprocessedTraceSegments": many}),
+        json!({"UnprocessedTraceSegments": {"Id": "1"}}),
+        json!({"UnprocessedTraceSegments": [null, 1, "x", []]}),
+        json!(null),
+        json!([]),
+    ] {
+        let fake = FakeXray::start();
+        let response = crate::support::http::Response::new(200, body.to_string());
+        fake.once(Behaviour::Answer(response));
+        let daemon = Launch::against(&fake).start();
+        let client = Client::new(daemon.udp);
+        client.document(segment(1));
+        fake.wait_for("the request", |state| state.batches.len() == 1);
+        client.document(segment(2));
+        fake.wait_for("the next document", |state| {
+            state.accepted.contains(&segment(2))
+        });
+        let totals = Totals::at_the_end_of(&daemon.stop().log);
+        assert_eq!((totals.received, totals.spilled, totals.held), (2, 0, 0));
+    }
+}

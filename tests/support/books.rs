@@ -1,0 +1,40 @@
+//! The totals that the daemon logs, checked against what client and service counted themselves.
+
+/// The line `received R = sent S + rejected J + spilled P + held H; kernel drops K`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub received: u64,
+    pub sent: u64,
+    pub rejected: u64,
+    pub spilled: u64,
+    pub held: u64,
+    pub kernel_drops: u64,
+}
+
+impl Totals {
+    /// Reads the last line of a log, which must be the totals, and must add up.
+    #[track_caller]
+    pub fn at_the_end_of(log: &[String]) -> Self {
+        let last = log.last().expect("an empty log");
+        let totals = Self::parse(last).unwrap_or_else(|| panic!("not the totals: {last:?}"));
+        let fates = totals.sent + totals.rejected + totals.spilled + totals.held;
+        assert_eq!(totals.received, fates, "{totals:?} does not add up");
+        totals
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let number = |name: &str| -> Option<u64> {
+            let (_, after) = line.split_once(&format!("{name} "))?;
+            let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
+            digits.parse().ok()
+        };
+        Some(Self {
+            received: number("received")?,
+            sent: number("sent")?,
+            rejected: number("rejected")?,
+            spilled: number("spilled")?,
+            held: number("held")?,
+            kernel_drops: number("kernel drops")?,
+        })
+    }
+}
