@@ -77,6 +77,11 @@ impl Console {
             .retain(|trace| trace.news || now.saturating_duration_since(trace.touched) < KEEP);
     }
 
+    /// Whether a trace waits to be printed, so that [`Console::tick`] has something to do.
+    pub fn waits(&self) -> bool {
+        self.traces.iter().any(|trace| trace.news)
+    }
+
     /// Prints what is left, at exit.
     pub fn finish(&mut self, out: &mut String) {
         for mut trace in self.traces.drain(..).filter(|trace| trace.news) {

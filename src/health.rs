@@ -1,0 +1,135 @@
+//! Health: what `GET /healthz` answers, and the command that asks for it.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+/// Path of the daemon's own health on the TCP port.
+pub const PATH: &str = "/healthz";
+
+/// The whole question may take this long: probes often run once a second.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// An answer of ours is shorter.
+const MAX_ANSWER: u64 = 4096;
+
+/// Why a daemon is not well, as the one line that the command prints.
+#[derive(Debug)]
+pub enum Unhealthy {
+    /// The address cannot be resolved.
+    Address(String, io::Error),
+    /// Nobody answers there.
+    Silent(SocketAddr, io::Error),
+    /// Something else answers there, or the daemon says that it is not well.
+    Says(SocketAddr, String),
+}
+
+impl fmt::Display for Unhealthy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unhealthy::Address(address, error) => {
+                write!(f, "unhealthy: {address} is no address to ask at: {error}; pass the daemon's -t")
+            }
+            Unhealthy::Silent(address, error) => {
+                write!(f, "unhealthy: no answer from tcp {address}: {error}")
+            }
+            Unhealthy::Says(address, answer) => write!(f, "unhealthy: {address} says {answer}"),
+        }
+    }
+}
+
+impl std::error::Error for Unhealthy {}
+
+/// Asks the daemon that listens on `bind` (host:port, as given to `-t`) whether it is well.
+///
+/// # Errors
+/// [`Unhealthy`] when it does not say so within a second.
+pub fn ask(bind: &str) -> Result<(), Unhealthy> {
+    let address = address(bind).map_err(|error| Unhealthy::Address(bind.to_owned(), error))?;
+    let answer = exchange(address).map_err(|error| Unhealthy::Silent(address, error))?;
+    let first_line = answer.lines().next().unwrap_or_default();
+    if first_line.split(' ').nth(1) == Some("200") {
+        return Ok(());
+    }
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let said = if body.trim().is_empty() { first_line } else { body };
+    Err(Unhealthy::Says(address, crate::logging::escape(said.trim(), 200)))
+}
+
+/// A daemon that is bound to every address is asked on loopback.
+fn address(bind: &str) -> io::Result<SocketAddr> {
+    let bind = match bind.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => bind.to_owned(),
+    };
+    let mut address = bind
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?;
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    Ok(address)
+}
+
+fn exchange(address: SocketAddr) -> io::Result<String> {
+    let end = Instant::now() + PATIENCE;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    // A zero duration would be refused: the least is a moment.
+    let left = || end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    stream.set_write_timeout(Some(left()))?;
+    stream.write_all(
+        format!("GET {PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
+    stream.set_read_timeout(Some(left()))?;
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A peer that answers one connection with `answer`.
+    fn peer(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 512];
+            let length = stream.read(&mut request).unwrap();
+            assert!(request[..length].starts_with(b"GET /healthz HTTP/1.1\r\n"));
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        address
+    }
+
+    #[test]
+    fn only_a_200_is_well() {
+        assert!(ask(&peer("HTTP/1.1 200 OK\r\n\r\nok\n")).is_ok());
+        for (answer, said) in [
+            ("HTTP/1.1 503 Service Unavailable\r\n\r\nthe uploader does not answer\n", "the uploader"),
+            ("HTTP/1.1 404 Not Found\r\n\r\n", "404 Not Found"),
+            ("SSH-2.0-x\r\n", "SSH-2.0-x"),
+            ("", "says "),
+        ] {
+            let error = ask(&peer(answer)).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn nobody_and_nowhere_are_told_apart() {
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        assert!(matches!(ask(&gone), Err(Unhealthy::Silent(..))));
+        assert!(matches!(ask("no port"), Err(Unhealthy::Address(..))));
+        assert_eq!(address("0.0.0.0:2000").unwrap(), "127.0.0.1:2000".parse().unwrap());
+        assert_eq!(address(":2000").unwrap(), "127.0.0.1:2000".parse().unwrap());
+        assert_eq!(address("[::]:2000").unwrap(), "[::1]:2000".parse().unwrap());
+    }
+}
