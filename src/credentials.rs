@@ -1,5 +1,6 @@
 //! AWS credentials: the sources they come from, and the thread that keeps them fresh.
 
+pub mod chain;
 pub mod container;
 pub mod date;
 pub mod environment;
@@ -7,6 +8,7 @@ pub mod imds;
 pub mod json;
 pub mod keeper;
 pub mod metadata;
+pub mod plan;
 pub mod process;
 pub mod refresh;
 pub mod roles;

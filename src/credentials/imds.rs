@@ -17,7 +17,7 @@ const TOKEN_LIFE: u64 = 21600;
 const TOKEN_MARGIN: Duration = Duration::from_secs(120);
 /// How long version 1 is used after a token request that got no answer, before the next one.
 const TOKEN_SILENCE: Duration = Duration::from_secs(60);
-const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
+const ROLES: &str = "meta-data/iam/security-credentials/";
 
 /// Where the service is, and whether version 1 may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Client {
         }
     }
 
-    /// The text at `path`, which starts with `/latest/`. Takes five seconds at most, two when
+    /// The text at `path` below `/latest/`: `meta-data/instance-id`. Takes five seconds at most, two when
     /// nobody is there.
     ///
     /// # Errors
@@ -172,7 +172,7 @@ impl Client {
         let life = TOKEN_LIFE.to_string();
         let headers = [("x-aws-ec2-metadata-token-ttl-seconds", life.as_str())];
         let transient = |error| Failed { error, again: true };
-        let failed = match self.ask("PUT", "/latest/api/token", &headers) {
+        let failed = match self.ask("PUT", "api/token", &headers) {
             Ok(answer) => match answer.status {
                 200 => match self.granted(&answer, now) {
                     Ok(token) => return Ok(Some(token)),
@@ -238,7 +238,7 @@ impl Client {
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
         let request = Request {
             method,
-            url: &format!("{}{path}", self.settings.url),
+            url: &format!("{}/latest/{path}", self.settings.url),
             headers,
             body: (method == "PUT").then_some(b""),
             connect: Duration::from_secs(1),

@@ -1,0 +1,189 @@
+//! The source that stands for all of them: builds what the plan says, and builds anew when the
+//! shared files say something else.
+
+use std::sync::Arc;
+
+use aws_credential_types::Credentials;
+
+use super::container::Container;
+use super::environment::Fixed;
+use super::plan::{Plan, select};
+use super::process::Process;
+use super::roles::{AssumedRole, WebIdentityRole};
+use super::sso::Sso;
+use super::{Renewal, Source, SourceError, imds, sts};
+use crate::profile::{Profiles, read_file};
+
+/// What the sources are built with.
+pub struct Parts {
+    /// The environment.
+    pub env: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    /// Role to assume on top of all, from `-r` or cfg.yaml.
+    pub role_arn: Option<String>,
+    /// For metadata endpoints.
+    pub metadata: ureq::Agent,
+    /// For roles. Its agents serve IAM Identity Center too, and its timing every source.
+    pub sts: sts::Client,
+}
+
+/// The chosen source.
+pub struct Chain {
+    parts: Parts,
+    chosen: Result<(Plan, Box<dyn Source>), SourceError>,
+}
+
+impl Chain {
+    /// Chooses by `profiles`, without I/O. Why nothing can be chosen is told by
+    /// [`fetch`](Source::fetch), which reads the files again.
+    pub fn new(parts: Parts, profiles: &Profiles) -> Self {
+        let nothing = SourceError::Setting("no source is chosen".to_owned());
+        let mut chain = Self {
+            parts,
+            chosen: Err(nothing),
+        };
+        if let Err(error) = chain.choose(profiles) {
+            chain.chosen = Err(error);
+        }
+        chain
+    }
+
+    /// Replaces the source when the plan has become another one, so that what it remembers is
+    /// lost only then.
+    fn choose(&mut self, profiles: &Profiles) -> Result<(), SourceError> {
+        let selection = select(&*self.parts.env, profiles, self.parts.role_arn.as_deref())?;
+        if self
+            .chosen
+            .as_ref()
+            .is_ok_and(|(plan, _)| *plan == selection.plan)
+        {
+            return Ok(());
+        }
+        for warning in &selection.warnings {
+            log::warn!("AWS credentials: {warning}");
+        }
+        let source = self.build(&selection.plan);
+        log::info!(
+            "AWS credentials are asked for from: {} ({})",
+            source.name(),
+            selection.plan.why()
+        );
+        self.chosen = Ok((selection.plan, source));
+        Ok(())
+    }
+
+    fn build(&self, plan: &Plan) -> Box<dyn Source> {
+        let Parts { metadata, sts, .. } = &self.parts;
+        let timing = || sts.timing.clone();
+        let instance = |settings: &imds::Settings| {
+            Box::new(imds::InstanceRole(imds::Client::new(
+                settings.clone(),
+                metadata.clone(),
+                timing(),
+            )))
+        };
+        match plan {
+            Plan::Environment(credentials) => Box::new(Fixed {
+                name: "environment".to_owned(),
+                credentials: credentials.clone(),
+                renewal: Renewal::Fixed,
+            }),
+            // When they are refused, the files are read again.
+            Plan::Profile(name, credentials) => Box::new(Fixed {
+                name: format!("profile {name}"),
+                credentials: credentials.clone(),
+                renewal: Renewal::Timed,
+            }),
+            Plan::Container(settings) => {
+                Box::new(Container::new(settings.clone(), metadata.clone(), timing()))
+            }
+            Plan::Ec2(settings) => instance(settings),
+            Plan::LastResort(settings, passed) => Box::new(LastResort {
+                imds: settings.as_ref().map(instance),
+                passed: passed.clone(),
+            }),
+            Plan::WebIdentity(identity) => {
+                Box::new(WebIdentityRole::new(identity.clone(), sts.clone()))
+            }
+            Plan::Process(profile, line) => Box::new(Process::new(profile.clone(), line.clone())),
+            Plan::Sso(settings) => Box::new(Sso {
+                settings: settings.clone(),
+                service: Arc::clone(&sts.service),
+                timing: timing(),
+            }),
+            Plan::Role(base, role) => Box::new(AssumedRole::new(
+                self.build(base),
+                role.clone(),
+                sts.clone(),
+            )),
+        }
+    }
+}
+
+impl Source for Chain {
+    fn name(&self) -> String {
+        match &self.chosen {
+            Ok((_, source)) => source.name(),
+            Err(_) => "none".to_owned(),
+        }
+    }
+
+    fn fetch(&mut self) -> Result<Credentials, SourceError> {
+        let env = Arc::clone(&self.parts.env);
+        let changed = Profiles::load(&*env, &read_file)
+            .map_err(|error| SourceError::Setting(error.to_string()))
+            .and_then(|profiles| self.choose(&profiles));
+        match (&mut self.chosen, changed) {
+            (Ok((_, source)), Ok(())) => source.fetch(),
+            (Ok((_, source)), Err(error)) => {
+                // Half-written, or away while it is replaced.
+                log::warn!("AWS credentials: the new configuration is not used: {error}");
+                source.fetch()
+            }
+            (Err(before), changed) => {
+                if let Err(error) = changed {
+                    *before = error;
+                }
+                Err(before.clone())
+            }
+        }
+    }
+
+    fn renewal(&self) -> Renewal {
+        match &self.chosen {
+            Ok((_, source)) => source.renewal(),
+            Err(_) => Renewal::Timed,
+        }
+    }
+}
+
+/// The EC2 metadata service where nothing is configured. Its error tells all that was looked at.
+struct LastResort {
+    imds: Option<Box<imds::InstanceRole>>,
+    passed: Vec<String>,
+}
+
+impl Source for LastResort {
+    fn name(&self) -> String {
+        match &self.imds {
+            Some(imds) => imds.name(),
+            None => "none".to_owned(),
+        }
+    }
+
+    fn fetch(&mut self) -> Result<Credentials, SourceError> {
+        let answer = match &mut self.imds {
+            Some(imds) => imds.fetch(),
+            None => Err(SourceError::Setting(
+                "EC2 metadata service: AWS_EC2_METADATA_DISABLED is true".to_owned(),
+            )),
+        };
+        answer.map_err(|last| SourceError::NoneFound {
+            passed: self.passed.clone(),
+            last: Box::new(last),
+        })
+    }
+
+    fn renewal(&self) -> Renewal {
+        Renewal::Stable
+    }
+}
