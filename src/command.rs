@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::cli::{self, Command, Parsed};
 use crate::config::{self, Config};
-use crate::{daemon, logging};
+use crate::{daemon, health, logging};
 
 /// Status of a start that failed: a bad configuration, no region, a port that is taken.
 const FAILED: u8 = 1;
@@ -35,7 +35,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                     return ExitCode::from(FAILED);
                 }
             };
-            return run(config);
+            return match command {
+                Command::Healthcheck => healthcheck(&config),
+                _ => run(config),
+            };
         }
     }
     ExitCode::SUCCESS
@@ -62,6 +65,16 @@ fn run(config: Config) -> ExitCode {
     };
     logging::flush();
     status
+}
+
+fn healthcheck(config: &Config) -> ExitCode {
+    match health::ask(&config.bind_tcp) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print(&format!("{error}\n"));
+            ExitCode::from(FAILED)
+        }
+    }
 }
 
 fn print(text: &str) {

@@ -1,6 +1,8 @@
 //! Starts the threads, waits for signals, and stops the threads in the order in which a segment
 //! passes them.
 
+mod backend;
+
 use std::fmt;
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -12,19 +14,23 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::books::Books;
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::intake::{Intake, Readers};
+use crate::logging;
 use crate::memory;
-use crate::metrics::Gauges;
+use crate::profile::{ProfileError, Profiles, read_file};
+use crate::proxy::{Front, Limits};
 use crate::socket::{self, BindError};
-use crate::target::{self, TargetError};
-use crate::telemetry::{Identity, Telemetry};
-use crate::uploader::{self, Event, Parts, Uploader};
+use crate::target::{Settings, TargetError};
+use crate::uploader::{self, Event};
 
-/// Why the daemon could not start.
+use backend::{Backend, Shared};
+
+/// Why the daemon could not start, or go on.
 #[derive(Debug)]
 pub enum StartError {
+    /// The AWS profile asked for does not exist.
+    Profile(ProfileError),
     /// A socket could not be bound.
     Bind(BindError),
     /// There is nowhere to send to.
@@ -36,6 +42,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StartError::Profile(error) => error.fmt(f),
             StartError::Bind(error) => error.fmt(f),
             StartError::Target(error) => error.fmt(f),
             StartError::System(what, error) => write!(f, "the system refused {what}: {error}"),
@@ -45,8 +52,14 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Status of a second signal: documents that were held are lost.
+/// Status after a second signal: documents that were held are lost.
 const STOPPED_AT_ONCE: i32 = 1;
+
+/// How long clients on TCP may take to get answers that are under way at the end.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// Where the failure of another thread is put down before the signals are closed.
+type Failed = Arc<Mutex<Option<TargetError>>>;
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -55,19 +68,23 @@ const STOPPED_AT_ONCE: i32 = 1;
 pub fn run(config: Config) -> Result<(), StartError> {
     let mut signals = Signals::new([SIGTERM, SIGINT])
         .map_err(|error| StartError::System("a signal handler", error))?;
-    let failed = Arc::new(Mutex::new(None));
     let handle = signals.handle();
+    let failed = Failed::default();
     let mut daemon = Some(Daemon::start(config, handle.clone(), &failed)?);
     let mut stopping = None;
-    // Ends when the handle is closed: by `stop` when all is done, or by the failure to find a
-    // target.
+    // Ends when the handle is closed: when all is done, or when no target can be found.
     for signal in signals.forever() {
         let Some(daemon) = daemon.take() else {
             log::warn!("a second signal: stopping at once");
-            crate::logging::flush();
+            logging::flush();
             std::process::exit(STOPPED_AT_ONCE);
         };
-        log::info!("Got shutdown signal: {}", name_of(signal));
+        let name = if signal == SIGINT {
+            "interrupt"
+        } else {
+            "terminated"
+        };
+        log::info!("Got shutdown signal: {name}");
         stopping = Some(spawn("stop", {
             let handle = handle.clone();
             move || {
@@ -85,18 +102,11 @@ pub fn run(config: Config) -> Result<(), StartError> {
     }
 }
 
-fn name_of(signal: i32) -> &'static str {
-    if signal == SIGINT {
-        "interrupt"
-    } else {
-        "terminated"
-    }
-}
-
 /// The running parts.
 struct Daemon {
     readers: Readers,
-    uploader: JoinHandle<()>,
+    front: Front,
+    delivery: JoinHandle<()>,
     events: SyncSender<Event>,
     books: Arc<Books>,
     shutdown_delay: Duration,
@@ -106,60 +116,65 @@ struct Daemon {
 impl Daemon {
     /// Binds the sockets and starts the threads. Segments are received from here on; whom to send
     /// them to is found out by a thread of its own, since that may take seconds.
-    fn start(
-        config: Config,
-        signals: Handle,
-        failed: &Arc<Mutex<Option<TargetError>>>,
-    ) -> Result<Daemon, StartError> {
+    fn start(config: Config, signals: Handle, failed: &Failed) -> Result<Daemon, StartError> {
+        let env = |name: &str| std::env::var(name).ok();
+        let profiles = Profiles::load(&env, &read_file).map_err(StartError::Profile)?;
+        for warning in profiles.warnings() {
+            log::warn!("{warning}");
+        }
         let limit = memory::buffer_limit(config.buffer_mb.map(u64::from));
         log::info!("Using buffer memory limit of {} MB", limit >> 20);
+        if config.no_verify_ssl {
+            log::warn!(
+                "NoVerifySSL: certificates are not checked, anyone on the way can read the traces and use the credentials"
+            );
+        }
         let udp = socket::udp(&config.bind_udp).map_err(StartError::Bind)?;
         let tcp = socket::tcp(&config.bind_tcp).map_err(StartError::Bind)?;
-        for (protocol, address) in [("udp", udp.local_addr()), ("tcp", tcp.local_addr())] {
-            if let Ok(address) = address {
-                log::info!("Listening on {protocol} {address}");
-            }
+        if let Ok(address) = udp.local_addr() {
+            log::info!("Listening on udp {address}");
+        }
+        if let Ok(address) = tcp.local_addr() {
+            log::info!("Starting proxy http server on {address}");
         }
         let books = Arc::new(Books::default());
-        let clock = Arc::new(Clock::new(false));
         let (sender, events) = sync_channel(uploader::CHANNEL);
         let intake = Arc::new(Intake::new(sender.clone(), Arc::clone(&books)));
         let readers = Readers::start(udp, &intake).map_err(no_thread)?;
-        let counted = Arc::clone(readers.socket());
-        let uploader = Uploader::new(Parts {
-            events,
-            sender: sender.clone(),
-            intake,
-            books: Arc::clone(&books),
-            gauges: Arc::new(Gauges::default()),
-            clock: Arc::clone(&clock),
-            concurrency: config.concurrency,
-            limit,
-            telemetry: Telemetry::new(Identity {
-                resource_arn: config.resource_arn.clone().unwrap_or_default(),
-                ..Identity::default()
-            }),
-            kernel_drops: Box::new(move || socket::kernel_drops(&counted)),
-        });
-        let uploader = spawn("uploader", move || uploader.run())?;
-        let daemon = Daemon {
+        let (shutdown_delay, shutdown_timeout) = (config.shutdown_delay, config.shutdown_timeout);
+        let Backend {
+            delivery,
+            upstream,
+            operator,
+        } = backend::start(
+            Settings {
+                config,
+                env: Arc::new(env),
+                profiles,
+            },
+            Shared {
+                events,
+                sender: sender.clone(),
+                intake,
+                books: Arc::clone(&books),
+                limit,
+                socket: Arc::clone(readers.socket()),
+                reading: readers.reading(),
+            },
+            signals,
+            failed,
+        )?;
+        let local = Box::new(move |path: &str| operator.answer(path));
+        let front = Front::start(tcp, Limits::DEFAULT, upstream, local).map_err(no_thread)?;
+        Ok(Daemon {
             readers,
-            uploader,
-            events: sender.clone(),
+            front,
+            delivery,
+            events: sender,
             books,
-            shutdown_delay: config.shutdown_delay,
-            shutdown_timeout: config.shutdown_timeout,
-        };
-        spawn("credentials", {
-            let failed = Arc::clone(failed);
-            move || {
-                if let Err(error) = find_target(&config, &clock, &sender) {
-                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    signals.close();
-                }
-            }
-        })?;
-        Ok(daemon)
+            shutdown_delay,
+            shutdown_timeout,
+        })
     }
 
     /// Delivers what is held, within the time for it, and says what became of every segment.
@@ -171,28 +186,14 @@ impl Daemon {
         self.readers.stop();
         let deadline = Instant::now() + self.shutdown_timeout;
         let _ = self.events.send(Event::Stop(deadline));
-        let _ = self.uploader.join();
+        self.front.stop(LAST_ANSWERS);
+        let _ = self.delivery.join();
         log::info!("Totals: {}", self.books.totals());
     }
 }
 
-/// The thread `credentials`: finds the target, then keeps the credentials fresh.
-fn find_target(
-    config: &Config,
-    clock: &Arc<Clock>,
-    events: &SyncSender<Event>,
-) -> Result<(), TargetError> {
-    let env = |name: &str| std::env::var(name).ok();
-    let target = target::resolve(config, &env, clock)?;
-    log::info!("Using region: {}", target.region);
-    let keeper = Arc::clone(&target.keeper);
-    let _ = events.send(Event::Target(Box::new(target)));
-    let events = events.clone();
-    keeper.run(Box::new(move || {
-        let _ = events.send(Event::Credentials);
-    }));
-    Ok(())
-}
+/// TLS handshakes with metadata and token services are the deepest that these threads go.
+const STACK: usize = 256 * 1024;
 
 fn spawn(
     name: &'static str,
@@ -208,6 +209,3 @@ fn spawn(
 fn no_thread(error: io::Error) -> StartError {
     StartError::System("a thread", error)
 }
-
-/// TLS handshakes with metadata and token services are the deepest that these threads go.
-const STACK: usize = 256 * 1024;

@@ -29,7 +29,10 @@ impl fmt::Display for Unhealthy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unhealthy::Address(address, error) => {
-                write!(f, "unhealthy: {address} is no address to ask at: {error}; pass the daemon's -t")
+                write!(
+                    f,
+                    "unhealthy: {address} is no address to ask at: {error}; pass the daemon's -t"
+                )
             }
             Unhealthy::Silent(address, error) => {
                 write!(f, "unhealthy: no answer from tcp {address}: {error}")
@@ -53,8 +56,15 @@ pub fn ask(bind: &str) -> Result<(), Unhealthy> {
         return Ok(());
     }
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let said = if body.trim().is_empty() { first_line } else { body };
-    Err(Unhealthy::Says(address, crate::logging::escape(said.trim(), 200)))
+    let said = if body.trim().is_empty() {
+        first_line
+    } else {
+        body
+    };
+    Err(Unhealthy::Says(
+        address,
+        crate::logging::escape(said.trim(), 200),
+    ))
 }
 
 /// A daemon that is bound to every address is asked on loopback.
@@ -79,7 +89,10 @@ fn exchange(address: SocketAddr) -> io::Result<String> {
     let end = Instant::now() + PATIENCE;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     // A zero duration would be refused: the least is a moment.
-    let left = || end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let left = || {
+        end.saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1))
+    };
     stream.set_write_timeout(Some(left()))?;
     stream.write_all(
         format!("GET {PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
@@ -113,7 +126,10 @@ mod tests {
     fn only_a_200_is_well() {
         assert!(ask(&peer("HTTP/1.1 200 OK\r\n\r\nok\n")).is_ok());
         for (answer, said) in [
-            ("HTTP/1.1 503 Service Unavailable\r\n\r\nthe uploader does not answer\n", "the uploader"),
+            (
+                "HTTP/1.1 503 Service Unavailable\r\n\r\nthe uploader does not answer\n",
+                "the uploader",
+            ),
             ("HTTP/1.1 404 Not Found\r\n\r\n", "404 Not Found"),
             ("SSH-2.0-x\r\n", "SSH-2.0-x"),
             ("", "says "),
@@ -125,10 +141,17 @@ mod tests {
 
     #[test]
     fn nobody_and_nowhere_are_told_apart() {
-        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let gone = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .to_string();
         assert!(matches!(ask(&gone), Err(Unhealthy::Silent(..))));
         assert!(matches!(ask("no port"), Err(Unhealthy::Address(..))));
-        assert_eq!(address("0.0.0.0:2000").unwrap(), "127.0.0.1:2000".parse().unwrap());
+        assert_eq!(
+            address("0.0.0.0:2000").unwrap(),
+            "127.0.0.1:2000".parse().unwrap()
+        );
         assert_eq!(address(":2000").unwrap(), "127.0.0.1:2000".parse().unwrap());
         assert_eq!(address("[::]:2000").unwrap(), "[::1]:2000".parse().unwrap());
     }

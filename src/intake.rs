@@ -5,7 +5,7 @@
 //! send that when it is full; the uploader takes what is in it a second after its first document.
 
 use std::net::UdpSocket;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -121,10 +121,14 @@ impl Intake {
     }
 }
 
+/// Reader threads: with two, one reads while the other escapes.
+pub const READERS: usize = 2;
+
 /// The reader threads and the socket they share.
 pub struct Readers {
     socket: Arc<UdpSocket>,
     stopping: Arc<AtomicBool>,
+    reading: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -136,19 +140,24 @@ impl Readers {
     pub fn start(socket: UdpSocket, intake: &Arc<Intake>) -> io::Result<Readers> {
         let socket = Arc::new(socket);
         let stopping = Arc::new(AtomicBool::new(false));
+        let reading = Arc::new(AtomicUsize::new(READERS));
         let mut threads = Vec::new();
-        for name in ["udp-1", "udp-2"] {
+        for number in 1..=READERS {
             let (socket, stopping) = (Arc::clone(&socket), Arc::clone(&stopping));
-            let intake = Arc::clone(intake);
+            let (intake, reading) = (Arc::clone(intake), Arc::clone(&reading));
             let thread = thread::Builder::new()
-                .name(name.to_owned())
+                .name(format!("udp-{number}"))
                 .stack_size(READER_STACK)
-                .spawn(move || read(&socket, &stopping, &intake))?;
+                .spawn(move || {
+                    read(&socket, &stopping, &intake);
+                    reading.fetch_sub(1, Ordering::SeqCst);
+                })?;
             threads.push(thread);
         }
         Ok(Readers {
             socket,
             stopping,
+            reading,
             threads,
         })
     }
@@ -158,9 +167,9 @@ impl Readers {
         &self.socket
     }
 
-    /// Whether both threads still read.
-    pub fn alive(&self) -> bool {
-        self.threads.iter().all(|thread| !thread.is_finished())
+    /// The number of threads that still read.
+    pub fn reading(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.reading)
     }
 
     /// Reads what the kernel still holds, then ends the threads.

@@ -42,9 +42,12 @@ pub mod proxy;
 
 // The view without AWS.
 pub mod view;
+pub mod printer;
 
 // All of it together.
 pub mod daemon;
+pub mod operator;
+pub mod health;
 pub mod command;
 
 pub use command::main;

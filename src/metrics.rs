@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::books::Totals;
-use crate::credentials::Status;
 use crate::retry::{Answer, Failure};
 
 /// Upper bounds of the latency histogram, seconds. X-Ray answers in tens of milliseconds; a
@@ -71,7 +70,9 @@ pub struct Shown<'a> {
     /// Requests and lanes.
     pub gauges: &'a Gauges,
     /// Where the credentials come from. Never the credentials.
-    pub credentials: &'a Status,
+    pub credentials: &'a str,
+    /// Whether there are any.
+    pub available: bool,
     /// Seconds until they expire; `None` where they do not.
     pub expires_in: Option<f64>,
 }
@@ -141,14 +142,14 @@ pub fn render(shown: &Shown<'_>) -> String {
         let _ = writeln!(text, "xray_{name} {value}");
     }
     requests(&mut text, shown.gauges);
-    let source = label(&shown.credentials.source);
+    let source = label(shown.credentials);
     head(
         &mut text,
         "credentials_available",
         "gauge",
         "1 while there are credentials to sign with.",
     );
-    let available = u8::from(shown.credentials.available);
+    let available = u8::from(shown.available);
     let _ = writeln!(
         text,
         "xray_credentials_available{{source=\"{source}\"}} {available}"
@@ -243,11 +244,6 @@ mod tests {
             Duration::from_micros(10),
         );
         gauges.set_lanes(3);
-        let credentials = Status {
-            source: "a \"quoted\"\nsource".to_owned(),
-            available: true,
-            ..Status::default()
-        };
         let text = render(&Shown {
             totals: Totals {
                 received: 7,
@@ -256,7 +252,8 @@ mod tests {
             },
             limit: 1 << 24,
             gauges: &gauges,
-            credentials: &credentials,
+            credentials: "a \"quoted\"\nsource",
+            available: true,
             expires_in: Some(59.6),
         });
         for line in [

@@ -55,7 +55,9 @@ impl Printer {
             let event = if self.waits() {
                 self.events.recv_timeout(TICK)
             } else {
-                self.events.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                self.events
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected)
             };
             let now = Instant::now();
             let mut stop = false;
@@ -109,7 +111,9 @@ impl Printer {
         if !self.text.is_empty() {
             let mut out = io::stdout().lock();
             // Nobody may be reading any more; the daemon goes on.
-            let _ = out.write_all(self.text.as_bytes()).and_then(|()| out.flush());
+            let _ = out
+                .write_all(self.text.as_bytes())
+                .and_then(|()| out.flush());
             self.text.clear();
         }
     }

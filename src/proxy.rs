@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 pub use local::LocalSampling;
-pub use signed::{Signed, Target};
+pub use signed::Signed;
 use slots::{Slot, Slots};
 pub use upstream::{Body, ForwardError, Response, Upstream};
 

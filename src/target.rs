@@ -2,102 +2,243 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Agent;
 
 use crate::agent::{self, AgentError, Service, ServiceConfig};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::credentials::{Keeper, Renewal, Source, Timing, container, environment};
+use crate::credentials::chain::{self, Chain};
+use crate::credentials::metadata::{Request, exchange};
+use crate::credentials::{Keeper, SourceError, Timing, environment, imds, sts};
 use crate::endpoint::{EndpointError, Endpoints, Sources};
-use crate::uploader::Target;
+use crate::profile::{Profiles, read_file};
+use crate::region::{self, NoRegion};
+
+/// Where to send, and with what.
+#[derive(Clone)]
+pub struct Target {
+    /// `https://host`, without a slash at its end.
+    pub endpoint: String,
+    /// Region to sign for.
+    pub region: String,
+    /// Carries the requests.
+    pub agent: Agent,
+    /// Keys to sign with, never waited for.
+    pub keeper: Arc<Keeper>,
+}
+
+/// Targets for the two that send, and what may be told of this host.
+pub struct Found {
+    /// For the uploader.
+    pub upload: Target,
+    /// For the proxy: the same with an agent of its own, so that either can be interrupted alone.
+    pub proxy: Target,
+    /// Why this region: `AWS_REGION`, `EC2 metadata`.
+    pub region_source: String,
+    /// The proxy that requests go through: host and port.
+    pub through: Option<String>,
+    /// The metadata service of EC2, where it may be asked for instance id and host name.
+    pub host: Option<imds::Client>,
+}
 
 /// Why the daemon cannot know where to send. It ends with status 1.
 #[derive(Debug)]
 pub enum TargetError {
     /// No source says which region this is.
-    NoRegion(String),
+    Region(NoRegion),
     /// The region or a custom endpoint cannot be used.
     Endpoint(EndpointError),
     /// The proxy or the certificate bundle cannot be used.
     Agent(AgentError),
+    /// The settings of the EC2 metadata service cannot be used.
+    Metadata(SourceError),
 }
 
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TargetError::NoRegion(tried) => write!(f, "no region: {tried}; pass -n REGION"),
+            TargetError::Region(error) => error.fmt(f),
             TargetError::Endpoint(error) => error.fmt(f),
             TargetError::Agent(error) => error.fmt(f),
+            TargetError::Metadata(error) => error.fmt(f),
         }
     }
 }
 
 impl std::error::Error for TargetError {}
 
-type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// The environment, for all threads.
+pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// What is read before anything is bound.
+pub struct Settings {
+    /// Flags and cfg.yaml.
+    pub config: Config,
+    /// The environment.
+    pub env: Env,
+    /// The shared AWS files.
+    pub profiles: Profiles,
+}
+
+impl Settings {
+    /// Whether `variable` or the profile's `key` is `true`.
+    pub fn is_true(&self, variable: &str, key: &str) -> bool {
+        match environment::set(&*self.env, variable) {
+            Some(value) => value.eq_ignore_ascii_case("true"),
+            None => self.profiles.is_true(key),
+        }
+    }
+}
+
+/// The task endpoint is on this host: it answers in milliseconds or not at all.
+const TASK_CONNECT: Duration = Duration::from_secs(1);
+const TASK_TOTAL: Duration = Duration::from_secs(2);
 
 /// Resolves region, endpoint and credential source. May wait for metadata endpoints, for seconds.
 ///
 /// # Errors
 /// When there is no region, or a setting cannot be used. Missing credentials are no error.
-pub fn resolve(config: &Config, env: Env<'_>, clock: &Arc<Clock>) -> Result<Target, TargetError> {
-    let set = |name| environment::set(env, name);
-    let region = config
-        .region
-        .clone()
-        .or_else(|| set("AWS_REGION"))
-        .or_else(|| set("AWS_DEFAULT_REGION"))
-        .ok_or_else(|| TargetError::NoRegion("AWS_REGION and AWS_DEFAULT_REGION unset".into()))?;
-    let endpoints = Endpoints::resolve(
-        &region,
-        &Sources {
-            configured: config.endpoint.as_deref(),
-            env_xray: set("AWS_ENDPOINT_URL_XRAY").as_deref(),
-            env_all: set("AWS_ENDPOINT_URL").as_deref(),
-            ..Sources::default()
-        },
-    )
-    .map_err(TargetError::Endpoint)?;
+pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetError> {
+    let Settings {
+        config,
+        env,
+        profiles,
+    } = settings;
+    let metadata = agent::metadata();
+    let timing = Timing::new({
+        let clock = Arc::clone(clock);
+        Arc::new(move || clock.now())
+    });
+    let imds = imds::settings(&**env, &|key| profiles.value(key).map(str::to_owned))
+        .map_err(TargetError::Metadata)?
+        .map(|settings| imds::Client::new(settings, metadata.clone(), timing.clone()));
+    let mut asked = imds;
+    let region = region(settings, &metadata, &mut asked).map_err(TargetError::Region)?;
+    let endpoints = endpoints(settings, &region.name).map_err(TargetError::Endpoint)?;
+
     let service = Service::new(&ServiceConfig {
         proxy_address: config.proxy_address.as_deref().unwrap_or_default(),
         no_verify_ssl: config.no_verify_ssl,
-        profile_ca_bundle: None,
+        profile_ca_bundle: profiles.value("ca_bundle"),
         connections: config.concurrency,
-        user_agent: &user_agent(set("AWS_EXECUTION_ENV").as_deref()),
-        env,
+        user_agent: &user_agent(environment::set(&**env, "AWS_EXECUTION_ENV").as_deref()),
+        env: &**env,
     })
     .map_err(TargetError::Agent)?;
-    let agent = service.agent(&endpoints.xray).map_err(TargetError::Agent)?;
-    let clock = Arc::clone(clock);
-    let timing = Timing::new(Arc::new(move || clock.now()));
-    let keeper = Keeper::new(source(env, &timing), timing);
-    Ok(Target {
-        endpoint: endpoints.xray,
-        region,
-        agent,
-        keeper,
+    let service = Arc::new(service);
+    let agent = || service.agent(&endpoints.xray).map_err(TargetError::Agent);
+    let chain = Chain::new(
+        chain::Parts {
+            env: Arc::clone(env),
+            role_arn: config.role_arn.clone(),
+            metadata: metadata.clone(),
+            sts: sts::Client {
+                service: Arc::clone(&service),
+                endpoints: endpoints.clone(),
+                clock: Arc::clone(clock),
+                timing: timing.clone(),
+                elsewhere: false,
+            },
+        },
+        profiles,
+    );
+    let upload = Target {
+        agent: agent()?,
+        endpoint: endpoints.xray.clone(),
+        region: region.name,
+        keeper: Keeper::new(Box::new(chain), timing),
+    };
+    // Fargate has no metadata service of EC2; other ECS tasks are not told of their host by it.
+    let on_ecs = |name| environment::set(&**env, name).is_some();
+    let ask_host = !config.local_mode
+        && !on_ecs("ECS_CONTAINER_METADATA_URI_V4")
+        && !on_ecs("ECS_CONTAINER_METADATA_URI");
+    Ok(Found {
+        proxy: Target {
+            agent: agent()?,
+            ..upload.clone()
+        },
+        region_source: region.source,
+        through: service
+            .proxy_name(&endpoints.xray)
+            .map_err(TargetError::Agent)?,
+        host: asked.filter(|_| ask_host),
+        upload,
     })
 }
 
-fn source(env: Env<'_>, timing: &Timing) -> Box<dyn Source> {
-    if let environment::Keys::Both(credentials) = environment::keys(env) {
-        return Box::new(environment::Fixed {
-            name: "environment".to_owned(),
-            credentials,
-            renewal: Renewal::Fixed,
-        });
+fn region(
+    settings: &Settings,
+    metadata: &Agent,
+    imds: &mut Option<imds::Client>,
+) -> Result<region::Region, NoRegion> {
+    let imds = std::cell::RefCell::new(imds);
+    region::resolve(&region::Sources {
+        configured: settings.config.region.as_deref(),
+        env: &*settings.env,
+        profile: (
+            settings.profiles.selected_name(),
+            settings.profiles.value("region"),
+        ),
+        local_mode: settings.config.local_mode,
+        read: &read_file,
+        task: &|url| task(metadata, url),
+        imds: &|path| match imds.borrow_mut().as_mut() {
+            None => region::Answer::Silent("AWS_EC2_METADATA_DISABLED is true".to_owned()),
+            Some(client) => match client.get(path) {
+                Ok(text) => region::Answer::Body(text.into_bytes()),
+                Err(error @ SourceError::Unreachable { .. }) => {
+                    region::Answer::Silent(error.to_string())
+                }
+                Err(error) => region::Answer::Refused(error.to_string()),
+            },
+        },
+        pause: &std::thread::sleep,
+    })
+}
+
+fn task(metadata: &Agent, url: &str) -> region::Answer {
+    let answer = exchange(
+        metadata,
+        &Request {
+            method: "GET",
+            url,
+            headers: &[],
+            body: None,
+            connect: TASK_CONNECT,
+            total: TASK_TOTAL,
+        },
+    );
+    match answer {
+        Ok(answer) if answer.is_success() => region::Answer::Body(answer.body),
+        Ok(answer) => region::Answer::Refused(format!("HTTP {}", answer.status)),
+        Err(failure) => region::Answer::Silent(failure.why),
     }
-    match container::settings(env) {
-        Some(settings) => Box::new(container::Container::new(
-            settings,
-            agent::metadata(),
-            timing.clone(),
-        )),
-        None => Box::new(environment::Fixed {
-            name: "environment".to_owned(),
-            credentials: aws_credential_types::Credentials::new("", "", None, None, "none"),
-            renewal: Renewal::Fixed,
-        }),
-    }
+}
+
+fn endpoints(settings: &Settings, region: &str) -> Result<Endpoints, EndpointError> {
+    let set = |name| environment::set(&*settings.env, name);
+    let profiles = &settings.profiles;
+    Endpoints::resolve(
+        region,
+        &Sources {
+            configured: settings.config.endpoint.as_deref(),
+            env_xray: set("AWS_ENDPOINT_URL_XRAY").as_deref(),
+            env_sts: set("AWS_ENDPOINT_URL_STS").as_deref(),
+            env_all: set("AWS_ENDPOINT_URL").as_deref(),
+            profile_xray: profiles.service_endpoint("xray"),
+            profile_sts: profiles.service_endpoint("sts"),
+            profile_all: profiles.value("endpoint_url"),
+            ignore_urls: settings.is_true(
+                "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+                "ignore_configured_endpoint_urls",
+            ),
+            fips: settings.is_true("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
+            dual_stack: settings.is_true("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint"),
+        },
+    )
 }
 
 /// The official daemon's user agent, by which X-Ray may tell daemons apart.

@@ -10,20 +10,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use aws_credential_types::Credentials;
-use ureq::Agent;
-
 use crate::batch::Batch;
 use crate::books::Books;
 use crate::clock::Clock;
-use crate::credentials::Keeper;
 use crate::intake::Intake;
 use crate::lane::{Cargo, Done, Job, Lanes};
 use crate::metrics::Gauges;
 use crate::pending::Pending;
 use crate::retry::BackOff;
 use crate::sign::{self, SignRequest};
+use crate::target::Target;
 use crate::telemetry::{self, Telemetry};
+use aws_credential_types::Credentials;
 
 use outcome::Trouble;
 
@@ -55,19 +53,6 @@ pub enum Event {
     Ping(SyncSender<()>),
     /// All readers have ended: deliver what is held, at the latest until then.
     Stop(Instant),
-}
-
-/// Where to send.
-#[derive(Clone)]
-pub struct Target {
-    /// `https://host`, without a path.
-    pub endpoint: String,
-    /// Region to sign for.
-    pub region: String,
-    /// Carries the requests.
-    pub agent: Agent,
-    /// Keys to sign with, never waited for.
-    pub keeper: Arc<Keeper>,
 }
 
 /// What the uploader works with.

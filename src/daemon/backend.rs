@@ -1,0 +1,219 @@
+//! What stands behind the readers and the TCP front: X-Ray, or the terminal.
+
+use std::io::{IsTerminal, stdout};
+use std::net::UdpSocket;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+
+use signal_hook::iterator::Handle;
+
+use super::{Failed, StartError, spawn};
+use crate::books::Books;
+use crate::cli::Exporter;
+use crate::clock::Clock;
+use crate::credentials::plan::is_configured;
+use crate::credentials::{Keeper, environment, imds};
+use crate::intake::Intake;
+use crate::metrics::Gauges;
+use crate::operator::Operator;
+use crate::printer::{Printer, Style};
+use crate::proxy::{LocalSampling, Signed, Upstream};
+use crate::socket;
+use crate::target::{self, Found, Settings, TargetError};
+use crate::telemetry::{Identity, Telemetry};
+use crate::uploader::{Event, Parts, Uploader};
+use crate::view::{Console, Options};
+
+/// What the backend shares with the readers.
+pub(super) struct Shared {
+    pub events: Receiver<Event>,
+    pub sender: SyncSender<Event>,
+    pub intake: Arc<Intake>,
+    pub books: Arc<Books>,
+    pub limit: usize,
+    pub socket: Arc<UdpSocket>,
+    pub reading: Arc<AtomicUsize>,
+}
+
+/// The running backend.
+pub(super) struct Backend {
+    /// The thread that takes documents.
+    pub delivery: JoinHandle<()>,
+    /// Answers what clients ask by TCP.
+    pub upstream: Arc<dyn Upstream>,
+    /// Answers what operators ask.
+    pub operator: Operator,
+}
+
+pub(super) fn start(
+    settings: Settings,
+    shared: Shared,
+    signals: Handle,
+    failed: &Failed,
+) -> Result<Backend, StartError> {
+    let no_correction = settings.is_true(
+        "AWS_DISABLE_CLOCK_SKEW_CORRECTION",
+        "disable_clock_skew_correction",
+    );
+    let clock = Arc::new(Clock::new(no_correction));
+    let keeper = Arc::new(OnceLock::new());
+    let gauges = Arc::new(Gauges::default());
+    let counted = Arc::clone(&shared.socket);
+    let operator = Operator {
+        books: Arc::clone(&shared.books),
+        gauges: Arc::clone(&gauges),
+        limit: shared.limit,
+        reading: Arc::clone(&shared.reading),
+        events: shared.sender.clone(),
+        clock: Arc::clone(&clock),
+        keeper: Arc::clone(&keeper),
+        kernel_drops: Box::new(move || socket::kernel_drops(&counted)),
+    };
+    if let Some(style) = style(&settings) {
+        let printer = Printer::new(shared.events, shared.intake, shared.books, style);
+        return Ok(Backend {
+            delivery: spawn("printer", move || printer.run())?,
+            upstream: Arc::new(LocalSampling),
+            operator,
+        });
+    }
+    let counted = shared.socket;
+    let set = |name| environment::set(&*settings.env, name).unwrap_or_default();
+    let uploader = Uploader::new(Parts {
+        events: shared.events,
+        sender: shared.sender.clone(),
+        intake: shared.intake,
+        books: shared.books,
+        gauges,
+        clock: Arc::clone(&clock),
+        concurrency: settings.config.concurrency,
+        limit: shared.limit,
+        telemetry: Telemetry::new(Identity {
+            instance_id: set("AWS_INSTANCE_ID"),
+            hostname: set("AWS_HOSTNAME"),
+            resource_arn: settings.config.resource_arn.clone().unwrap_or_default(),
+        }),
+        kernel_drops: Box::new(move || socket::kernel_drops(&counted)),
+    });
+    let delivery = spawn("uploader", move || uploader.run())?;
+    let signed = Arc::new(Signed::new(Arc::clone(&clock)));
+    let identity = Identify {
+        settings,
+        clock,
+        keeper,
+        signed: Arc::clone(&signed),
+        events: shared.sender,
+    };
+    spawn("credentials", {
+        let failed = Arc::clone(failed);
+        move || {
+            if let Err(error) = identity.run() {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                signals.close();
+            }
+        }
+    })?;
+    Ok(Backend {
+        delivery,
+        upstream: signed,
+        operator,
+    })
+}
+
+/// How to show traces here, if that is what was asked for.
+fn style(settings: &Settings) -> Option<Style> {
+    let console = || {
+        let env = |name: &str| (settings.env)(name);
+        Style::Console(Console::new(Options::from_env(stdout().is_terminal(), env)))
+    };
+    match settings.config.exporter {
+        Exporter::Xray => None,
+        Exporter::Json => Some(Style::Json),
+        Exporter::Console => Some(console()),
+        Exporter::Auto => {
+            let role_arn = settings.config.role_arn.as_deref();
+            if is_configured(&*settings.env, &settings.profiles, role_arn) {
+                log::info!("AWS credentials are configured: segments go to X-Ray");
+                return None;
+            }
+            log::info!(
+                "No AWS credentials are configured: traces are shown here, nothing leaves this machine"
+            );
+            Some(console())
+        }
+    }
+}
+
+/// The thread `credentials`: finds out whom to send to and as whom, then keeps the credentials
+/// fresh.
+struct Identify {
+    settings: Settings,
+    clock: Arc<Clock>,
+    keeper: Arc<OnceLock<Arc<Keeper>>>,
+    signed: Arc<Signed>,
+    events: SyncSender<Event>,
+}
+
+impl Identify {
+    fn run(self) -> Result<(), TargetError> {
+        let Found {
+            upload,
+            proxy,
+            region_source,
+            through,
+            host,
+        } = target::resolve(&self.settings, &self.clock)?;
+        log::info!("Using region: {} (from {region_source})", upload.region);
+        log::info!("Using endpoint: {}", upload.endpoint);
+        if let Some(through) = through {
+            log::info!("Using proxy: {through}");
+        }
+        let keeper = Arc::clone(&upload.keeper);
+        let _ = self.keeper.set(Arc::clone(&keeper));
+        let _ = self.events.send(Event::Target(Box::new(upload)));
+        self.signed.set_target(proxy);
+        self.beside(host);
+        let events = self.events;
+        keeper.run(Box::new(move || {
+            let _ = events.send(Event::Credentials);
+        }));
+        Ok(())
+    }
+
+    /// What nobody waits for: a first connection to X-Ray, so that the first sampling call finds
+    /// it warm, and who this host is, for telemetry.
+    fn beside(&self, host: Option<imds::Client>) {
+        let signed = Arc::clone(&self.signed);
+        let events = self.events.clone();
+        let env = Arc::clone(&self.settings.env);
+        let started = spawn("warm-up", move || {
+            signed.warm();
+            let Some(mut imds) = host else { return };
+            let known = |name: &str| environment::set(&*env, name);
+            let mut ask = |name: &str, path: &str| {
+                known(name).or_else(|| match imds.get(path) {
+                    Ok(text) => Some(text.trim().to_owned()),
+                    Err(error) => {
+                        log::debug!("telemetry goes without {path}: {error}");
+                        None
+                    }
+                })
+            };
+            let instance_id = ask("AWS_INSTANCE_ID", "meta-data/instance-id");
+            // Where nobody answered the first question, nobody is asked the second.
+            let hostname = match instance_id {
+                Some(_) => ask("AWS_HOSTNAME", "meta-data/hostname"),
+                None => known("AWS_HOSTNAME"),
+            };
+            let _ = events.send(Event::Host(
+                instance_id.unwrap_or_default(),
+                hostname.unwrap_or_default(),
+            ));
+        });
+        if let Err(error) = started {
+            log::debug!("no connection is made ahead: {error}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What operators ask the daemon on its TCP port: is it well, and what has it done.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::books::Books;
+use crate::clock::Clock;
+use crate::credentials::Keeper;
+use crate::health;
+use crate::intake::READERS;
+use crate::metrics::{self, Gauges, Shown};
+use crate::proxy::LocalAnswer;
+use crate::uploader::Event;
+
+/// Path of the metrics.
+const METRICS: &str = "/metrics";
+
+/// The thread that delivers answers a ping between two events, which take it microseconds.
+const PING: Duration = Duration::from_millis(100);
+
+/// What the answers are made from.
+pub struct Operator {
+    /// The counters.
+    pub books: Arc<Books>,
+    /// Requests and lanes.
+    pub gauges: Arc<Gauges>,
+    /// Most bytes held.
+    pub limit: usize,
+    /// Threads that read from the UDP socket.
+    pub reading: Arc<AtomicUsize>,
+    /// To the thread that delivers.
+    pub events: SyncSender<Event>,
+    /// To compare expiries with.
+    pub clock: Arc<Clock>,
+    /// Known once the target is.
+    pub keeper: Arc<OnceLock<Arc<Keeper>>>,
+    /// Reads the kernel's count of dropped datagrams.
+    pub kernel_drops: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+}
+
+impl Operator {
+    /// The daemon's own answers; `None` for paths that are X-Ray's.
+    pub fn answer(&self, path: &str) -> Option<LocalAnswer> {
+        match path {
+            health::PATH => Some(match self.problem() {
+                None => text(200, "ok\n".to_owned()),
+                Some(problem) => text(503, format!("{problem}\n")),
+            }),
+            METRICS => Some(LocalAnswer {
+                status: 200,
+                content_type: "text/plain; version=0.0.4; charset=utf-8",
+                body: self.metrics(),
+            }),
+            _ => None,
+        }
+    }
+
+    fn problem(&self) -> Option<&'static str> {
+        if self.reading.load(SeqCst) < READERS {
+            return Some("a thread that reads segments has ended");
+        }
+        (!self.delivers()).then_some("the thread that delivers segments does not answer")
+    }
+
+    fn delivers(&self) -> bool {
+        let end = Instant::now() + PING;
+        let (answer, answered) = sync_channel(1);
+        let mut ping = Event::Ping(answer);
+        loop {
+            match self.events.try_send(ping) {
+                Ok(()) => return answered.recv_timeout(PING).is_ok(),
+                Err(TrySendError::Disconnected(_)) => return false,
+                // Under the heaviest load there may be no room at this moment.
+                Err(TrySendError::Full(_)) if Instant::now() >= end => return false,
+                Err(TrySendError::Full(unsent)) => ping = unsent,
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn metrics(&self) -> String {
+        if let Some(drops) = (self.kernel_drops)() {
+            self.books.set_kernel_drops(drops);
+        }
+        let (status, available) = match self.keeper.get() {
+            Some(keeper) => (keeper.status(), keeper.current().is_some()),
+            None => Default::default(),
+        };
+        let expires = status.expires.filter(|_| available);
+        metrics::render(&Shown {
+            totals: self.books.totals(),
+            limit: self.limit,
+            gauges: &self.gauges,
+            credentials: &status.source,
+            available,
+            expires_in: expires.map(|at| match at.duration_since(self.clock.now()) {
+                Ok(left) => left.as_secs_f64(),
+                Err(past) => -past.duration().as_secs_f64(),
+            }),
+        })
+    }
+}
+
+fn text(status: u16, body: String) -> LocalAnswer {
+    LocalAnswer {
+        status,
+        content_type: "text/plain; charset=utf-8",
+        body,
+    }
+}
