@@ -5,6 +5,8 @@ use super::entity::Entity;
 use super::tree::Row;
 use super::waterfall::GAP_TO_DETAIL;
 
+/// Columns kept free of the bar for the facts of the header, `3m 12s  12 services  22:13:20.000Z`.
+const FACTS: usize = 35;
 /// In a narrower terminal columns stand close and the word for the kind is left out.
 const ROOMY: usize = 80;
 
@@ -71,7 +73,7 @@ impl Columns {
         let most = options
             .width
             .saturating_sub(fixed + gap + options.width / 4);
-        columns.label = label.min(most);
+        columns.label = label.max(FACTS.saturating_sub(fixed)).min(most);
         columns.bar = options.width.saturating_sub(columns.label + fixed + gap);
         columns
     }

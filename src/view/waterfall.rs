@@ -34,13 +34,14 @@ pub(crate) fn render(trace: &Trace, options: &Options, out: &mut String) {
 }
 
 /// One line about a document that cannot be drawn.
-pub(crate) fn problem(what: &'static str, doc: &str, options: &Options, out: &mut String) {
+pub(crate) fn problem(what: &Text, doc: &str, options: &Options, out: &mut String) {
     let mut pen = Pen::line(options, out);
     pen.own(Style::Warning, if options.ascii { "! " } else { "✗ " });
-    pen.own(Style::Warning, what);
-    pen.own(Style::Plain, ", ");
+    pen.text(Style::Warning, what);
+    pen.own(Style::Plain, "; ");
     pen.text(Style::Plain, &Text::count(doc.len(), "byte"));
-    pen.own(Style::Plain, ": ");
+    pen.own(Style::Plain, ":");
+    pen.skip(1);
     pen.text(Style::Dim, &Text::foreign(doc, options.width));
     pen.end();
 }
