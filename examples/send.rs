@@ -6,7 +6,7 @@
 use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::UdpSocket;
+use std::net::{ToSocketAddrs, UdpSocket};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -31,7 +31,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("cannot send to {address} by UDP: {error}; start a daemon with `make run`");
+            eprintln!(
+                "cannot send to {address} by UDP: {error}; \
+                 give host:port, and start a daemon there with `make run`"
+            );
             ExitCode::FAILURE
         }
     }
@@ -65,8 +68,15 @@ fn random_part() -> String {
 }
 
 fn send(address: &str, documents: &str) -> io::Result<usize> {
-    let socket = UdpSocket::bind("[::]:0").or_else(|_| UdpSocket::bind("0.0.0.0:0"))?;
-    socket.connect(address)?;
+    let mut targets = address.to_socket_addrs()?;
+    let target = targets.next().ok_or(io::ErrorKind::NotFound)?;
+    let any = if target.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(target)?;
     let mut count = 0;
     for document in documents.lines() {
         let datagram = ["{\"format\":\"json\",\"version\":1}\n", document].concat();

@@ -12,6 +12,7 @@ mod json;
 mod otlp;
 mod pen;
 mod protobuf;
+mod scale;
 mod text;
 mod trace;
 mod tree;

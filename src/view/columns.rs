@@ -1,12 +1,17 @@
-//! Where things stand: the columns of a line, and the time scale of the bars.
+//! Where things stand in a line.
 
 use super::Options;
 use super::entity::Entity;
+use super::scale::Scale;
 use super::tree::Row;
-use super::waterfall::GAP_TO_DETAIL;
 
+/// Columns kept free of the bar for the facts of the header, `3m 12s  12 services  22:13:20.000Z`.
+const FACTS: usize = 35;
 /// In a narrower terminal columns stand close and the word for the kind is left out.
 const ROOMY: usize = 80;
+
+/// Spaces between a name and its detail.
+pub(crate) const GAP_TO_DETAIL: usize = 2;
 
 /// Widths in columns; 0 leaves a column out. The bar is the last and takes what is left.
 #[derive(Debug)]
@@ -71,39 +76,8 @@ impl Columns {
         let most = options
             .width
             .saturating_sub(fixed + gap + options.width / 4);
-        columns.label = label.min(most);
+        columns.label = label.max(FACTS.saturating_sub(fixed)).min(most);
         columns.bar = options.width.saturating_sub(columns.label + fixed + gap);
         columns
-    }
-}
-
-/// The time all bars share.
-#[derive(Debug)]
-pub(crate) struct Scale {
-    /// Seconds since the epoch.
-    pub(crate) start: f64,
-    /// Seconds, not negative.
-    pub(crate) length: f64,
-}
-
-impl Scale {
-    /// From the first start to the last time; `None` when nothing has a start.
-    pub(crate) fn of(entities: &[Entity]) -> Option<Scale> {
-        let starts = || entities.iter().filter_map(|e| e.start);
-        let start = starts().reduce(f64::min)?;
-        let ends = entities.iter().filter_map(|e| e.end);
-        let end = ends.chain(starts()).fold(start, f64::max);
-        Some(Scale {
-            start,
-            length: end - start,
-        })
-    }
-
-    /// The place of a time on a bar of `width` columns, in half columns.
-    pub(crate) fn halves(&self, time: f64, width: usize) -> usize {
-        let halves = 2.0 * width as f64;
-        // In a trace of no length everything is at the start.
-        let part = (time - self.start) / self.length.max(1e-9);
-        (part * halves).round().clamp(0.0, halves) as usize
     }
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::entity::Entity;
+use super::text::Text;
 use super::trace::Trace;
-use super::{Options, document, otlp, waterfall};
+use super::{MAX_WIDTH, MIN_WIDTH, Options, document, otlp, waterfall};
 
 /// Traces kept. A second of a busy application on a developer's machine.
 const MAX_TRACES: usize = 1_000;
@@ -28,8 +29,9 @@ pub struct Console {
 }
 
 impl Console {
-    /// An empty console.
-    pub fn new(options: Options) -> Console {
+    /// An empty console. A width out of range is brought into it.
+    pub fn new(mut options: Options) -> Console {
+        options.width = options.width.clamp(MIN_WIDTH, MAX_WIDTH);
         Console {
             options,
             traces: Vec::new(),
@@ -40,7 +42,9 @@ impl Console {
     /// document that cannot be shown.
     pub fn document(&mut self, doc: &str, now: Instant, out: &mut String) {
         let traces = &mut self.traces;
+        let mut any = false;
         let mut add = |id: &str, entity: Entity| {
+            any = true;
             let at = traces.iter().rposition(|trace| trace.id == id);
             let at = at.unwrap_or_else(|| {
                 traces.push(Trace::new(id.to_owned(), now));
@@ -48,19 +52,29 @@ impl Console {
             });
             traces[at].add(entity, now);
         };
-        let problem = match format_of(doc) {
-            Format::Otlp(base64) => otlp::read(base64, self.options.annotations, &mut add)
-                .err()
-                .map(|_| "OpenTelemetry document that does not decode (base64 of OTLP expected)"),
-            Format::Metrics => Some("OpenTelemetry metrics (M1), not shown"),
+        let annotations = self.options.annotations;
+        let known = match format_of(doc) {
+            Format::Otlp(base64) => otlp::read(base64, annotations, &mut add)
+                .map_err(|_| Text::own("OpenTelemetry spans that do not decode")),
+            Format::Metrics => Err(Text::own("OpenTelemetry metrics, not shown")),
             Format::Json => match serde_json::from_str::<Value>(doc) {
-                Ok(value) => (!document::read(&value, self.options.annotations, &mut add))
-                    .then_some("JSON, but not a segment (no id, no name)"),
-                Err(_) => Some("not JSON"),
+                Ok(value) => {
+                    document::read(&value, annotations, &mut add);
+                    Ok(())
+                }
+                Err(error) => {
+                    let error = Text::foreign(&error.to_string(), self.options.width);
+                    Err(Text::own("not JSON:").join(" ", &error))
+                }
             },
         };
+        let problem = match known {
+            Err(problem) => Some(problem),
+            Ok(()) if !any => Some(Text::own("holds no segment (no id, no name) and no span")),
+            Ok(()) => None,
+        };
         if let Some(problem) = problem {
-            waterfall::problem(problem, doc, &self.options, out);
+            waterfall::problem(&problem, doc, &self.options, out);
         }
         self.make_room(out);
     }
@@ -126,5 +140,148 @@ pub(crate) fn format_of(doc: &str) -> Format<'_> {
         Format::Metrics
     } else {
         Format::Json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::trace::{MAX_ENTITIES, MAX_WAIT, QUIET};
+
+    const OPTIONS: Options = Options {
+        width: 100,
+        colour: false,
+        ascii: false,
+        annotations: false,
+    };
+
+    /// A console under a clock of its own, and what it printed since last asked.
+    struct Desk {
+        console: Console,
+        now: Instant,
+        out: String,
+    }
+
+    impl Desk {
+        fn new() -> Desk {
+            Desk {
+                console: Console::new(OPTIONS),
+                now: Instant::now(),
+                out: String::new(),
+            }
+        }
+
+        fn give(&mut self, doc: &str) {
+            self.console.document(doc, self.now, &mut self.out);
+        }
+
+        fn after(&mut self, time: Duration) -> String {
+            self.now += time;
+            self.console.tick(self.now, &mut self.out);
+            std::mem::take(&mut self.out)
+        }
+    }
+
+    fn segment(trace: &str, id: &str, rest: &str) -> String {
+        format!(
+            r#"{{"trace_id":"{trace}","id":"{id}","name":"s{id}","start_time":1700000000{rest}}}"#
+        )
+    }
+
+    const ENDED: &str = r#","end_time":1700000001"#;
+    const BEGUN: &str = r#","in_progress":true"#;
+
+    #[test]
+    fn a_complete_trace_is_printed_once_when_it_is_quiet() {
+        let mut desk = Desk::new();
+        desk.give(&segment("t", "1", ENDED));
+        assert_eq!(desk.after(QUIET / 2), "");
+        desk.give(&segment("t", "2", &[ENDED, r#","parent_id":"1""#].concat()));
+        assert_eq!(desk.after(QUIET * 3 / 4), "", "the second came since");
+        let out = desk.after(QUIET / 4);
+        assert!(out.starts_with("t  OK\n1.00 s  2 services"), "{out}");
+        desk.give(&segment("t", "1", ENDED));
+        assert_eq!(desk.after(MAX_WAIT), "", "a copy is no news");
+        desk.give(&segment("t", "3", ENDED));
+        let out = desk.after(QUIET);
+        assert!(
+            out.starts_with("t  OK  updated\n1.00 s  3 services"),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn an_incomplete_trace_waits_longer_and_is_printed_again() {
+        let parent = r#","parent_id":"1""#;
+        for (first, note) in [
+            (segment("t", "1", BEGUN), "t  IN PROGRESS\n"),
+            (
+                segment("t", "2", &[ENDED, parent].concat()),
+                "t  OK  1 parent not seen\n",
+            ),
+        ] {
+            let mut desk = Desk::new();
+            desk.give(&first);
+            assert_eq!(desk.after(MAX_WAIT - QUIET), "");
+            let out = desk.after(QUIET);
+            assert!(out.starts_with(note), "{out}");
+            assert_eq!(desk.after(MAX_WAIT), "");
+            desk.give(&segment("t", "1", ENDED));
+            let out = desk.after(QUIET);
+            assert!(out.starts_with("t  OK  updated\n"), "{out}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_segment_is_not_undone_by_its_beginning() {
+        let mut desk = Desk::new();
+        desk.give(&segment("t", "1", ENDED));
+        desk.give(&segment("t", "1", BEGUN));
+        assert!(desk.after(QUIET).starts_with("t  OK\n"));
+    }
+
+    #[test]
+    fn what_is_left_is_printed_at_exit() {
+        let mut desk = Desk::new();
+        desk.give(&segment("a", "1", ENDED));
+        desk.after(QUIET);
+        desk.give(&segment("b", "1", BEGUN));
+        desk.console.finish(&mut desk.out);
+        assert!(desk.out.starts_with("b  IN PROGRESS\n"), "{}", desk.out);
+    }
+
+    #[test]
+    fn the_oldest_is_printed_when_there_are_too_many_traces() {
+        let mut desk = Desk::new();
+        for n in 0..MAX_TRACES + 2 {
+            desk.give(&segment(&format!("t{n}"), "1", ENDED));
+        }
+        assert_eq!(desk.console.traces.len(), MAX_TRACES);
+        assert!(desk.out.starts_with("t0  OK\n"), "{}", desk.out);
+        assert_eq!(desk.out.matches("OK").count(), 2);
+        desk.after(QUIET);
+        desk.give(&segment("late", "1", ENDED));
+        assert_eq!(desk.console.traces.len(), MAX_TRACES);
+        assert_eq!(desk.out, "", "what is printed already makes room first");
+        desk.after(KEEP);
+        assert_eq!(desk.console.traces.len(), 0);
+    }
+
+    #[test]
+    fn memory_is_bounded_in_bytes() {
+        let mut desk = Desk::new();
+        let long = "x".repeat(250);
+        let child = format!(r#"{{"name":"{long}","sql":{{"sanitized_query":"{long}"}}}}"#);
+        let children = vec![child; MAX_ENTITIES + 100].join(",");
+        for n in 0..40 {
+            let rest = format!(r#"{ENDED},"subsegments":[{children}]"#);
+            desk.give(&segment(&format!("t{n}"), "1", &rest));
+            let weight: usize = desk.console.traces.iter().map(|t| t.weight).sum();
+            assert!(weight <= MAX_WEIGHT, "{weight}");
+        }
+        assert!(
+            desk.out
+                .starts_with("t0  IN PROGRESS  101 subsegments not kept\n")
+        );
     }
 }

@@ -23,33 +23,31 @@ const AWS_RESOURCES: [&str; 7] = [
     "state_machine_arn",
 ];
 
-/// Gives `found` the trace id and each segment and subsegment of a document, parents first.
-/// False when it holds none. An array is read as a list of documents.
+/// Gives `found` the trace id and each segment and subsegment of a document, parents first;
+/// nothing when it has neither id nor name. An array is read as a list of documents.
 ///
 /// Recursion is bounded by `serde_json`, which refuses more than 128 levels.
-pub(crate) fn read(doc: &Value, annotations: bool, found: &mut dyn FnMut(&str, Entity)) -> bool {
+pub(crate) fn read(doc: &Value, annotations: bool, found: &mut dyn FnMut(&str, Entity)) {
     if let Value::Array(documents) = doc {
-        let mut any = false;
         for document in documents {
-            any |= read(document, annotations, found);
+            read(document, annotations, found);
         }
-        return any;
+        return;
     }
     let id = text_of(&doc["id"]).and_then(|id| id_key(&id));
     if id.is_none() && text_of(&doc["name"]).is_none() {
-        return false;
+        return;
     }
-    // Without an id the start tells documents apart, and a second copy is still the same one.
-    let id = id.unwrap_or_else(|| format!("?{:x}", number(&doc["start_time"]).to_bits()));
     let trace = text_of(&doc["trace_id"])
         .and_then(|id| trace_key(&id))
-        .unwrap_or_else(|| ["no trace_id, id ", &id].concat());
+        .unwrap_or_else(|| ["no trace_id, id ", id.as_deref().unwrap_or("missing")].concat());
+    // Without an id the start tells documents apart, and a second copy is still the same one.
+    let id = id.unwrap_or_else(|| format!("?{:x}", number(&doc["start_time"]).to_bits()));
     let parent = text_of(&doc["parent_id"]).and_then(|id| id_key(&id));
     let segment = doc["type"] != "subsegment";
     walk(doc, id, parent, segment, annotations, &mut |entity| {
         found(&trace, entity)
     });
-    true
 }
 
 fn walk(
@@ -76,7 +74,6 @@ fn entity(
     segment: bool,
     annotations: bool,
 ) -> Entity {
-    let end = sane_time(number(&doc["end_time"]));
     let name = text_of(&doc["name"]).unwrap_or_default();
     let kind = match () {
         _ if segment => Kind::Segment,
@@ -96,8 +93,8 @@ fn entity(
         ),
         detail: detail(doc, kind, &name),
         start: sane_time(number(&doc["start_time"])),
-        end,
-        in_progress: set("in_progress") || end.is_none(),
+        end: sane_time(number(&doc["end_time"])),
+        in_progress: set("in_progress") || doc["end_time"].is_null(),
         status: status(&doc["http"]["response"]["status"]),
         mark: match () {
             _ if set("fault") => Some(Mark::Fault),

@@ -96,7 +96,7 @@ impl Entity {
     /// How long it took, as shown.
     pub(crate) fn duration(&self, ascii: bool) -> Text {
         match (self.start, self.end) {
-            _ if self.in_progress => Text::own("running"),
+            (Some(_), _) if self.in_progress => Text::own("running"),
             (Some(start), Some(end)) => Text::duration(end - start, ascii),
             _ => Text::own("?"),
         }

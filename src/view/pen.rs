@@ -113,24 +113,25 @@ impl<'a> Pen<'a> {
             return used;
         }
         let (start, used) = fit(text.as_str(), width.saturating_sub(1));
-        self.put(style, start.trim_end());
-        let trimmed = start.len() - start.trim_end().len();
+        let word = start.trim_end_matches(' ');
+        self.put(style, word);
         if width > 0 {
             self.put(style, self.ellipsis);
         }
-        (used - trimmed + 1).min(width)
+        used - (start.len() - word.len()) + width.min(1)
     }
 
     fn put(&mut self, style: Style, text: &str) {
-        let (text, used) = fit(text, self.left());
-        if text.is_empty() {
-            return;
+        let (text, _) = fit(text, self.left());
+        let visible = text.trim_end_matches(' ');
+        if !visible.is_empty() {
+            self.out.extend(std::iter::repeat_n(' ', self.gap));
+            self.left -= self.gap + fit(visible, usize::MAX).1;
+            self.gap = 0;
+            self.switch(if self.colour { style.sgr() } else { "" });
+            self.out.push_str(visible);
         }
-        self.out.extend(std::iter::repeat_n(' ', self.gap));
-        self.left -= self.gap + used;
-        self.gap = 0;
-        self.switch(if self.colour { style.sgr() } else { "" });
-        self.out.push_str(text);
+        self.gap += text.len() - visible.len();
     }
 
     fn switch(&mut self, sgr: &'static str) {

@@ -64,7 +64,7 @@ impl Text {
     }
 
     /// A length of time, short: `350 µs`, `1.2 ms`, `412 ms`, `1.24 s`, `3m 05s`. `ascii` writes
-    /// `us`. By integers, because formatting floats would cost the binary 20 KB.
+    /// `us`. By integers, which keeps the formatting of floats out of the binary.
     pub(crate) fn duration(seconds: f64, ascii: bool) -> Text {
         // `as` saturates, so an absurd length stays a (long) number.
         let us = (seconds.abs() * 1e6).round() as u64;

@@ -1,17 +1,16 @@
 //! Draws a trace: a header with a ruler, and a row for each segment and subsegment.
 
 use super::Options;
-use super::columns::{Columns, Scale};
-use super::entity::{Entity, Kind, Mark};
+use super::columns::{Columns, GAP_TO_DETAIL};
+use super::entity::{Kind, Mark};
 use super::pen::{Pen, Style};
+use super::scale::{Scale, draw_bar, draw_ruler};
 use super::text::Text;
 use super::trace::Trace;
 use super::tree::{Row, rows};
 
 /// A detail is left out where less of it would fit.
 const MIN_DETAIL: usize = 6;
-/// A ruler has its middle marked when it is at least so wide.
-const MIN_MIDDLE: usize = 32;
 
 /// Draws `trace` and an empty line after it.
 pub(crate) fn render(trace: &Trace, options: &Options, out: &mut String) {
@@ -34,13 +33,14 @@ pub(crate) fn render(trace: &Trace, options: &Options, out: &mut String) {
 }
 
 /// One line about a document that cannot be drawn.
-pub(crate) fn problem(what: &'static str, doc: &str, options: &Options, out: &mut String) {
+pub(crate) fn problem(what: &Text, doc: &str, options: &Options, out: &mut String) {
     let mut pen = Pen::line(options, out);
     pen.own(Style::Warning, if options.ascii { "! " } else { "✗ " });
-    pen.own(Style::Warning, what);
-    pen.own(Style::Plain, ", ");
+    pen.text(Style::Warning, what);
+    pen.own(Style::Plain, "; ");
     pen.text(Style::Plain, &Text::count(doc.len(), "byte"));
-    pen.own(Style::Plain, ": ");
+    pen.own(Style::Plain, ":");
+    pen.skip(1);
     pen.text(Style::Dim, &Text::foreign(doc, options.width));
     pen.end();
 }
@@ -56,14 +56,17 @@ fn header(
     let mut pen = Pen::line(options, out);
     pen.text(Style::Bold, &Text::foreign(&trace.id, options.width));
     for (style, fact) in state(trace, rows) {
-        pen.skip(columns.gap);
+        pen.skip(2);
         pen.text(style, &fact);
     }
     pen.end();
 
     let services = rows.iter().filter(|row| row.entity.kind == Kind::Segment);
     let services = services.map(|row| row.service + 1).max().unwrap_or(0);
-    let mut facts = Text::count(services, "service");
+    let mut facts = Text::default();
+    if services > 0 {
+        facts = Text::count(services, "service");
+    }
     if let Some(scale) = scale {
         let length = Text::duration(scale.length, options.ascii);
         let start = Text::time_of_day(scale.start);
@@ -74,7 +77,7 @@ fn header(
     pen.cell(Style::Plain, &facts, room);
     if let Some(scale) = scale {
         pen.skip(columns.gap);
-        ruler(scale.length, columns.bar, options, &mut pen);
+        draw_ruler(scale, columns.bar, options, &mut pen);
     }
     pen.end();
 }
@@ -115,31 +118,6 @@ fn state(trace: &Trace, rows: &[Row<'_>]) -> Vec<(Style, Text)> {
         state.push((Style::Dim, Text::own("updated")));
     }
     state
-}
-
-/// `0 ───── 306 ms ───── 612 ms` above the bars.
-fn ruler(length: f64, width: usize, options: &Options, pen: &mut Pen<'_>) {
-    if length <= 0.0 {
-        return;
-    }
-    let line = if options.ascii { "-" } else { "─" };
-    let end = Text::duration(length, options.ascii);
-    // Between "0 " and the space before the end.
-    let mut free = width.saturating_sub(3 + end.columns());
-    pen.own(Style::Dim, "0");
-    pen.skip(1);
-    let middle = Text::duration(length / 2.0, options.ascii);
-    if width >= MIN_MIDDLE && free > 2 * middle.columns() {
-        let before = (width / 2).saturating_sub(3 + middle.columns() / 2);
-        pen.repeat(Style::Dim, line, before);
-        pen.skip(1);
-        pen.text(Style::Dim, &middle);
-        pen.skip(1);
-        free = free.saturating_sub(before + 2 + middle.columns());
-    }
-    pen.repeat(Style::Dim, line, free);
-    pen.skip(1);
-    pen.text(Style::Dim, &end);
 }
 
 fn draw_row(
@@ -192,9 +170,6 @@ fn draw_row(
     }
     pen.end();
 }
-
-/// Spaces between a name and its detail.
-pub(crate) const GAP_TO_DETAIL: usize = 2;
 
 /// A line below a row, inside its branch of the tree.
 fn draw_below(
@@ -253,40 +228,6 @@ fn draw_tree(
         pen.own(Style::Dim, if has_children { through } else { "  " });
     }
     2 * levels.len().min(most)
-}
-
-/// A bar, drawn to half columns and at least one half. One in progress is open to the end.
-fn draw_bar(
-    entity: &Entity,
-    style: Style,
-    scale: &Scale,
-    width: usize,
-    options: &Options,
-    pen: &mut Pen<'_>,
-) {
-    let Some(start) = entity.start else { return };
-    let (left, full, right, open) = if options.ascii {
-        ("-", "=", "-", ".")
-    } else {
-        ("╺", "━", "╸", "╍")
-    };
-    let from = scale
-        .halves(start, width)
-        .min((2 * width).saturating_sub(1));
-    pen.skip(from / 2);
-    if entity.in_progress {
-        pen.repeat(style, open, width - from / 2);
-        return;
-    }
-    let to = scale.halves(entity.end.unwrap_or(start), width);
-    let to = to.max(from + 1);
-    if from % 2 == 1 {
-        pen.own(style, left);
-    }
-    pen.repeat(style, full, to / 2 - from.div_ceil(2));
-    if to % 2 == 1 {
-        pen.own(style, right);
-    }
 }
 
 /// As many texts a line as fit in `room` columns.
