@@ -31,7 +31,9 @@ const SERVICE_WHOLE: Duration = Duration::from_secs(10);
 /// connection.
 const IDLE_AGE: Duration = Duration::from_secs(15);
 /// ureq holds two input and two output buffers of this size for each TLS connection, zeroed and so
-/// resident: 64 KiB a connection instead of 512 with its defaults. 16 KiB is one TLS record.
+/// resident. 16 KiB is one TLS record. Measured as a static binary: an idle connection takes 110 KB
+/// with it and 560 KB with ureq's 128 KiB, for a fifth more CPU per byte sent; 8 KiB would save
+/// another 24 KB and cost half as much CPU again.
 const BUFFER: usize = 16 * 1024;
 /// Must be smaller than [`BUFFER`], in which a response's header has to fit whole.
 const RESPONSE_HEADER: usize = 8 * 1024;
@@ -44,7 +46,8 @@ const DEFAULT_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// What decides how X-Ray and STS are reached.
 pub struct ServiceConfig<'a> {
-    /// Proxy of the command line or cfg.yaml; empty means none. It wins over `HTTPS_PROXY`.
+    /// Proxy of the command line or cfg.yaml; blank means none. It wins over `HTTPS_PROXY`, and
+    /// is used for loopback targets too. `NO_PROXY` applies to both.
     pub proxy_address: &'a str,
     /// Accept any server certificate.
     pub no_verify_ssl: bool,
@@ -222,7 +225,8 @@ impl Service {
 }
 
 fn proxy(config: &ServiceConfig<'_>) -> Result<Option<NamedProxy>, AgentError> {
-    let named = if config.proxy_address.is_empty() {
+    let from_env = config.proxy_address.trim().is_empty();
+    let named = if from_env {
         first(config.env, &["HTTPS_PROXY", "https_proxy"])
     } else {
         Some(("ProxyAddress", config.proxy_address.to_owned()))
@@ -244,10 +248,7 @@ fn proxy(config: &ServiceConfig<'_>) -> Result<Option<NamedProxy>, AgentError> {
             source,
             address: without_credentials(&address).to_owned(),
         })?;
-    Ok(Some(NamedProxy {
-        proxy,
-        from_env: config.proxy_address.is_empty(),
-    }))
+    Ok(Some(NamedProxy { proxy, from_env }))
 }
 
 fn first(

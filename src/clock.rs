@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use crate::profile::Profiles;
+
 /// An answer that took longer than this says too little about when its date was written.
 const TRUSTED_ROUND_TRIP: Duration = Duration::from_secs(15 * 60);
 /// A refusal is blamed on the clock only beyond this: services allow five minutes.
@@ -39,6 +41,18 @@ pub struct Clock {
     disabled: bool,
 }
 
+/// Whether the correction is switched off, for [`Clock::new`]: by the environment, else by the
+/// selected profile.
+pub fn is_disabled(env: &dyn Fn(&str) -> Option<String>, profiles: &Profiles) -> bool {
+    match env("AWS_DISABLE_CLOCK_SKEW_CORRECTION")
+        .as_deref()
+        .map(str::trim)
+    {
+        None | Some("") => profiles.is_true("disable_clock_skew_correction"),
+        Some(value) => value.eq_ignore_ascii_case("true"),
+    }
+}
+
 /// One request's times on the local clock, and what its answer says about the service's.
 #[derive(Debug, Clone, Copy)]
 pub struct Exchange<'a> {
@@ -53,8 +67,7 @@ pub struct Exchange<'a> {
 }
 
 impl Clock {
-    /// `disabled` is `AWS_DISABLE_CLOCK_SKEW_CORRECTION` or the profile's key: the local clock is
-    /// taken as it is, and nothing is learnt.
+    /// With `disabled` (see [`is_disabled`]) the local clock is taken as it is and nothing is learnt.
     pub fn new(disabled: bool) -> Self {
         Self {
             skew: AtomicI64::new(0),
@@ -193,6 +206,27 @@ mod tests {
         assert_eq!(measured, None);
         assert_eq!(clock.skew(), Skew(0));
         assert!(!is_skew_error("RequestTimeTooSkewed", Skew(0), measured));
+    }
+
+    #[test]
+    fn who_disables_it() {
+        for (variable, key, expected) in [
+            (None, "", false),
+            (Some("TRUE"), "", true),
+            (Some("false"), "true", false),
+            (Some(" "), "true", true),
+            (None, "True", true),
+            (None, "1", false),
+        ] {
+            let file = format!("[default]\ndisable_clock_skew_correction = {key}");
+            let profiles =
+                Profiles::load(&|name| (name == "HOME").then(|| "/".to_owned()), &|_| {
+                    Ok(file.clone().into_bytes())
+                })
+                .unwrap();
+            let env = |_: &str| variable.map(str::to_owned);
+            assert_eq!(is_disabled(&env, &profiles), expected, "{variable:?} {key}");
+        }
     }
 
     #[test]

@@ -66,6 +66,7 @@ fn proxy_table() {
         ("", lower, XRAY, corp),
         ("", blank, XRAY, corp),
         ("", other, XRAY, None),
+        (" ", both, "https://localhost/", None),
         ("", both, "http://127.0.0.1:8080/", None),
         ("", both, "https://localhost/", None),
         ("", both, "http://[::1]:8080/", None),
@@ -233,7 +234,8 @@ fn a_private_root_is_trusted_only_when_named() {
     let bundle = dir.file("ca.pem", certified.cert.pem().as_bytes());
     let named = |name: &str| (name == "AWS_CA_BUNDLE").then(|| bundle.display().to_string());
     let fetch = |config: &ServiceConfig<'_>| {
-        let (url, server) = tls_server(&certified);
+        let (port, server) = tls_server(&certified, false);
+        let url = format!("https://localhost:{port}/");
         let result = built(config).agent(&url).unwrap().get(&url).call();
         server.join().unwrap();
         result.map(|response| response.status().as_u16())
@@ -245,6 +247,28 @@ fn a_private_root_is_trusted_only_when_named() {
         ..config("", &nothing)
     };
     assert_eq!(fetch(&unchecked).unwrap(), 200);
+}
+
+#[test]
+fn tls_goes_through_the_tunnel_to_the_target() {
+    let certified = rcgen::generate_simple_self_signed(vec!["xray.test".into()]).unwrap();
+    let dir = Scratch::new("tunnel");
+    let bundle = dir.file("ca.pem", certified.cert.pem().as_bytes());
+    let (port, proxy) = tls_server(&certified, true);
+    let env = |name: &str| match name {
+        "HTTPS_PROXY" => Some(format!("http://127.0.0.1:{port}")),
+        "NO_PROXY" => Some("xray.test:8443".to_owned()),
+        "SSL_CERT_FILE" => Some(bundle.display().to_string()),
+        _ => None,
+    };
+    let service = built(&config("", &env));
+    // The name exists nowhere: only the proxy is asked for it.
+    let url = "https://xray.test/GetSamplingRules";
+    let response = service.agent(url).unwrap().get(url).call().unwrap();
+    assert_eq!(response.status(), 200);
+    let connect = proxy.join().unwrap();
+    assert!(connect.starts_with("CONNECT xray.test:443 "), "{connect}");
+    assert!(!connect.contains("GetSamplingRules"), "{connect}");
 }
 
 #[test]
@@ -285,7 +309,11 @@ fn answer_once(answer: &'static str) -> (String, thread::JoinHandle<String>) {
     (url, server)
 }
 
-fn tls_server(certified: &rcgen::CertifiedKey<rcgen::KeyPair>) -> (String, thread::JoinHandle<()>) {
+/// Serves one TLS connection; behind a CONNECT, whose head it returns, if `tunnel` is set.
+fn tls_server(
+    certified: &rcgen::CertifiedKey<rcgen::KeyPair>,
+    tunnel: bool,
+) -> (u16, thread::JoinHandle<String>) {
     let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -295,12 +323,14 @@ fn tls_server(certified: &rcgen::CertifiedKey<rcgen::KeyPair>) -> (String, threa
         .with_single_cert(vec![certified.cert.der().clone()], key.unwrap())
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!(
-        "https://localhost:{}/",
-        listener.local_addr().unwrap().port()
-    );
+    let port = listener.local_addr().unwrap().port();
     let server = thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut connect = String::new();
+        if tunnel {
+            connect = request_head(&stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        }
         let connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
         let mut tls = rustls::StreamOwned::new(connection, stream);
         // Fails where the client refuses the certificate: that is what one of the tests wants.
@@ -308,8 +338,9 @@ fn tls_server(certified: &rcgen::CertifiedKey<rcgen::KeyPair>) -> (String, threa
         if tls.read(&mut line).is_ok() {
             let _ = tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         }
+        connect
     });
-    (url, server)
+    (port, server)
 }
 
 struct Scratch(PathBuf);
