@@ -5,8 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
-use ureq::Agent;
 use ureq::http::{self, HeaderMap};
+use ureq::{Agent, AsSendBody};
 
 use super::upstream::{Body, ForwardError, Response, Upstream};
 use crate::clock::{self, Clock, Exchange, Skew};
@@ -45,19 +45,21 @@ const NOT_PASSED_BACK: [&str; 9] = [
     "content-length",
 ];
 
-/// Where requests go.
+/// Where requests go, and who signs them.
 pub struct Target {
-    /// Carries the requests. [`Upstream::stop`] shuts it down, with all its clones.
+    /// Carries the requests. [`Upstream::stop`] shuts it down with all its clones, so it must be
+    /// no clone of the uploader's.
     pub agent: Agent,
     /// Scheme and authority of X-Ray's endpoint, perhaps a path, without a slash at the end.
     pub endpoint: String,
     /// Region of the credential scope.
     pub region: String,
+    /// Has the credentials.
+    pub keeper: Arc<Keeper>,
 }
 
 /// The signing side of the proxy.
 pub struct Signed {
-    keeper: Arc<Keeper>,
     clock: Arc<Clock>,
     target: Mutex<Known>,
     changed: Condvar,
@@ -78,9 +80,8 @@ struct Asked {
 
 impl Signed {
     /// Requests wait a moment, then fail, until the [target](Self::set_target) is set.
-    pub fn new(keeper: Arc<Keeper>, clock: Arc<Clock>) -> Self {
+    pub fn new(clock: Arc<Clock>) -> Self {
         Signed {
-            keeper,
             clock,
             target: Mutex::new(Known::NotYet),
             changed: Condvar::new(),
@@ -185,7 +186,7 @@ impl Signed {
         &self,
         asked: &Asked,
         reason: &Answer,
-        credentials: &Credentials,
+        (keeper, credentials): (&Keeper, &Credentials),
         deadline: Instant,
     ) -> Option<Credentials> {
         let code = reason.error_code().unwrap_or_default();
@@ -199,10 +200,10 @@ impl Signed {
                 ..
             }
         );
-        if !stale || !self.keeper.reject(credentials) {
+        if !stale || !keeper.reject(credentials) {
             return None;
         }
-        let newer = self.keeper.wait(left(deadline))?;
+        let newer = keeper.wait(left(deadline))?;
         (newer != *credentials).then_some(newer)
     }
 }
@@ -212,8 +213,8 @@ impl Upstream for Signed {
         let deadline = Instant::now() + PATIENCE;
         let headers = forwarded(request)?;
         let target = self.target(left(deadline)).ok_or(ForwardError::NoTarget)?;
-        let credentials = self
-            .keeper
+        let keeper = &target.keeper;
+        let credentials = keeper
             .wait(left(deadline))
             .ok_or(ForwardError::NoCredentials)?;
         let mut asked = self.ask(&target, request, &headers, &credentials)?;
@@ -221,7 +222,7 @@ impl Upstream for Signed {
         if matches!(asked.response.status().as_u16(), 400 | 401 | 403) {
             read = beginning(&mut asked.response)?;
             let reason = reason(&asked.response, &read);
-            if let Some(newer) = self.cure(&asked, &reason, &credentials, deadline) {
+            if let Some(newer) = self.cure(&asked, &reason, (keeper, &credentials), deadline) {
                 asked = self.ask(&target, request, &headers, &newer)?;
                 read.clear();
             }
@@ -264,33 +265,31 @@ fn send(
     let has_body =
         !request.body.is_empty() || matches!(request.method.as_str(), "POST" | "PUT" | "PATCH");
     let sent = if has_body {
-        let upstream = upstream
-            .body(request.body.as_slice())
-            .map_err(|_| ForwardError::Request)?;
-        agent.run(
-            agent
-                .configure_request(upstream)
-                .accept("")
-                .accept_encoding("")
-                .allow_non_standard_methods(true)
-                .build(),
-        )
+        run(agent, upstream, request.body.as_slice())
     } else {
-        let upstream = upstream.body(()).map_err(|_| ForwardError::Request)?;
-        agent.run(
-            agent
-                .configure_request(upstream)
-                .accept("")
-                .accept_encoding("")
-                .allow_non_standard_methods(true)
-                .build(),
-        )
+        run(agent, upstream, ())
     };
     sent.map_err(|error| match error {
         // These repeat the URL, which is the client's.
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => ForwardError::Request,
         error => ForwardError::Transport(Box::new(error)),
     })
+}
+
+fn run(
+    agent: &Agent,
+    upstream: http::request::Builder,
+    body: impl AsSendBody,
+) -> Result<http::Response<ureq::Body>, ureq::Error> {
+    let upstream = upstream.body(body)?;
+    // What the client did not send is not sent for it.
+    let upstream = agent
+        .configure_request(upstream)
+        .accept("")
+        .accept_encoding("")
+        .allow_non_standard_methods(true)
+        .build();
+    agent.run(upstream)
 }
 
 fn beginning(response: &mut http::Response<ureq::Body>) -> Result<Vec<u8>, ForwardError> {
@@ -325,7 +324,11 @@ fn passed_back(request: &Request, read: Vec<u8>, response: http::Response<ureq::
         .flat_map(|value| value.split(','))
         .map(|token| token.trim().to_ascii_lowercase())
         .collect();
-    let length = body.content_length();
+    // For a HEAD the header says more than the body, which has none.
+    let declared = parts
+        .headers
+        .get("content-length")
+        .and_then(|length| length.to_str().ok()?.parse().ok());
     let headers = parts
         .headers
         .iter()
@@ -336,8 +339,11 @@ fn passed_back(request: &Request, read: Vec<u8>, response: http::Response<ureq::
         .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
         .collect();
     let body = if request.method == "HEAD" {
-        Body::Head(length)
+        Body::Head(declared)
     } else {
+        // ureq takes a length of zero for no body, of which it tells no length.
+        let length = body.content_length().or(declared
+            .filter(|&length| length == 0 && !parts.headers.contains_key("transfer-encoding")));
         let reader: Box<dyn Read> = Box::new(Cursor::new(read).chain(body.into_reader()));
         Body::Stream { reader, length }
     };
