@@ -51,6 +51,8 @@ pub(super) fn serve(stream: &TcpStream, slot: &Slot, shared: &Shared) {
             }
             Incoming::Refused(status) => {
                 shared.counts.refused.fetch_add(1, Relaxed);
+                // What was read of the body goes before the client does.
+                drop((reader, share));
                 refuse(stream, status, shared.limits.answer);
                 if slot.rest() {
                     linger(stream);
@@ -260,11 +262,20 @@ fn stream_body(
     framing: BodyFraming,
 ) -> Result<(), Broken> {
     let chunked = framing == BodyFraming::Chunked;
+    let mut left = match framing {
+        BodyFraming::Length(length) => Some(length),
+        _ => None,
+    };
+    // The client would take what is over for its next answer, and wait for what is missing.
+    let wrong = || Broken::Service(ErrorKind::UnexpectedEof.into());
     let mut piece = [0; PIECE];
     loop {
         let n = reader.read(&mut piece).map_err(Broken::Service)?;
         if n == 0 {
             break;
+        }
+        if let Some(left) = &mut left {
+            *left = left.checked_sub(n as u64).ok_or_else(wrong)?;
         }
         if chunked {
             chunk_start(waiting, n);
@@ -280,6 +291,9 @@ fn stream_body(
     }
     if chunked {
         chunk_end(waiting);
+    }
+    if left.is_some_and(|left| left > 0) {
+        return Err(wrong());
     }
     Ok(())
 }

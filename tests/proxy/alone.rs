@@ -1,0 +1,123 @@
+//! What can be seen of the whole process only: log, descriptors, threads. Each test runs itself
+//! again in a process of its own.
+
+use std::fs;
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use xray::proxy::{Limits, LocalSampling};
+
+use crate::client::{Client, PATIENCE};
+use crate::house::front;
+
+const CHILD: &str = "XRAY_TEST_ALONE";
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// Runs `body` in a process of its own with at most `files` open files.
+#[track_caller]
+fn alone(name: &str, files: usize, body: impl FnOnce()) {
+    if std::env::var_os(CHILD).is_some() {
+        log::set_boxed_logger(Box::new(Lines)).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+        return body();
+    }
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n \"$1\" && exec \"$2\" --exact \"$3\" --test-threads 1",
+            "sh",
+        ])
+        .arg(files.to_string())
+        .arg(std::env::current_exe().unwrap())
+        .arg(name)
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
+
+static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Lines;
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        SAID.lock()
+            .unwrap()
+            .push(format!("{} {}", record.level(), record.args()));
+    }
+
+    fn flush(&self) {}
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn threads() -> usize {
+    fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Load balancers and orchestrators check health by connecting and closing.
+#[test]
+fn a_thousand_health_checks_leave_nothing() {
+    alone("alone::a_thousand_health_checks_leave_nothing", 256, || {
+        let before = (descriptors(), threads());
+        let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+        for _ in 0..1000 {
+            drop(TcpStream::connect(address).unwrap());
+        }
+        assert_eq!(Client::connect(address).ask(HEALTH).status, 200);
+        assert!(front.stop(PATIENCE));
+        assert_eq!((descriptors(), threads()), before);
+        assert_eq!(*SAID.lock().unwrap(), [""; 0]);
+    });
+}
+
+/// Other servers end here: their accept loop panics, spins or returns.
+#[test]
+fn running_out_of_descriptors_passes() {
+    alone("alone::running_out_of_descriptors_passes", 32, || {
+        let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+        // Both ends are in this process: more connections than can be accepted.
+        let mut clients = Vec::new();
+        while let Ok(stream) = TcpStream::connect(address) {
+            clients.push(stream);
+        }
+        assert!(clients.len() > 8);
+        drop(clients);
+        assert_eq!(Client::connect(address).ask(HEALTH).status, 200);
+        assert!(front.stop(PATIENCE));
+        let said = SAID.lock().unwrap();
+        assert!(said.len() <= 1, "{said:?}");
+    });
+}
+
+/// What a client sends is never in the log above debug, and there escaped and without its query.
+#[test]
+fn the_log_holds_nothing_of_a_clients_secrets() {
+    alone(
+        "alone::the_log_holds_nothing_of_a_clients_secrets",
+        256,
+        || {
+            let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+            let mut client = Client::connect(address);
+            client.ask("POST /seen?q=s3cret HTTP/1.1\r\nHost: h\r\nAuthorization: s3cret\r\nContent-Length: 6\r\n\r\ns3cret");
+            client.ask("s3cret\r\n\r\n").is_own(400);
+            assert!(front.stop(PATIENCE));
+            let said = SAID.lock().unwrap().join("\n");
+            assert!(said.contains("/seen"), "{said}");
+            assert!(!said.contains("s3cret"), "{said}");
+            assert!(!said.contains("WARN") && !said.contains("ERROR"), "{said}");
+        },
+    );
+}
