@@ -59,8 +59,8 @@ fn missing_ones_do_not_stop_it() {
 /// The old keys die as soon as the new ones are out: every segment still arrives, once.
 #[test]
 fn rotated_container_keys_lose_nothing() {
-    let old = Keys::new("ASIAOLD", "old secret", Some("old"));
-    let new = Keys::new("ASIANEW", "new secret", Some("new"));
+    let old = Keys::new("ASIAOLD", "oldsecret", Some("old"));
+    let new = Keys::new("ASIANEW", "newsecret", Some("new"));
     let token = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("pod-token-{}", std::process::id()));
     std::fs::write(&token, "first").unwrap();

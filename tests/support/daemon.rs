@@ -124,7 +124,7 @@ impl Launch {
         };
         Running {
             udp: port("Listening on udp "),
-            tcp: port("Starting proxy http server on "),
+            tcp: port("Listening on tcp "),
             daemon,
         }
     }
