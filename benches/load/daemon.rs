@@ -1,0 +1,170 @@
+//! One daemon under test, or the floor: starts it, waits for it, ends it.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::backend::Backend;
+use crate::sender;
+
+/// What can be run.
+#[derive(Clone, PartialEq)]
+pub enum Program {
+    /// This very executable, as the floor.
+    Floor,
+    /// A daemon with the flags of the official one.
+    Daemon(PathBuf),
+}
+
+/// A running process that listens for segments. Ended when dropped.
+pub struct Daemon {
+    child: Child,
+    pub address: SocketAddr,
+    /// From before the fork to the first datagram that the kernel could queue for it.
+    pub started: Duration,
+}
+
+/// Longer than this is no start.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+impl Daemon {
+    /// Starts `program` against `backend`; returns when one segment has come through.
+    pub fn start(program: &Program, backend: &Backend, tls: bool) -> io::Result<Self> {
+        let address = free_address()?;
+        let mut command = match program {
+            Program::Floor => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["floor", &address.to_string(), &backend.address.to_string()]);
+                command
+            }
+            Program::Daemon(path) => {
+                let scheme = if tls { "https" } else { "http" };
+                let endpoint = format!("{scheme}://{}", backend.address);
+                let mut command = daemon(path, address, &endpoint)?;
+                command.args(["-o", "-n", "us-east-1"]);
+                command.env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE");
+                command.env(
+                    "AWS_SECRET_ACCESS_KEY",
+                    "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+                );
+                command
+            }
+        };
+        let daemon = Self::spawn(&mut command, address)?;
+        daemon.deliver_one(backend)?;
+        Ok(daemon)
+    }
+
+    /// Starts a daemon that has to ask metadata endpoints for everything, and none answers.
+    pub fn start_without_metadata(path: &Path) -> io::Result<Self> {
+        let silent = TcpListener::bind("127.0.0.1:0")?;
+        let nobody = format!("http://{}/", silent.local_addr()?);
+        let address = free_address()?;
+        let mut command = daemon(path, address, &nobody)?;
+        command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &nobody);
+        command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &nobody);
+        command.env("ECS_CONTAINER_METADATA_URI_V4", &nobody);
+        Self::spawn(&mut command, address)
+    }
+
+    fn spawn(command: &mut Command, address: SocketAddr) -> io::Result<Self> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let start = Instant::now();
+        let child = command
+            .spawn()
+            .map_err(|e| io::Error::new(e.kind(), format!("cannot start {program}: {e}")))?;
+        let mut daemon = Self {
+            child,
+            address,
+            started: Duration::ZERO,
+        };
+        let probe = UdpSocket::bind("127.0.0.1:0")?;
+        probe.connect(address)?;
+        probe.set_nonblocking(true)?;
+        // On loopback the refusal of a datagram is there as soon as send returns.
+        while probe.send(&sender::datagram(0)).is_err() || refused(&probe) {
+            if let Some(status) = daemon.child.try_wait()? {
+                return Err(io::Error::other(format!(
+                    "{program} ended ({status}) before it listened"
+                )));
+            }
+            if start.elapsed() > START_LIMIT {
+                return Err(io::Error::other(format!(
+                    "{program} did not listen within {START_LIMIT:?}"
+                )));
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
+        daemon.started = start.elapsed();
+        Ok(daemon)
+    }
+
+    /// Waits until segment 0 has reached the backend: connections and keys are warm then.
+    fn deliver_one(&self, backend: &Backend) -> io::Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        let probe = UdpSocket::bind("127.0.0.1:0")?;
+        while backend.counts.documents.load(Relaxed) == 0 {
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!(
+                    "no segment came through within {START_LIMIT:?}: read {}",
+                    log_path().display()
+                )));
+            }
+            thread::sleep(Duration::from_millis(500));
+            if backend.counts.documents.load(Relaxed) == 0 {
+                probe.send_to(&sender::datagram(0), self.address)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The flags and the cfg.yaml that the official daemon and ours share.
+fn daemon(path: &Path, address: SocketAddr, endpoint: &str) -> io::Result<Command> {
+    let config = log_path().with_file_name("cfg.yaml");
+    fs::write(
+        &config,
+        format!("Version: 2\nEndpoint: \"{endpoint}\"\nNoVerifySSL: true\n"),
+    )?;
+    let log = File::create(log_path())?;
+    let mut command = Command::new(path);
+    command.arg("-c").arg(config);
+    command.args(["-b", &address.to_string(), "-t", &address.to_string()]);
+    command.env_clear().env("HOME", "/nonexistent");
+    command.stdin(Stdio::null());
+    command.stdout(log.try_clone()?).stderr(log);
+    Ok(command)
+}
+
+/// Where the daemon under test writes its log.
+fn log_path() -> PathBuf {
+    std::env::temp_dir().join(format!("xray-bench-{}.log", std::process::id()))
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    // The daemons use one number for UDP and TCP; a port that is free for one nearly always is
+    // for the other.
+    UdpSocket::bind("127.0.0.1:0")?.local_addr()
+}
+
+fn refused(probe: &UdpSocket) -> bool {
+    let answer = probe.recv(&mut [0]);
+    answer.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+}
