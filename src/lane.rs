@@ -124,12 +124,12 @@ impl Lanes {
     ///
     /// # Errors
     /// The job, when the system refuses a thread.
-    pub fn carry(&mut self, job: Job) -> Result<(), (Job, io::Error)> {
+    pub fn carry(&mut self, job: Job) -> Result<(), Box<(Job, io::Error)>> {
         let lane = match self.idle.pop() {
             Some(lane) => lane,
             None => match self.start() {
                 Ok(lane) => lane,
-                Err(error) => return Err((job, error)),
+                Err(error) => return Err(Box::new((job, error))),
             },
         };
         match lane.jobs.send(job) {
@@ -137,7 +137,7 @@ impl Lanes {
                 self.busy.push(lane);
                 Ok(())
             }
-            Err(unsent) => Err((unsent.0, io::ErrorKind::BrokenPipe.into())),
+            Err(unsent) => Err(Box::new((unsent.0, io::ErrorKind::BrokenPipe.into()))),
         }
     }
 

@@ -346,7 +346,8 @@ impl Uploader {
             credentials,
             epoch: self.back_off.epoch(),
         };
-        if let Err((job, error)) = lanes.carry(job) {
+        if let Err(unsent) = lanes.carry(job) {
+            let (job, error) = *unsent;
             self.give_back(job.cargo, &format!("no thread for a lane: {error}"));
         }
     }

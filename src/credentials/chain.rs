@@ -13,11 +13,12 @@ use super::roles::{AssumedRole, WebIdentityRole};
 use super::sso::Sso;
 use super::{Renewal, Source, SourceError, imds, sts};
 use crate::profile::{Profiles, read_file};
+use crate::target::Env;
 
 /// What the sources are built with.
 pub struct Parts {
     /// The environment.
-    pub env: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub env: Env,
     /// Role to assume on top of all, from `-r` or cfg.yaml.
     pub role_arn: Option<String>,
     /// For metadata endpoints.

@@ -9,7 +9,8 @@ use aws_credential_types::Credentials;
 use xray::agent::{Service as Agents, ServiceConfig};
 use xray::clock::Clock;
 use xray::credentials::{Keeper, Renewal, Source, SourceError, Timing};
-use xray::proxy::{Front, Limits, Local, LocalAnswer, Signed, Target, Upstream};
+use xray::proxy::{Front, Limits, Local, LocalAnswer, Signed, Upstream};
+use xray::target::Target;
 
 use crate::client::Client;
 use crate::service::{KEY, REGION, SECRET, Service};
