@@ -82,7 +82,7 @@ class Daemon(Process):
         else:
             super().__init__([artifact["xray"], *flags], settings)
         self.udp = int(self.wait_line(r"Listening on udp 127\.0\.0\.1:(\d+)")[1])
-        self.tcp = int(self.wait_line(r"Listening on tcp 127\.0\.0\.1:(\d+)")[1])
+        self.tcp = int(self.wait_line(r"Starting proxy http server on 127\.0\.0\.1:(\d+)")[1])
 
     @property
     def address(self):

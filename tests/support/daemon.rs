@@ -124,7 +124,7 @@ impl Launch {
         };
         Running {
             udp: port("Listening on udp "),
-            tcp: port("Listening on tcp "),
+            tcp: port("Starting proxy http server on "),
             daemon,
         }
     }
