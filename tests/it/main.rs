@@ -10,5 +10,6 @@ mod delivery;
 mod fakes;
 mod faults;
 mod header_table;
+mod sources;
 mod stop;
 mod unprocessed;

@@ -7,6 +7,7 @@ pub mod ecs;
 pub mod fake_xray;
 pub mod http;
 pub mod load;
+pub mod metadata;
 pub mod sigv4;
 pub mod tls;
 pub mod watch;

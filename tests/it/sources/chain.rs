@@ -1,0 +1,177 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use xray::agent::metadata;
+use xray::credentials::chain::{Chain, Parts};
+use xray::credentials::{Keeper, Renewal, Source};
+use xray::profile::{Profiles, read_file};
+
+use super::sts::client;
+use super::{LATER, NOW, Scratch, Time, Var, env_of};
+use crate::support::DEADLINE;
+use crate::support::metadata::{Answer, Ec2, Fake, FakeEc2, form, sts_json};
+
+fn chain(vars: &[Var<'_>], role_arn: Option<&str>, sts: &str, time: &Time) -> Chain {
+    let env = env_of(vars);
+    let profiles = Profiles::load(&env, &read_file).unwrap();
+    let parts = Parts {
+        env: Arc::new(env),
+        role_arn: role_arn.map(str::to_owned),
+        metadata: metadata(),
+        sts: client(sts, time),
+    };
+    Chain::new(parts, &profiles)
+}
+
+const NOBODY: &str = "http://127.0.0.1:9";
+
+fn keys(id: &str) -> String {
+    format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = hush\n")
+}
+
+#[test]
+fn environment_keys_are_final() {
+    let vars = [
+        ("AWS_ACCESS_KEY_ID", "AKID".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "hush".to_owned()),
+    ];
+    let mut chain = chain(&vars, None, NOBODY, &Time::at(NOW));
+    assert_eq!(chain.name(), "environment");
+    assert_eq!(chain.fetch().unwrap().access_key_id(), "AKID");
+    assert_eq!(chain.renewal(), Renewal::Fixed);
+}
+
+/// A re-mounted file is read when the service refuses the old keys.
+#[test]
+fn refused_keys_of_a_file_are_read_again() {
+    let file = Scratch::new("chain-rotated", &keys("OLD"));
+    let vars = [("AWS_SHARED_CREDENTIALS_FILE", file.path())];
+    let time = Time::at(NOW);
+    let chain = chain(&vars, None, NOBODY, &time);
+    assert_eq!(chain.name(), "profile default");
+    let keeper = Keeper::new(Box::new(chain), time.timing());
+    let thread = std::thread::spawn({
+        let keeper = keeper.clone();
+        move || keeper.run(Box::new(|| ()))
+    });
+    let old = keeper.wait(DEADLINE).unwrap();
+    assert_eq!(old.access_key_id(), "OLD");
+    file.write(&keys("NEW"));
+    assert!(keeper.reject(&old));
+    assert_eq!(keeper.wait(DEADLINE).unwrap().access_key_id(), "NEW");
+    keeper.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_file_that_is_half_written_changes_nothing() {
+    let file = Scratch::new("chain-half", &keys("OLD"));
+    let vars = [("AWS_SHARED_CREDENTIALS_FILE", file.path())];
+    let mut chain = chain(&vars, None, NOBODY, &Time::at(NOW));
+    file.write("[default]\naws_access_key_id = NEW\n");
+    assert_eq!(chain.fetch().unwrap().access_key_id(), "OLD");
+    file.write(&keys("NEW"));
+    assert_eq!(chain.fetch().unwrap().access_key_id(), "NEW");
+}
+
+/// `aws configure` after the start is enough.
+#[test]
+fn a_file_that_comes_later_is_found() {
+    let file = Scratch::new("chain-later", "[default]\naws_access_key_id = HALF\n");
+    let vars = [("AWS_SHARED_CREDENTIALS_FILE", file.path())];
+    let mut chain = chain(&vars, None, NOBODY, &Time::at(NOW));
+    assert_eq!(chain.name(), "none");
+    let error = chain.fetch().unwrap_err().to_string();
+    assert_eq!(error, "profile default: aws_secret_access_key is missing");
+    file.write(&keys("NEW"));
+    assert_eq!(chain.fetch().unwrap().access_key_id(), "NEW");
+}
+
+#[test]
+fn no_credentials_anywhere_tells_the_whole_search() {
+    let off = [("AWS_EC2_METADATA_DISABLED", "true".to_owned())];
+    let error = chain(&off, None, NOBODY, &Time::at(NOW))
+        .fetch()
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "no AWS credentials found: environment: AWS_ACCESS_KEY_ID is not set; \
+         web identity: AWS_WEB_IDENTITY_TOKEN_FILE is not set; \
+         profile default: not in the shared files; \
+         container: AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set; \
+         EC2 metadata service: AWS_EC2_METADATA_DISABLED is true"
+    );
+    let ec2 = FakeEc2::start(Ec2::default());
+    let on = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", ec2.fake.url())];
+    let error = chain(&on, None, NOBODY, &Time::at(NOW))
+        .fetch()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("no AWS credentials found: environment: "),
+        "{error}"
+    );
+    assert!(
+        error.ends_with("has no IAM role (instance profile) attached"),
+        "{error}"
+    );
+}
+
+/// The metadata service hands out expired credentials when it has nothing better.
+#[test]
+fn expired_instance_credentials_are_used_on() {
+    let ec2 = FakeEc2::start(Ec2::with_role("ASIA", "2024-12-31T23:00:00Z"));
+    let vars = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", ec2.fake.url())];
+    let time = Time::at(NOW);
+    let keeper = Keeper::new(Box::new(chain(&vars, None, NOBODY, &time)), time.timing());
+    let thread = std::thread::spawn({
+        let keeper = keeper.clone();
+        move || keeper.run(Box::new(|| ()))
+    });
+    assert_eq!(keeper.wait(DEADLINE).unwrap().access_key_id(), "ASIA");
+    let until = keeper.status().expires.unwrap();
+    let now = (time.timing().now)();
+    assert_eq!(until.duration_since(now).unwrap(), Duration::from_secs(750));
+    keeper.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn the_role_of_the_command_line_is_assumed_with_whatever_there_is() {
+    let sts = Fake::start(|_, _| Answer::json(sts_json("AssumeRole", "ASIA", "1735711200")));
+    let ec2 = FakeEc2::start(Ec2::with_role("BASE", LATER));
+    let file = Scratch::new("chain-base", &keys("BASE"));
+    for vars in [
+        [("AWS_SHARED_CREDENTIALS_FILE", file.path())],
+        [("AWS_EC2_METADATA_SERVICE_ENDPOINT", ec2.fake.url())],
+    ] {
+        let mut chain = chain(&vars, Some("arn:top"), &sts.url(), &Time::at(NOW));
+        assert_eq!(chain.fetch().unwrap().access_key_id(), "ASIA");
+        let request = sts.requests().pop().unwrap();
+        assert_eq!(form(&request)["RoleArn"], "arn:top");
+        assert!(
+            request
+                .header("authorization")
+                .unwrap()
+                .contains("Credential=BASE/")
+        );
+    }
+}
+
+/// Keys that are rotated under a role reach STS without a restart.
+#[test]
+fn a_role_follows_the_keys_of_its_file() {
+    let sts = Fake::start(|_, _| Answer::json(sts_json("AssumeRole", "ASIA", "1735711200")));
+    let file = Scratch::new("chain-role", &keys("OLD"));
+    let vars = [("AWS_SHARED_CREDENTIALS_FILE", file.path())];
+    let mut chain = chain(&vars, Some("arn:top"), &sts.url(), &Time::at(NOW));
+    chain.fetch().unwrap();
+    file.write(&keys("NEW"));
+    chain.fetch().unwrap();
+    let requests = sts.requests();
+    for (request, id) in requests.iter().zip(["OLD", "NEW"]) {
+        let authorization = request.header("authorization").unwrap();
+        assert!(authorization.contains(&format!("Credential={id}/")), "{id}");
+    }
+}
