@@ -78,12 +78,12 @@ impl Request {
     }
 }
 
-/// Leaves out the query, the header values and the body: they may hold secrets.
+/// Fit for a log: short, without the query, the header values and the body, which may hold secrets.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} {} ({} headers, {} bytes)",
+            "{:.32} {:.200} ({} headers, {} bytes)",
             self.method,
             self.path(),
             self.headers.len(),

@@ -85,20 +85,30 @@ fn a_thousand_health_checks_leave_nothing() {
 
 /// Other servers end here: their accept loop panics, spins or returns.
 #[test]
-fn running_out_of_descriptors_passes() {
-    alone("alone::running_out_of_descriptors_passes", 32, || {
+fn running_out_of_descriptors_costs_idle_connections_only() {
+    let name = "alone::running_out_of_descriptors_costs_idle_connections_only";
+    alone(name, 64, || {
         let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
-        // Both ends are in this process: more connections than can be accepted.
-        let mut clients = Vec::new();
-        while let Ok(stream) = TcpStream::connect(address) {
-            clients.push(stream);
+        let mut idle = Client::connect(address);
+        assert_eq!(idle.ask(HEALTH).status, 200);
+        // Both ends are in this process, so that the client needs its descriptor first.
+        let waiting = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let waiting = waiting.unwrap();
+        let mut others = Vec::new();
+        while let Ok(file) = fs::File::open("/dev/null") {
+            others.push(file);
         }
-        assert!(clients.len() > 8);
-        drop(clients);
-        assert_eq!(Client::connect(address).ask(HEALTH).status, 200);
+        waiting.connect(&address.into()).unwrap();
+        assert!(idle.is_closed());
+        let mut served = Client::over(waiting.into());
+        assert_eq!(served.ask(HEALTH).status, 200);
+        drop(others);
         assert!(front.stop(PATIENCE));
         let said = SAID.lock().unwrap();
-        assert!(said.len() <= 1, "{said:?}");
+        assert!(
+            said.len() == 1 && said[0].contains("cannot accept"),
+            "{said:?}"
+        );
     });
 }
 
