@@ -2,7 +2,7 @@
 //! are decided in one place.
 //!
 //! Names are resolved anew for every new connection and never cached; a connection in use keeps its
-//! address until it is closed by the peer or has been idle for [`IDLE_AGE`].
+//! address until it is closed by the peer or has been idle for `IDLE_AGE`.
 
 use std::fmt;
 use std::fs::File;

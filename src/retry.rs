@@ -204,7 +204,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT_STOPPING: Duration = Duration::from_millis(250);
 
 /// When the next request may go out. Healthy: at once, on every lane. After a failure: one probe,
-/// after a wait with full jitter that doubles up to [`LONGEST_WAIT`]; full speed as soon as one
+/// after a wait with full jitter that doubles up to `LONGEST_WAIT`; full speed as soon as one
 /// succeeds.
 #[derive(Debug, Default)]
 pub struct BackOff {

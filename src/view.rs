@@ -2,7 +2,7 @@
 //! `--exporter json` prints each document on a line.
 //!
 //! All of it is pure: documents and a clock in, text out. Documents come from anyone who can send
-//! a datagram, so nothing of them reaches the output but through [`text::Text`] or as JSON.
+//! a datagram, so nothing of them reaches the output but through `text::Text` or as JSON.
 
 mod columns;
 mod console;
