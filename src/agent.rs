@@ -1,8 +1,8 @@
 //! Builds the HTTP agents. No other module does, so that proxy, trust roots, timeouts and buffers
 //! are decided in one place.
 //!
-//! Names are resolved anew for every new connection and never cached; a connection in use keeps its
-//! address until it is closed by the peer or has been idle for `IDLE_AGE`.
+//! A name is looked up again after half a minute; a connection in use keeps its address until it is
+//! closed by the peer or has been idle for `IDLE_AGE`.
 
 use std::fmt;
 use std::fs::File;
@@ -13,9 +13,11 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
 
 use crate::endpoint::without_credentials;
 use crate::no_proxy;
+use crate::resolver::Remembering;
 
 /// Metadata answers come from this host or its hypervisor in milliseconds; no answer in a second is
 /// no answer (off EC2 the address is a black hole).
@@ -176,7 +178,7 @@ impl Service {
     /// When `target` has no scheme or host.
     pub fn agent(&self, target: &str) -> Result<Agent, AgentError> {
         let proxy = self.proxy_for(target)?;
-        Ok(Agent::config_builder()
+        let config = Agent::config_builder()
             .proxy(proxy)
             .tls_config(self.tls.clone())
             .max_redirects(0)
@@ -191,8 +193,9 @@ impl Service {
             .max_idle_connections(self.connections)
             .max_idle_connections_per_host(self.connections)
             .max_idle_age(IDLE_AGE)
-            .build()
-            .new_agent())
+            .build();
+        let resolver = Remembering::default();
+        Ok(Agent::with_parts(config, DefaultConnector::new(), resolver))
     }
 
     /// Whether requests to `target` go through the proxy, for the line that is logged at start:

@@ -25,6 +25,7 @@ pub mod profile;
 pub mod region;
 pub mod endpoint;
 pub mod no_proxy;
+pub mod resolver;
 pub mod agent;
 pub mod credentials;
 pub mod sign;

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::credentials::chain::{self, Chain};
 use crate::credentials::metadata::{Request, exchange};
 use crate::credentials::{Keeper, SourceError, Timing, environment, imds, sts};
-use crate::endpoint::{EndpointError, Endpoints, Sources};
+use crate::endpoint::{EndpointError, Endpoints};
 use crate::profile::{Profiles, read_file};
 use crate::region::{self, NoRegion};
 
@@ -82,16 +82,6 @@ pub struct Settings {
     pub profiles: Profiles,
 }
 
-impl Settings {
-    /// Whether `variable` or the profile's `key` is `true`.
-    pub fn is_true(&self, variable: &str, key: &str) -> bool {
-        match environment::set(&*self.env, variable) {
-            Some(value) => value.eq_ignore_ascii_case("true"),
-            None => self.profiles.is_true(key),
-        }
-    }
-}
-
 /// The task endpoint is on this host: it answers in milliseconds or not at all.
 const TASK_CONNECT: Duration = Duration::from_secs(1);
 const TASK_TOTAL: Duration = Duration::from_secs(2);
@@ -116,7 +106,8 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         .map(|settings| imds::Client::new(settings, metadata.clone(), timing.clone()));
     let mut asked = imds;
     let region = region(settings, &metadata, &mut asked).map_err(TargetError::Region)?;
-    let endpoints = endpoints(settings, &region.name).map_err(TargetError::Endpoint)?;
+    let endpoints = Endpoints::load(&region.name, config.endpoint.as_deref(), &**env, profiles)
+        .map_err(TargetError::Endpoint)?;
 
     let service = Service::new(&ServiceConfig {
         proxy_address: config.proxy_address.as_deref().unwrap_or_default(),
@@ -216,29 +207,6 @@ fn task(metadata: &Agent, url: &str) -> region::Answer {
         Ok(answer) => region::Answer::Refused(format!("HTTP {}", answer.status)),
         Err(failure) => region::Answer::Silent(failure.why),
     }
-}
-
-fn endpoints(settings: &Settings, region: &str) -> Result<Endpoints, EndpointError> {
-    let set = |name| environment::set(&*settings.env, name);
-    let profiles = &settings.profiles;
-    Endpoints::resolve(
-        region,
-        &Sources {
-            configured: settings.config.endpoint.as_deref(),
-            env_xray: set("AWS_ENDPOINT_URL_XRAY").as_deref(),
-            env_sts: set("AWS_ENDPOINT_URL_STS").as_deref(),
-            env_all: set("AWS_ENDPOINT_URL").as_deref(),
-            profile_xray: profiles.service_endpoint("xray"),
-            profile_sts: profiles.service_endpoint("sts"),
-            profile_all: profiles.value("endpoint_url"),
-            ignore_urls: settings.is_true(
-                "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-                "ignore_configured_endpoint_urls",
-            ),
-            fips: settings.is_true("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
-            dual_stack: settings.is_true("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint"),
-        },
-    )
 }
 
 /// The official daemon's user agent, by which X-Ray may tell daemons apart.

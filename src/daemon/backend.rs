@@ -12,7 +12,7 @@ use signal_hook::iterator::Handle;
 use super::{Failed, StartError, spawn};
 use crate::books::Books;
 use crate::cli::Exporter;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::credentials::plan::is_configured;
 use crate::credentials::{Keeper, environment, imds};
 use crate::intake::Intake;
@@ -53,11 +53,8 @@ pub(super) fn start(
     signals: Handle,
     failed: &Failed,
 ) -> Result<Backend, StartError> {
-    let no_correction = settings.is_true(
-        "AWS_DISABLE_CLOCK_SKEW_CORRECTION",
-        "disable_clock_skew_correction",
-    );
-    let clock = Arc::new(Clock::new(no_correction));
+    let uncorrected = clock::is_disabled(&*settings.env, &settings.profiles);
+    let clock = Arc::new(Clock::new(uncorrected));
     let keeper = Arc::new(OnceLock::new());
     let gauges = Arc::new(Gauges::default());
     let counted = Arc::clone(&shared.socket);
