@@ -64,11 +64,13 @@ fn quiet_times_use_one_connection() {
     let fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
     let client = Client::new(daemon.udp);
-    for n in 0..3 {
+    fake.wait_for("the connection made ahead", |state| state.warm_ups == 1);
+    let connections = [0, 1, 2].map(|n| {
         client.document(segment(n));
         fake.wait_for("the document", |state| state.accepted.len() == n + 1);
-    }
-    fake.read(|state| assert_eq!(state.connections, 1, "{state}"));
+        fake.read(|state| state.connections)
+    });
+    assert_eq!(connections, [connections[0]; 3]);
 }
 
 #[test]
