@@ -32,6 +32,8 @@ impl Source for Asked {
 struct House {
     keeper: Arc<Keeper>,
     clock: Arc<Mutex<u64>>,
+    /// Each look of the keeper's thread at the clock.
+    looks: Receiver<()>,
     asked: Receiver<()>,
     answers: Sender<Result<Credentials, SourceError>>,
     changes: Receiver<()>,
@@ -51,10 +53,17 @@ fn house(renewal: Renewal) -> House {
     let (asked_here, asked) = channel();
     let (answers, answers_here) = channel();
     let (changed, changes) = channel();
+    let (look, looks) = channel();
     let timing = Timing {
         now: {
             let clock = Arc::clone(&clock);
-            Arc::new(move || at(*clock.lock().unwrap()))
+            Arc::new(move || {
+                if thread::current().name() == Some("credentials") {
+                    // The test may be over.
+                    let _ = look.send(());
+                }
+                at(*clock.lock().unwrap())
+            })
         },
         sleep: Arc::new(|_| panic!("the keeper sleeps by its condition only")),
         random: Arc::new(|| 0.0),
@@ -65,13 +74,15 @@ fn house(renewal: Renewal) -> House {
         renewal,
     };
     let keeper = Keeper::new(Box::new(source), timing);
-    let thread = thread::spawn({
+    let thread = thread::Builder::new().name("credentials".into()).spawn({
         let keeper = Arc::clone(&keeper);
         move || keeper.run(Box::new(move || changed.send(()).unwrap()))
     });
+    let thread = thread.unwrap();
     House {
         keeper,
         clock,
+        looks,
         asked,
         answers,
         changes,
@@ -197,6 +208,26 @@ fn old_credentials_serve_while_a_refresh_is_under_way_and_after_it_failed() {
         (status.successes, status.failures, status.error),
         (2, 1, None)
     );
+}
+
+/// The thread sleeps by the computer's clock; a suspended computer, or a corrected clock, is seen
+/// by the next who asks for credentials.
+#[test]
+fn a_clock_that_jumps_is_seen_by_who_asks() {
+    let house = house(Renewal::Timed);
+    house.answer(Ok(creds("A", Some(4_600))));
+    // Before the attempt, after it, and before going to sleep, for an hour, holding the lock.
+    for _ in 0..3 {
+        house.looks.recv_timeout(PATIENCE).unwrap();
+    }
+    house.set_clock(4_400);
+    assert_eq!(house.id().as_deref(), Some("A"));
+    house.answer(Ok(creds("B", Some(9_000))));
+    for _ in 0..2 {
+        house.changes.recv_timeout(PATIENCE).unwrap();
+    }
+    assert_eq!(house.id().as_deref(), Some("B"));
+    house.end();
 }
 
 #[test]

@@ -66,8 +66,6 @@ impl AssumedRole {
     fn signer(&mut self) -> Result<Credentials, SourceError> {
         let now = (self.timing.now)();
         let random = (self.timing.random)();
-        // Said first, so that the base is asked however often it has failed.
-        let _ = self.kept.current(now);
         if self.kept.next(now) == Next::Now {
             match self.base.fetch() {
                 Err(error) => {

@@ -156,7 +156,11 @@ fn the_role_of_the_command_line_is_assumed_with_whatever_there_is() {
                 .unwrap()
                 .contains("Credential=BASE/")
         );
+        chain.fetch().unwrap();
     }
+    // What the base gave is kept while the plan is the same.
+    assert_eq!(ec2.fake.asked().len(), 3);
+    assert_eq!(sts.asked().len(), 4);
 }
 
 /// Keys that are rotated under a role reach STS without a restart.
