@@ -7,6 +7,7 @@ use aws_credential_types::Credentials;
 
 use super::container::Container;
 use super::environment::{Fixed, set};
+use super::instance::InstanceRole;
 use super::plan::{Plan, select};
 use super::process::Process;
 use super::roles::{AssumedRole, WebIdentityRole};
@@ -90,7 +91,7 @@ impl Chain {
         let Parts { metadata, sts, .. } = &self.parts;
         let timing = || sts.timing.clone();
         let instance = |settings: &imds::Settings| {
-            Box::new(imds::InstanceRole(imds::Client::new(
+            Box::new(InstanceRole(imds::Client::new(
                 settings.clone(),
                 metadata.clone(),
                 timing(),
@@ -173,7 +174,7 @@ impl Source for Chain {
 
 /// The EC2 metadata service where nothing is configured. Its error tells all that was looked at.
 struct LastResort {
-    imds: Option<Box<imds::InstanceRole>>,
+    imds: Option<Box<InstanceRole>>,
     passed: Vec<String>,
 }
 

@@ -90,7 +90,13 @@ fn the_role_of_another_account_is_assumed() {
     let base = Keys::new("AKIABASE", "base secret", None);
     let sts = Fake::start({
         let base = base.clone();
-        move |_, request| match verify(request, &[base.clone()], REGION, "sts", SystemTime::now()) {
+        move |_, request| match verify(
+            request,
+            std::slice::from_ref(&base),
+            REGION,
+            "sts",
+            SystemTime::now(),
+        ) {
             Ok(()) => sts_answer("AssumeRole"),
             Err(fault) => sts_error(403, "AccessDenied", &format!("{fault:?}")),
         }
