@@ -5,6 +5,7 @@ pub mod container;
 pub mod date;
 pub mod environment;
 pub mod imds;
+pub mod instance;
 pub mod json;
 pub mod keeper;
 pub mod metadata;

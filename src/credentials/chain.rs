@@ -6,12 +6,13 @@ use std::sync::Arc;
 use aws_credential_types::Credentials;
 
 use super::container::Container;
-use super::environment::Fixed;
+use super::environment::{Fixed, set};
+use super::instance::InstanceRole;
 use super::plan::{Plan, select};
 use super::process::Process;
 use super::roles::{AssumedRole, WebIdentityRole};
 use super::sso::Sso;
-use super::{Renewal, Source, SourceError, imds, sts};
+use super::{Renewal, Source, SourceError, date, imds, sts};
 use crate::profile::{Profiles, read_file};
 use crate::target::Env;
 
@@ -62,6 +63,7 @@ impl Chain {
         for warning in &selection.warnings {
             log::warn!("AWS credentials: {warning}");
         }
+        self.warn_of_the_past(&selection.plan);
         let source = self.build(&selection.plan);
         log::info!(
             "AWS credentials are asked for from: {} ({})",
@@ -72,11 +74,24 @@ impl Chain {
         Ok(())
     }
 
+    /// Nobody can change the environment of a running process, so that it alone can tell.
+    fn warn_of_the_past(&self, plan: &Plan) {
+        let expires = set(&*self.parts.env, "AWS_CREDENTIAL_EXPIRATION");
+        if let (Plan::Environment(_), Some(end)) = (plan, expires.as_deref().and_then(date::parse))
+            && end <= (self.parts.sts.timing.now)()
+        {
+            log::warn!(
+                "AWS credentials: those of the environment expired at {}; start again with new ones",
+                date::format(end)
+            );
+        }
+    }
+
     fn build(&self, plan: &Plan) -> Box<dyn Source> {
         let Parts { metadata, sts, .. } = &self.parts;
         let timing = || sts.timing.clone();
         let instance = |settings: &imds::Settings| {
-            Box::new(imds::InstanceRole(imds::Client::new(
+            Box::new(InstanceRole(imds::Client::new(
                 settings.clone(),
                 metadata.clone(),
                 timing(),
@@ -159,7 +174,7 @@ impl Source for Chain {
 
 /// The EC2 metadata service where nothing is configured. Its error tells all that was looked at.
 struct LastResort {
-    imds: Option<Box<imds::InstanceRole>>,
+    imds: Option<Box<InstanceRole>>,
     passed: Vec<String>,
 }
 

@@ -3,11 +3,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_credential_types::Credentials;
-
 use super::environment::set;
 use super::metadata::{Answer, Failed, Failure, Lost, Request, attempts, exchange};
-use super::{Renewal, Source, SourceError, Timing, json};
+use super::{SourceError, Timing};
 
 const IPV4: &str = "http://169.254.169.254";
 const IPV6: &str = "http://[fd00:ec2::254]";
@@ -17,7 +15,6 @@ const TOKEN_LIFE: u64 = 21600;
 const TOKEN_MARGIN: Duration = Duration::from_secs(120);
 /// How long version 1 is used after a token request that got no answer, before the next one.
 const TOKEN_SILENCE: Duration = Duration::from_secs(60);
-const ROLES: &str = "meta-data/iam/security-credentials/";
 
 /// Where the service is, and whether version 1 may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,7 +244,8 @@ impl Client {
         exchange(&self.agent, &request)
     }
 
-    fn from(&self) -> String {
+    /// For error messages.
+    pub fn from(&self) -> String {
         format!("the EC2 metadata service {}", self.settings.url)
     }
 
@@ -259,118 +257,6 @@ impl Client {
     }
 }
 
-/// The role of the instance profile, as a source.
-pub struct InstanceRole(pub Client);
-
-impl Source for InstanceRole {
-    fn name(&self) -> String {
-        "EC2 instance role".to_owned()
-    }
-
-    fn fetch(&mut self) -> Result<Credentials, SourceError> {
-        // Asked for anew each time: the instance profile can be replaced.
-        let roles = self.0.get(ROLES).map_err(|error| match error {
-            SourceError::Refused {
-                from, status: 404, ..
-            } => SourceError::Unusable {
-                from,
-                why: "this instance has no IAM role (instance profile) attached".to_owned(),
-            },
-            other => other,
-        })?;
-        let unusable = |client: &Client, why: String| SourceError::Unusable {
-            from: client.from(),
-            why,
-        };
-        let role = roles.lines().next().unwrap_or_default().trim();
-        let in_names = |b: u8| b.is_ascii_alphanumeric() || b"+=,.@-_".contains(&b);
-        if role.is_empty() || !role.bytes().all(in_names) {
-            return Err(unusable(
-                &self.0,
-                "what should be a role is none".to_owned(),
-            ));
-        }
-        let body = self.0.get(&format!("{ROLES}{role}"))?;
-        json::credentials(body.as_bytes(), "imds")
-            .map_err(|why| unusable(&self.0, format!("role {role}: {why}")))
-    }
-
-    fn renewal(&self) -> Renewal {
-        Renewal::Stable
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(
-        env: &[(&str, &str)],
-        profile: &[(&str, &str)],
-    ) -> Result<Option<(String, bool)>, SourceError> {
-        let lookup = |vars: &[(&str, &str)], name: &str| {
-            let var = vars.iter().find(|(n, _)| *n == name);
-            var.map(|(_, value)| (*value).to_owned())
-        };
-        let found = settings(&|n| lookup(env, n), &|n| lookup(profile, n))?;
-        Ok(found.map(|s| (s.url, s.version_1)))
-    }
-
-    #[test]
-    fn endpoint_and_versions() {
-        let url = |text: &str| ("AWS_EC2_METADATA_SERVICE_ENDPOINT", text.to_owned());
-        let mode = |text: &str| ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", text.to_owned());
-        let profile_url = ("ec2_metadata_service_endpoint", "http://[::1]:1/");
-        let profile_mode = ("ec2_metadata_service_endpoint_mode", "IPv6");
-        for (env, profile, expected, version_1) in [
-            (vec![], vec![], IPV4, true),
-            (vec![mode("ipv4")], vec![profile_mode], IPV4, true),
-            (vec![mode("IPV6")], vec![], IPV6, true),
-            (vec![], vec![profile_mode], IPV6, true),
-            (
-                vec![mode("IPv4")],
-                vec![profile_url],
-                "http://[::1]:1",
-                true,
-            ),
-            (
-                vec![url("http://a/b//"), mode("nonsense")],
-                vec![profile_url],
-                "http://a/b",
-                true,
-            ),
-            (
-                vec![("AWS_EC2_METADATA_V1_DISABLED", "True".into())],
-                vec![],
-                IPV4,
-                false,
-            ),
-            (
-                vec![],
-                vec![("ec2_metadata_v1_disabled", "true")],
-                IPV4,
-                false,
-            ),
-            (
-                vec![("AWS_EC2_METADATA_DISABLED", "false".into())],
-                vec![],
-                IPV4,
-                true,
-            ),
-        ] {
-            let env: Vec<_> = env.iter().map(|(n, v)| (*n, v.as_str())).collect();
-            let found = read(&env, &profile).unwrap();
-            assert_eq!(found, Some((expected.to_owned(), version_1)), "{env:?}");
-        }
-        assert_eq!(
-            read(&[("AWS_EC2_METADATA_DISABLED", "TRUE")], &[]),
-            Ok(None)
-        );
-        let error = read(&[("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "error")], &[]).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("\"error\"; it must be IPv4 or IPv6")
-        );
-    }
-}
+#[path = "imds_tests.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 
 mod chain;
 mod container;
+mod daemon;
 mod imds;
 mod sts;
 

@@ -1,5 +1,6 @@
 use xray::agent::metadata;
-use xray::credentials::imds::{Client, InstanceRole, settings};
+use xray::credentials::imds::{Client, settings};
+use xray::credentials::instance::InstanceRole;
 use xray::credentials::{Renewal, Source};
 
 use super::{LATER, NOW, Time, Var, env_of};

@@ -1,0 +1,142 @@
+//! Whole platforms, as the real binary meets them.
+
+use std::time::{Duration, SystemTime};
+
+use xray::credentials::date;
+
+use super::Scratch;
+use crate::support::daemon::Launch;
+use crate::support::fake_xray::{FakeXray, REGION};
+use crate::support::http::Response;
+use crate::support::load::{Client, segment};
+use crate::support::metadata::{Answer, Ec2, Fake, FakeEc2, form, sts_error, sts_json};
+use crate::support::sigv4::{Keys, verify};
+
+fn in_an_hour() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(3600)
+}
+
+fn sts_answer(action: &str) -> Answer {
+    let expires = in_an_hour().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Answer::json(sts_json(action, "ASIASTS", &expires.as_secs().to_string()))
+}
+
+fn sts_keys() -> Keys {
+    Keys::new("ASIASTS", "hush", Some("token/of+sts=="))
+}
+
+fn without_keys(fake: &FakeXray) -> Launch {
+    Launch::against(fake)
+        .without_env("AWS_ACCESS_KEY_ID")
+        .without_env("AWS_SECRET_ACCESS_KEY")
+}
+
+/// An instance with nothing but its role, behind a company's proxy.
+#[test]
+fn an_ec2_instance_asks_its_metadata_service_past_any_proxy() {
+    let proxy = Fake::start(|_, _| Answer::Say(Response::new(502, "")));
+    let document = format!(r#"{{"region":"{REGION}"}}"#);
+    let ec2 = FakeEc2::start(Ec2::with_role("ASIAEC2", &date::format(in_an_hour())).page(
+        "dynamic/instance-identity/document",
+        200,
+        &document,
+    ));
+    let fake = FakeXray::start();
+    let keys = Keys::new("ASIAEC2", "hush", Some("session/token/of/fakes"));
+    fake.update(|state| state.keys = vec![keys]);
+    let mut launch = Launch::bare()
+        .args(["-b", "127.0.0.1:0", "-t", "127.0.0.1:0"])
+        .without_env("AWS_EC2_METADATA_DISABLED")
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &ec2.fake.url())
+        .env("AWS_ENDPOINT_URL_XRAY", &fake.url());
+    for variable in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+        launch = launch.env(variable, &proxy.url());
+    }
+    let daemon = launch.start();
+    Client::new(daemon.udp).document(segment(1));
+    fake.wait_for("the document", |state| state.accepted.len() == 1);
+    daemon.wait_log("AWS credentials are asked for from: EC2 instance role");
+    assert!(proxy.asked().is_empty());
+}
+
+/// A pod with a service account's role. `Endpoint` moves X-Ray, not
+/// STS.
+#[test]
+fn a_service_account_becomes_its_role() {
+    let sts = Fake::start(|_, _| sts_answer("AssumeRoleWithWebIdentity"));
+    let fake = FakeXray::start();
+    fake.update(|state| state.keys = vec![sts_keys()]);
+    let token = Scratch::new("irsa", "service.account.jwt");
+    let config = Scratch::new(
+        "irsa-cfg",
+        &format!("Endpoint: {}\nVersion: 2\n", fake.url()),
+    );
+    let daemon = without_keys(&fake)
+        .without_env("AWS_ENDPOINT_URL_XRAY")
+        .args(["-c", &config.path()])
+        .env("AWS_ENDPOINT_URL_STS", &sts.url())
+        .env("AWS_WEB_IDENTITY_TOKEN_FILE", &token.path())
+        .env("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/pod")
+        .start();
+    Client::new(daemon.udp).document(segment(1));
+    fake.wait_for("the document", |state| state.accepted.len() == 1);
+    let request = &sts.requests()[0];
+    assert_eq!(request.header("authorization"), None);
+    assert_eq!(form(request)["WebIdentityToken"], "service.account.jwt");
+}
+
+#[test]
+fn the_role_of_another_account_is_assumed() {
+    let base = Keys::new("AKIABASE", "base secret", None);
+    let sts = Fake::start({
+        let base = base.clone();
+        move |_, request| match verify(
+            request,
+            std::slice::from_ref(&base),
+            REGION,
+            "sts",
+            SystemTime::now(),
+        ) {
+            Ok(()) => sts_answer("AssumeRole"),
+            Err(fault) => sts_error(403, "AccessDenied", &format!("{fault:?}")),
+        }
+    });
+    let fake = FakeXray::start();
+    fake.update(|state| state.keys = vec![sts_keys()]);
+    let daemon = Launch::against(&fake)
+        .env("AWS_ACCESS_KEY_ID", "AKIABASE")
+        .env("AWS_SECRET_ACCESS_KEY", "base secret")
+        .env("AWS_ENDPOINT_URL_STS", &sts.url())
+        .args(["-r", "arn:aws:iam::210987654321:role/xray"])
+        .start();
+    Client::new(daemon.udp).document(segment(1));
+    fake.wait_for("the document", |state| state.accepted.len() == 1);
+    let form = form(&sts.requests()[0]);
+    assert_eq!(form["RoleArn"], "arn:aws:iam::210987654321:role/xray");
+    assert_eq!(form["RoleSessionName"], "xray-daemon");
+}
+
+/// A laptop with a profile and a program that prints its keys.
+#[test]
+fn a_profile_with_a_credential_process_and_a_region() {
+    let fake = FakeXray::start();
+    fake.update(|state| state.keys = vec![Keys::new("AKIAPROC", "hush", None)]);
+    let json = r#"{"Version":1,"AccessKeyId":"AKIAPROC","SecretAccessKey":"hush"}"#;
+    let printed = Scratch::new("process-answer", json);
+    let config = Scratch::new(
+        "process-config",
+        &format!(
+            "[profile dev]\nregion = {REGION}\ncredential_process = /bin/cat '{}'\n",
+            printed.path()
+        ),
+    );
+    let daemon = Launch::bare()
+        .args(["-b", "127.0.0.1:0", "-t", "127.0.0.1:0", "-o"])
+        .env("AWS_ENDPOINT_URL_XRAY", &fake.url())
+        .env("AWS_CONFIG_FILE", &config.path())
+        .env("AWS_PROFILE", "dev")
+        .start();
+    Client::new(daemon.udp).document(segment(1));
+    fake.wait_for("the document", |state| state.accepted.len() == 1);
+    daemon.wait_log("credential_process of profile dev");
+}
