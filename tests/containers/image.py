@@ -115,3 +115,16 @@ def is_packed_the_same_every_time(image):
         expect(packed == docker("image", "inspect", "-f", template, image), f"{key} is {packed}")
     docker("rmi", "xray-e2e-packed:latest")
     shutil.rmtree(WORK / "dist")
+
+
+@test
+def is_built_the_same_in_another_folder(image):
+    """From the same sources, compiler and linker: the same binary to the byte."""
+    again = WORK / "again"
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
+    for name in listed.decode().split("\0")[:-1]:
+        (again / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, again / name)
+    subprocess.run(["make", "static", "ARCH=amd64"], cwd=again, check=True, capture_output=True)
+    built = (again / "target/x86_64-unknown-linux-musl/release/xray").read_bytes()
+    expect(built == contents(image)["xray"][1], "another folder, another binary")
