@@ -14,7 +14,7 @@ STATIC     := target/$(MUSL)/release/xray
 MAX_SIZE := 2500000
 
 .DEFAULT_GOAL := help
-.PHONY: help run send test static image size e2e faults soak bench check-deploy e2e-containers clean
+.PHONY: help run send test static image size e2e faults soak bench check-deploy e2e-containers release clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,17 @@ size: ## sizes of both static binaries; fails above 2.5 MB
 		printf '%-28s %9d bytes of %d\n' $$arch $$size $(MAX_SIZE); \
 		test $$size -le $(MAX_SIZE) || exit 1; \
 	done
+
+check-deploy: ## check every deployment file with its own ecosystem's tools
+	deploy/validate
+
+e2e-containers: ## run the images as ECS, EC2 and EKS would: TESTS="words of names"
+	@$(MAKE) --no-print-directory static ARCH=amd64
+	@$(MAKE) --no-print-directory static ARCH=arm64
+	tests/containers/run target/$(MUSL_amd64)/release/xray target/$(MUSL_arm64)/release/xray $(TESTS)
+
+release: ## binaries, image tarballs, SBOM and checksums, reproducible, in dist/release
+	deploy/release
 
 clean: ## remove what was built
 	cargo clean

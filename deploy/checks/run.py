@@ -14,6 +14,8 @@ from pathlib import Path
 import botocore.session
 import yaml
 from botocore.validate import ParamValidator
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 import terraform
 
@@ -30,7 +32,7 @@ ACTIONS = {
     "xray:GetSamplingStatisticSummaries",
 }
 # Neither configuration nor code that somebody deploys.
-UNCHECKED = {"README.md", "validate", "Dockerfile"}
+UNCHECKED = {"README.md", "validate", "need", "release", "Dockerfile"}
 UNCHECKED_FOLDERS = {"checks", "image"}
 
 seen = set()
@@ -230,6 +232,41 @@ def grafana():
         report(f"{name(path)} (panels ask for metrics)", "" if names else "no panel asks for a metric")
 
 
+def sbom():
+    [path] = files("sbom")
+    done = subprocess.run([path], capture_output=True, text=True)
+    if done.returncode:
+        report("sbom (runs)", done.stderr)
+        return
+    error = JsonStrictValidator(SchemaVersion.V1_5).validate_str(done.stdout)
+    report("sbom (CycloneDX's schema)", str(error.data.message) if error else "")
+    components = json.loads(done.stdout)["components"]
+    loose = [c["purl"] for c in components if not (c.get("licenses") and c.get("hashes"))]
+    report("sbom (each of its packages has a licence and a checksum)", "\n".join(loose))
+
+
+def links():
+    """Every relative link of the documents leads to a file, and to a heading where it names one."""
+    for document in [*DEPLOY.parent.glob("*.md"), *DEPLOY.parent.glob("docs/*.md"), DEPLOY / "README.md"]:
+        broken = []
+        for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+            if re.match(r"\w+:", link):
+                continue
+            target, _, heading = link.partition("#")
+            path = (document.parent / target) if target else document
+            if not path.exists():
+                broken.append(link)
+            elif heading and heading not in headings(path):
+                broken.append(link)
+        report(f"{document.relative_to(DEPLOY.parent)} (links)", "\n".join(broken))
+
+
+def headings(document):
+    """As GitHub makes anchors of them."""
+    titles = re.findall(r"^#+ (.*)$", document.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
 def nothing_overlooked():
     left = [
         name(path)
@@ -244,7 +281,8 @@ def nothing_overlooked():
 
 ECS = botocore.session.get_session().get_service_model("ecs")
 for group in [
-    cloudformation, iam, ecs, terraform_modules, pulumi, kubernetes, compose, systemd, grafana, nothing_overlooked,
+    cloudformation, iam, ecs, terraform_modules, pulumi, kubernetes, compose, systemd, grafana, sbom, links,
+    nothing_overlooked,
 ]:
     group()
 print(f"{passes} passed, {failures} failed")

@@ -110,12 +110,14 @@ def show_containers():
 
 
 class Network:
-    """A network that leads nowhere else."""
+    """A network that leads nowhere else; one that is not `internal` may carry other networks' packets."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, internal=True):
+        if internal:
+            options = ("--internal", *options)
         self.name = f"xray-e2e-{os.getpid()}-{next(names)}"
         self.ipv6 = "--ipv6" in options
-        docker("network", "create", "--internal", "--label", LABEL, *options, self.name)
+        docker("network", "create", "--label", LABEL, *options, self.name)
 
     def subnet(self):
         return docker("network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", self.name)

@@ -112,7 +112,7 @@ def rotate(folder, token):
 @test
 def ec2_bridge_and_the_hop_limit(image):
     """A container on a bridge is one hop further from the instance metadata service than its instance."""
-    instance, bridge = Network("--subnet", "169.254.169.0/24"), Network()
+    instance, bridge = Network("--subnet", "169.254.169.0/24", internal=False), Network(internal=False)
     cloud = Cloud("--network", instance.name, "--ip", "169.254.169.254", hop_limit=1)
     host = place("--network", instance.name, "--sysctl", "net.ipv4.ip_forward=1", also=[(bridge,)])
     cloud.container.enter("ip", "route", "add", bridge.subnet(), "via", host.address(instance))

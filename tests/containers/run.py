@@ -15,7 +15,7 @@ MODULES = ["image", "platforms", "operations", "dropin"]
 
 def tests():
     for module in map(importlib.import_module, MODULES):
-        for name, function in vars(module).items():
+        for name, function in list(vars(module).items()):
             if callable(function) and function.__module__ == module.__name__ and getattr(function, "is_test", False):
                 yield name, function
 
