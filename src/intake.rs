@@ -37,6 +37,8 @@ pub struct Intake {
 
 struct Open {
     batch: Batch,
+    /// Memory of batches that were delivered, for the next ones.
+    spares: Vec<Batch>,
     /// When its first document came.
     since: Option<Instant>,
     /// Whether the uploader knows that documents wait here.
@@ -49,6 +51,7 @@ impl Intake {
         Intake {
             open: Mutex::new(Open {
                 batch: Batch::new(),
+                spares: Vec::new(),
                 since: None,
                 watched: false,
             }),
@@ -84,8 +87,7 @@ impl Intake {
             }
             open.batch.push(document);
             if open.batch.is_full() {
-                open.since = None;
-                Some(Event::Batch(open.batch.take()))
+                Some(Event::Batch(open.take()))
             } else if open.watched {
                 None
             } else {
@@ -110,9 +112,23 @@ impl Intake {
 
     /// Takes what the open batch holds.
     pub fn take(&self) -> Batch {
-        let mut open = self.lock();
-        open.since = None;
-        open.batch.take()
+        self.lock().take()
+    }
+
+    /// Takes back the memory of a batch that was delivered.
+    pub fn recycle(&self, batch: Batch) {
+        if batch.capacity() <= SPARE_BYTES {
+            let batch = batch.clear();
+            let mut open = self.lock();
+            if open.spares.len() < SPARES {
+                open.spares.push(batch);
+            }
+        }
+    }
+
+    /// Gives up the memory that is kept for batches to come.
+    pub fn rest(&self) {
+        self.lock().spares = Vec::new();
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -120,6 +136,25 @@ impl Intake {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Open {
+    /// The documents so far. A batch that nearly fills its memory goes with it; one of few
+    /// documents, which may wait for long, takes only what it needs.
+    fn take(&mut self) -> Batch {
+        self.since = None;
+        let next = self.spares.pop().unwrap_or_default();
+        let mut taken = std::mem::replace(&mut self.batch, next);
+        if taken.body().len() < taken.capacity() / 2 {
+            taken.shrink();
+        }
+        taken
+    }
+}
+
+/// Spare batches are kept up to this number and size: enough that at full speed no memory is
+/// asked of the system, half a megabyte in all.
+const SPARES: usize = 4;
+const SPARE_BYTES: usize = 128 * 1024;
 
 /// Reader threads: with two, one reads while the other escapes.
 pub const READERS: usize = 2;

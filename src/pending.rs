@@ -24,7 +24,11 @@ impl Pending {
 
     /// Adds new documents. They join the batch before them where one request can carry both, so
     /// that an hour of single documents becomes few requests and little memory.
-    pub fn push(&mut self, batch: Batch) {
+    pub fn push(&mut self, mut batch: Batch) {
+        if !self.queue.is_empty() {
+            // It will wait: only what is about to leave may take more memory than its documents.
+            batch.shrink();
+        }
         match self.queue.back_mut() {
             Some(last) if last.takes(&batch) => {
                 self.bytes -= last.body().len();
@@ -39,7 +43,8 @@ impl Pending {
     }
 
     /// Puts back documents that could not be delivered; they are the oldest.
-    pub fn put_back(&mut self, batch: Batch) {
+    pub fn put_back(&mut self, mut batch: Batch) {
+        batch.shrink();
         self.bytes += batch.body().len();
         self.queue.push_front(batch);
     }

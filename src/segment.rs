@@ -24,8 +24,8 @@ impl fmt::Display for Malformed {
 
 /// The two spellings that nearly every SDK sends; anything else takes the slow path.
 const USUAL_HEADERS: [&[u8]; 2] = [
-    br#"{"format":"json","version":1}"#,
-    br#"{"format": "json", "version": 1}"#,
+    b"{\"format\":\"json\",\"version\":1}\n",
+    b"{\"format\": \"json\", \"version\": 1}\n",
 ];
 
 /// The document in `datagram`: every byte after the first newline, later newlines included.
@@ -33,19 +33,24 @@ const USUAL_HEADERS: [&[u8]; 2] = [
 /// # Errors
 /// [`Malformed`], by the rules of the official daemon.
 pub fn document(datagram: &[u8]) -> Result<&[u8], Malformed> {
-    let newline = datagram
+    let usual = USUAL_HEADERS
         .iter()
-        .position(|&b| b == b'\n')
-        .ok_or(Malformed::NoDocument)?;
-    let (header, document) = (&datagram[..newline], &datagram[newline + 1..]);
+        .find_map(|usual| datagram.strip_prefix(*usual));
+    let document = match usual {
+        Some(document) => document,
+        None => {
+            let newline = datagram.iter().position(|&byte| byte == b'\n');
+            let (header, rest) = datagram.split_at(newline.ok_or(Malformed::NoDocument)?);
+            if rest.len() > 1 && !is_header(header) {
+                return Err(Malformed::Header);
+            }
+            &rest[1..]
+        }
+    };
     if document.is_empty() {
         return Err(Malformed::NoDocument);
     }
-    if USUAL_HEADERS.contains(&header) || is_header(header) {
-        Ok(document)
-    } else {
-        Err(Malformed::Header)
-    }
+    Ok(document)
 }
 
 /// Go's `encoding/json` into `{Format string; Version int}` with the error ignored: keys in any

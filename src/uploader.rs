@@ -242,6 +242,7 @@ impl Uploader {
             }
             None => {
                 self.due = None;
+                self.parts.intake.rest();
                 None
             }
         }

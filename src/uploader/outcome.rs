@@ -62,6 +62,7 @@ impl Uploader {
             Verdict::Delivered(unprocessed) => {
                 self.heard_from_backend(now);
                 self.delivered(&batch, &unprocessed, done.took);
+                self.parts.intake.recycle(batch);
             }
             Verdict::Hold { after, credentials } => {
                 self.parts.telemetry.failed(&done.result);
