@@ -20,6 +20,8 @@ const RATE: u32 = 500;
 /// goes out after it.
 const RECOVERY: Duration = Duration::from_secs(90);
 
+const NONSENSE: Behaviour = Behaviour::Bytes(b"\0\xff\xfe SMTP? no: \r\r\n\n\x1b[2J{}");
+
 fn seconds(short: usize, full: usize) -> usize {
     match std::env::var("XRAY_FAULTS") {
         Ok(value) if value == "full" => full,
@@ -58,7 +60,17 @@ fn all_arrived(fake: &FakeXray, daemon: Running, all: usize) {
     fake.wait_at_most(RECOVERY, "every segment delivered", |state| {
         state.different() >= all
     });
-    let totals = Totals::at_the_end_of(&daemon.stop().log);
+    let ended = daemon.stop();
+    let complaints = ended.log.iter().filter(|line| {
+        let levels = ["[Error]", "[Warn]"];
+        levels.iter().any(|level| line.contains(level))
+    });
+    let complaints: Vec<_> = complaints.collect();
+    assert!(
+        complaints.len() < 20,
+        "a flood of log lines: {complaints:#?}"
+    );
+    let totals = Totals::at_the_end_of(&ended.log);
     fake.read(|state| {
         let expected: HashSet<String> = (0..all).map(segment).collect();
         let times = state.times_accepted();
@@ -121,12 +133,27 @@ fn gone() {
 
 #[test]
 fn trickling() {
-    through(Behaviour::Trickle);
+    through(Behaviour::trickle());
 }
 
 #[test]
 fn talking_nonsense() {
-    through(Behaviour::Nonsense);
+    through(NONSENSE);
+}
+
+#[test]
+fn closing_in_the_middle_of_an_answer() {
+    through(Behaviour::Bytes(b"HTTP/1.1 20"));
+}
+
+#[test]
+fn answering_without_an_end_to_the_header() {
+    through(Behaviour::endless_header());
+}
+
+#[test]
+fn answering_interim_after_interim() {
+    through(Behaviour::endless_interim());
 }
 
 #[test]
@@ -191,7 +218,7 @@ fn redirecting() {
 fn answering_gigabytes() {
     let mut fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
-    fake.behave(Behaviour::Gigabytes);
+    fake.behave(Behaviour::gigabytes());
     let client = Client::new(daemon.udp);
     client.load(0..1_000, RATE);
     fake.behave(Behaviour::Ok);
@@ -363,8 +390,8 @@ fn soak() {
             3 => Behaviour::CloseOnAccept,
             4 => Behaviour::CloseAfterReading,
             5 => Behaviour::Gone,
-            6 => Behaviour::Trickle,
-            7 => Behaviour::Nonsense,
+            6 => Behaviour::trickle(),
+            7 => NONSENSE,
             8 => Behaviour::error(403, "ExpiredTokenException"),
             9 => Behaviour::Delay(Duration::from_millis(200)),
             _ => Behaviour::Ok,

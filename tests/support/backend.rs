@@ -30,12 +30,10 @@ pub enum Behaviour {
     CloseOnAccept,
     /// Reads a request, then closes.
     CloseAfterReading,
-    /// Answers one byte of an endless header at a time.
-    Trickle,
-    /// Answers with bytes that are not HTTP, then closes.
-    Nonsense,
-    /// Answers 200 with gigabytes of body.
-    Gigabytes,
+    /// Answers with these bytes, then closes.
+    Bytes(&'static [u8]),
+    /// Starts an answer that never ends.
+    Endless(Endless),
     /// Answers as X-Ray would, this much later.
     Delay(Duration),
     /// Does not process the chosen documents.
@@ -46,6 +44,14 @@ pub enum Behaviour {
     TooLarge(usize),
     /// Nobody listens at the address.
     Gone,
+}
+
+/// An answer that goes on until the peer, or the test, has had enough.
+#[derive(Clone, Copy)]
+pub struct Endless {
+    pub start: &'static [u8],
+    pub more: &'static [u8],
+    pub pause: Duration,
 }
 
 impl Behaviour {
@@ -62,6 +68,42 @@ impl Behaviour {
         )
     }
 
+    /// An endless header, one byte at a time.
+    pub fn trickle() -> Self {
+        Self::Endless(Endless {
+            start: b"HTTP/1.1 200 OK\r\nx-endless: ",
+            more: b"a",
+            pause: Duration::from_millis(50),
+        })
+    }
+
+    /// 200 with gigabytes of body.
+    pub fn gigabytes() -> Self {
+        Self::Endless(Endless {
+            start: b"HTTP/1.1 200 OK\r\nContent-Length: 8000000000\r\n\r\n",
+            more: &[b' '; 1 << 16],
+            pause: Duration::ZERO,
+        })
+    }
+
+    /// A header of gigabytes.
+    pub fn endless_header() -> Self {
+        Self::Endless(Endless {
+            start: b"HTTP/1.1 200 OK\r\nx-endless: ",
+            more: &[b'a'; 1 << 16],
+            pause: Duration::ZERO,
+        })
+    }
+
+    /// One interim answer after the other.
+    pub fn endless_interim() -> Self {
+        Self::Endless(Endless {
+            start: b"",
+            more: b"HTTP/1.1 100 Continue\r\n\r\n",
+            pause: Duration::ZERO,
+        })
+    }
+
     /// A redirect to an address that nobody may follow to.
     pub fn redirect(to: &str) -> Self {
         Self::Answer(Response::new(307, "").with("Location", to))
@@ -76,9 +118,8 @@ impl fmt::Debug for Behaviour {
             Self::Hang => "Hang",
             Self::CloseOnAccept => "CloseOnAccept",
             Self::CloseAfterReading => "CloseAfterReading",
-            Self::Trickle => "Trickle",
-            Self::Nonsense => "Nonsense",
-            Self::Gigabytes => "Gigabytes",
+            Self::Bytes(_) => "Bytes",
+            Self::Endless(_) => "Endless",
             Self::Delay(time) => return write!(f, "Delay({time:?})"),
             Self::Unprocessed(_) => "Unprocessed",
             Self::RejectContaining(text) => return write!(f, "RejectContaining({text:?})"),
@@ -94,9 +135,8 @@ pub enum Action {
     AnswerAfter(Duration, Response),
     Hold,
     Close,
-    Trickle,
-    Nonsense,
-    Gigabytes,
+    Bytes(&'static [u8]),
+    Endless(Endless),
 }
 
 /// One `POST /TraceSegments` that was read to its end.
@@ -246,9 +286,8 @@ impl State {
             Behaviour::CloseOnAccept | Behaviour::CloseAfterReading | Behaviour::Gone => {
                 Action::Close
             }
-            Behaviour::Trickle => Action::Trickle,
-            Behaviour::Nonsense => Action::Nonsense,
-            Behaviour::Gigabytes => Action::Gigabytes,
+            Behaviour::Bytes(bytes) => Action::Bytes(bytes),
+            Behaviour::Endless(answer) => Action::Endless(answer),
         };
         let status = match &mut action {
             Action::Answer(response) | Action::AnswerAfter(_, response) => {
