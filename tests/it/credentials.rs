@@ -84,7 +84,7 @@ fn rotated_container_keys_lose_nothing() {
     fake.wait_for("all with the new keys", |state| {
         state.accepted.len() == 1_000
     });
-    fake.read(|state| assert_eq!(state.times_accepted().len(), 1_000));
+    fake.read(|state| assert_eq!(state.different(), 1_000));
     let asked = ecs.authorizations();
     assert_eq!(asked.first().unwrap().as_deref(), Some("first"));
     assert_eq!(asked.last().unwrap().as_deref(), Some("second"));

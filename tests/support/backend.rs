@@ -1,7 +1,8 @@
 //! What the fake X-Ray knows, how it is told to behave, and how it judges a request.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -29,12 +30,10 @@ pub enum Behaviour {
     CloseOnAccept,
     /// Reads a request, then closes.
     CloseAfterReading,
-    /// Answers one byte of an endless header at a time.
-    Trickle,
-    /// Answers with bytes that are not HTTP, then closes.
-    Nonsense,
-    /// Answers 200 with gigabytes of body.
-    Gigabytes,
+    /// Answers with these bytes, then closes.
+    Bytes(&'static [u8]),
+    /// Starts an answer that never ends.
+    Endless(Endless),
     /// Answers as X-Ray would, this much later.
     Delay(Duration),
     /// Does not process the chosen documents.
@@ -45,6 +44,14 @@ pub enum Behaviour {
     TooLarge(usize),
     /// Nobody listens at the address.
     Gone,
+}
+
+/// An answer that goes on until the peer, or the test, has had enough.
+#[derive(Clone, Copy)]
+pub struct Endless {
+    pub start: &'static [u8],
+    pub more: &'static [u8],
+    pub pause: Duration,
 }
 
 impl Behaviour {
@@ -61,6 +68,42 @@ impl Behaviour {
         )
     }
 
+    /// An endless header, one byte at a time.
+    pub fn trickle() -> Self {
+        Self::Endless(Endless {
+            start: b"HTTP/1.1 200 OK\r\nx-endless: ",
+            more: b"a",
+            pause: Duration::from_millis(50),
+        })
+    }
+
+    /// 200 with gigabytes of body.
+    pub fn gigabytes() -> Self {
+        Self::Endless(Endless {
+            start: b"HTTP/1.1 200 OK\r\nContent-Length: 8000000000\r\n\r\n",
+            more: &[b' '; 1 << 16],
+            pause: Duration::ZERO,
+        })
+    }
+
+    /// A header of gigabytes.
+    pub fn endless_header() -> Self {
+        Self::Endless(Endless {
+            start: b"HTTP/1.1 200 OK\r\nx-endless: ",
+            more: &[b'a'; 1 << 16],
+            pause: Duration::ZERO,
+        })
+    }
+
+    /// One interim answer after the other.
+    pub fn endless_interim() -> Self {
+        Self::Endless(Endless {
+            start: b"",
+            more: b"HTTP/1.1 100 Continue\r\n\r\n",
+            pause: Duration::ZERO,
+        })
+    }
+
     /// A redirect to an address that nobody may follow to.
     pub fn redirect(to: &str) -> Self {
         Self::Answer(Response::new(307, "").with("Location", to))
@@ -75,9 +118,8 @@ impl fmt::Debug for Behaviour {
             Self::Hang => "Hang",
             Self::CloseOnAccept => "CloseOnAccept",
             Self::CloseAfterReading => "CloseAfterReading",
-            Self::Trickle => "Trickle",
-            Self::Nonsense => "Nonsense",
-            Self::Gigabytes => "Gigabytes",
+            Self::Bytes(_) => "Bytes",
+            Self::Endless(_) => "Endless",
             Self::Delay(time) => return write!(f, "Delay({time:?})"),
             Self::Unprocessed(_) => "Unprocessed",
             Self::RejectContaining(text) => return write!(f, "RejectContaining({text:?})"),
@@ -93,9 +135,8 @@ pub enum Action {
     AnswerAfter(Duration, Response),
     Hold,
     Close,
-    Trickle,
-    Nonsense,
-    Gigabytes,
+    Bytes(&'static [u8]),
+    Endless(Endless),
 }
 
 /// One `POST /TraceSegments` that was read to its end.
@@ -110,6 +151,9 @@ pub struct Batch {
 pub struct State {
     /// Documents answered with 200 and processed, in the order of arrival.
     pub accepted: Vec<String>,
+    /// Hashes of the accepted documents, so that waiting for many costs little.
+    different: HashSet<u64>,
+    hasher: RandomState,
     /// Documents in requests that were read and never answered: the only ones that may come twice.
     pub unanswered: Vec<String>,
     /// Documents that X-Ray named as unprocessed.
@@ -147,6 +191,8 @@ impl State {
     pub fn new(keys: Keys, region: &'static str) -> Self {
         Self {
             accepted: Vec::new(),
+            different: HashSet::new(),
+            hasher: RandomState::new(),
             unanswered: Vec::new(),
             unprocessed: Vec::new(),
             batches: Vec::new(),
@@ -176,6 +222,16 @@ impl State {
         } else {
             SystemTime::now() + offset
         }
+    }
+
+    /// How many different documents were accepted.
+    pub fn different(&self) -> usize {
+        self.different.len()
+    }
+
+    fn accept(&mut self, document: &str) {
+        self.different.insert(self.hasher.hash_one(document));
+        self.accepted.push(document.to_owned());
     }
 
     /// How often each document was accepted.
@@ -230,9 +286,8 @@ impl State {
             Behaviour::CloseOnAccept | Behaviour::CloseAfterReading | Behaviour::Gone => {
                 Action::Close
             }
-            Behaviour::Trickle => Action::Trickle,
-            Behaviour::Nonsense => Action::Nonsense,
-            Behaviour::Gigabytes => Action::Gigabytes,
+            Behaviour::Bytes(bytes) => Action::Bytes(bytes),
+            Behaviour::Endless(answer) => Action::Endless(answer),
         };
         let status = match &mut action {
             Action::Answer(response) | Action::AnswerAfter(_, response) => {
@@ -314,7 +369,7 @@ impl State {
         }
         match request.path() {
             "/TraceSegments" => {
-                self.accepted.extend_from_slice(documents);
+                documents.iter().for_each(|document| self.accept(document));
                 Response::new(200, r#"{"UnprocessedTraceSegments":[]}"#)
             }
             "/TelemetryRecords" => {
@@ -348,7 +403,7 @@ impl State {
                     entries.push(entry);
                     self.unprocessed.push(document.clone());
                 }
-                None => self.accepted.push(document.clone()),
+                None => self.accept(document),
             }
         }
         let body = json!({ "UnprocessedTraceSegments": entries }).to_string();
@@ -359,7 +414,6 @@ impl State {
 /// What a failed test prints: counts, and only the last of what can be long.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let times = self.times_accepted();
         writeln!(
             f,
             "behaviour {:?}, {} requests and {} warm-ups on {} connections",
@@ -369,7 +423,7 @@ impl fmt::Display for State {
             f,
             "documents: {} accepted ({} different), {} unanswered, {} unprocessed",
             self.accepted.len(),
-            times.len(),
+            self.different(),
             self.unanswered.len(),
             self.unprocessed.len()
         )?;

@@ -78,7 +78,9 @@ impl Launch {
 
     /// Starts the process.
     pub fn spawn(&self) -> Daemon {
-        let binary = env!("CARGO_BIN_EXE_xray");
+        // Another build, such as the static one that is shipped.
+        let other = std::env::var("XRAY_UNDER_TEST");
+        let binary = other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_xray"));
         let mut command = match self.descriptors {
             None => Command::new(binary),
             Some(most) => {
@@ -251,6 +253,11 @@ impl Daemon {
         let ended = self.wait_exit(DEADLINE);
         assert_eq!(ended.code, Some(0), "exit code after SIGTERM");
         ended
+    }
+
+    /// Resident memory now, in kilobytes.
+    pub fn resident_kb(&self) -> u64 {
+        self.status_field("VmRSS:")
     }
 
     /// The most memory that was ever resident, in kilobytes.

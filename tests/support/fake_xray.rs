@@ -238,23 +238,15 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
                 pause(Duration::from_secs(3600));
                 return Ok(());
             }
-            Action::Trickle => {
-                out.write_all(b"HTTP/1.1 200 OK\r\nx-endless: ")?;
-                while !pause(Duration::from_millis(50)) {
-                    out.write_all(b"a")?;
-                    out.flush()?;
-                }
-                return Ok(());
-            }
-            Action::Nonsense => {
-                out.write_all(b"\0\xff\xfe SMTP? no: \r\r\n\n\x1b[2J{}")?;
+            Action::Bytes(bytes) => {
+                out.write_all(bytes)?;
                 return out.flush();
             }
-            Action::Gigabytes => {
-                out.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8000000000\r\n\r\n")?;
-                let block = vec![b' '; 1 << 16];
-                while !pause(Duration::ZERO) {
-                    out.write_all(&block)?;
+            Action::Endless(answer) => {
+                out.write_all(answer.start)?;
+                while !pause(answer.pause) {
+                    out.write_all(answer.more)?;
+                    out.flush()?;
                 }
                 return Ok(());
             }
