@@ -67,7 +67,10 @@ fn what_cannot_be_done_exits_1_and_says_why() {
         (format!("{local} -b {udp}"), udp.as_str()),
         (format!("{local} -t {tcp}"), tcp.as_str()),
         (format!("{local} -c /no/such/cfg.yaml"), "/no/such/cfg.yaml"),
-        (format!("{local} -f /dev/null/xray.log"), "/dev/null/xray.log"),
+        (
+            format!("{local} -f /dev/null/xray.log"),
+            "/dev/null/xray.log",
+        ),
     ];
     for (arguments, reason) in cases {
         let ended = run(&arguments);
