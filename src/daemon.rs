@@ -164,8 +164,10 @@ impl Daemon {
             signals,
             failed,
         )?;
+        let calls = Arc::clone(&operator.calls);
         let local = Box::new(move |path: &str| operator.answer(path));
-        let front = Front::start(tcp, Limits::DEFAULT, upstream, local).map_err(no_thread)?;
+        let front =
+            Front::start(tcp, Limits::DEFAULT, upstream, local, calls).map_err(no_thread)?;
         Ok(Daemon {
             readers,
             front,

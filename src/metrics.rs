@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::books::Totals;
+use crate::proxy::Counts;
 use crate::retry::{Answer, Failure};
 
 /// Upper bounds of the latency histogram, seconds. X-Ray answers in tens of milliseconds; a
@@ -69,6 +70,8 @@ pub struct Shown<'a> {
     pub limit: usize,
     /// Requests and lanes.
     pub gauges: &'a Gauges,
+    /// What clients asked by TCP.
+    pub calls: &'a Counts,
     /// Where the credentials come from. Never the credentials.
     pub credentials: &'a str,
     /// Whether there are any.
@@ -142,6 +145,7 @@ pub fn render(shown: &Shown<'_>) -> String {
         let _ = writeln!(text, "xray_{name} {value}");
     }
     requests(&mut text, shown.gauges);
+    calls(&mut text, shown.calls);
     let source = label(shown.credentials);
     head(
         &mut text,
@@ -178,6 +182,42 @@ pub fn render(shown: &Shown<'_>) -> String {
         env!("CARGO_PKG_VERSION")
     );
     text
+}
+
+fn calls(text: &mut String, calls: &Counts) {
+    head(
+        text,
+        "proxy_requests_total",
+        "counter",
+        "Requests by TCP: passed on, failed with 502, refused as malformed or over a limit.",
+    );
+    for (outcome, count) in [
+        ("forwarded", calls.forwarded()),
+        ("failed", calls.failed()),
+        ("refused", calls.refused()),
+    ] {
+        let _ = writeln!(
+            text,
+            "xray_proxy_requests_total{{outcome=\"{outcome}\"}} {count}"
+        );
+    }
+    head(
+        text,
+        "proxy_connections",
+        "gauge",
+        "Connections by TCP: with a request under way, and without.",
+    );
+    let (open, idle) = (calls.open(), calls.idle());
+    for (state, count) in [("busy", open.saturating_sub(idle)), ("idle", idle)] {
+        let _ = writeln!(text, "xray_proxy_connections{{state=\"{state}\"}} {count}");
+    }
+    head(
+        text,
+        "proxy_connections_shed_total",
+        "counter",
+        "Connections by TCP closed or turned away to make room.",
+    );
+    let _ = writeln!(text, "xray_proxy_connections_shed_total {}", calls.shed());
 }
 
 fn requests(text: &mut String, gauges: &Gauges) {
@@ -252,6 +292,7 @@ mod tests {
             },
             limit: 1 << 24,
             gauges: &gauges,
+            calls: &Counts::default(),
             credentials: "a \"quoted\"\nsource",
             available: true,
             expires_in: Some(59.6),
@@ -267,6 +308,8 @@ mod tests {
             "xray_request_duration_seconds_bucket{le=\"10\"} 2",
             "xray_request_duration_seconds_bucket{le=\"+Inf\"} 3",
             "xray_request_duration_seconds_count 3",
+            "xray_proxy_requests_total{outcome=\"forwarded\"} 0",
+            "xray_proxy_connections{state=\"idle\"} 0",
             "xray_credentials_expiry_seconds{source=\"a \\\"quoted\\\"\\nsource\"} 60",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");

@@ -12,7 +12,7 @@ use crate::credentials::Keeper;
 use crate::health;
 use crate::intake::READERS;
 use crate::metrics::{self, Gauges, Shown};
-use crate::proxy::LocalAnswer;
+use crate::proxy::{Counts, LocalAnswer};
 use crate::uploader::Event;
 
 /// Path of the metrics.
@@ -27,6 +27,8 @@ pub struct Operator {
     pub books: Arc<Books>,
     /// Requests and lanes.
     pub gauges: Arc<Gauges>,
+    /// What clients asked by TCP.
+    pub calls: Arc<Counts>,
     /// Most bytes held.
     pub limit: usize,
     /// Threads that read from the UDP socket.
@@ -94,6 +96,7 @@ impl Operator {
             totals: self.books.totals(),
             limit: self.limit,
             gauges: &self.gauges,
+            calls: &self.calls,
             credentials: &status.source,
             available,
             expires_in: expires.map(|at| match at.duration_since(self.clock.now()) {

@@ -5,7 +5,9 @@
 //! request ends in a blocking call anyway and their number is capped. Idle connections cost a
 //! thread's stack and are the first to go when the cap or the descriptors run out.
 
+mod answer;
 mod connection;
+mod headers;
 mod local;
 mod signed;
 mod slots;
@@ -34,6 +36,10 @@ const STACK: usize = 256 * 1024;
 /// to spin, short against an SDK's patience of 2 s.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What must have been idle for when descriptors run out. Accepting needs a free descriptor even
+/// while nobody is waiting; it should not take that of a client which has just been let in.
+const LONG_IDLE: Duration = Duration::from_secs(1);
+
 /// How long interrupted connections may take to end.
 const INTERRUPTED: Duration = Duration::from_secs(1);
 
@@ -44,7 +50,7 @@ static FULL: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections at once. When all are taken, the one that has been idle longest is closed for
-    /// a new one; when none is idle, the new one is answered 503.
+    /// a new one; when none becomes idle in time, the new one is answered 503.
     pub connections: usize,
     /// From the first byte of a request to its last: how long a slow client holds a connection.
     pub request: Duration,
@@ -59,10 +65,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What the daemon uses. 64 connections are 64 processes on one host with an SDK each; three
-    /// of the largest OTLP bodies fit at once.
+    /// What the daemon uses. 128 connections are as many processes with an SDK, each polling over
+    /// one that it keeps, and 4 MB of stacks; three of the largest OTLP bodies fit at once.
     pub const DEFAULT: Limits = Limits {
-        connections: 64,
+        connections: 128,
         request: Duration::from_secs(10),
         idle: Duration::from_secs(15 * 60),
         answer: Duration::from_secs(30),
@@ -85,13 +91,15 @@ pub struct LocalAnswer {
 /// `None` for all that is forwarded. Gets the path without the query. Must not block.
 pub type Local = Box<dyn Fn(&str) -> Option<LocalAnswer> + Send + Sync>;
 
-/// What the front has done since it started.
+/// What the front has done since it started, and has now. For the metrics.
 #[derive(Debug, Default)]
 pub struct Counts {
     forwarded: AtomicU64,
     failed: AtomicU64,
     refused: AtomicU64,
     shed: AtomicU64,
+    open: AtomicUsize,
+    idle: AtomicUsize,
 }
 
 impl Counts {
@@ -113,6 +121,16 @@ impl Counts {
     /// Connections closed or turned away to make room.
     pub fn shed(&self) -> u64 {
         self.shed.load(Relaxed)
+    }
+
+    /// Connections now.
+    pub fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// Those of them without a request.
+    pub fn idle(&self) -> usize {
+        self.idle.load(Relaxed)
     }
 }
 
@@ -145,8 +163,8 @@ impl Front {
         limits: Limits,
         upstream: Arc<dyn Upstream>,
         local: Local,
+        counts: Arc<Counts>,
     ) -> io::Result<Front> {
-        let counts = Arc::new(Counts::default());
         let shared = Arc::new(Shared {
             upstream,
             local,
@@ -174,11 +192,6 @@ impl Front {
     /// Whether new connections are served.
     pub fn is_alive(&self) -> bool {
         !self.accepting.is_finished()
-    }
-
-    /// The counters, for the metrics.
-    pub fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.shared.counts)
     }
 
     /// Takes no new connection or request, gives those under way `grace`, then interrupts them.
@@ -216,7 +229,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
                          and trying again (raise the limit of open files if this stays){held_back}"
                     );
                 }
-                shared.slots.shed_idle();
+                shared.slots.shed_idle(LONG_IDLE);
                 shared.slots.pause(ACCEPT_PAUSE);
             }
         }
@@ -239,11 +252,18 @@ fn admit(stream: Arc<TcpStream>, shared: &Arc<Shared>) {
     }
 }
 
+/// The thread is not joined but counted out by its slot, because a thread that waits to be joined
+/// keeps its stack.
 fn serve(stream: Arc<TcpStream>, slot: Slot, shared: &Arc<Shared>) -> io::Result<()> {
     let shared = Arc::clone(shared);
     thread::Builder::new()
         .name(format!("tcp-{}", slot.number()))
         .stack_size(STACK)
-        .spawn(move || connection::serve(&stream, &slot, &shared))
+        .spawn(move || {
+            connection::serve(&stream, &slot, &shared);
+            // Only then is its place free.
+            drop(stream);
+            drop(slot);
+        })
         .map(drop)
 }

@@ -61,6 +61,7 @@ pub(super) fn start(
     let operator = Operator {
         books: Arc::clone(&shared.books),
         gauges: Arc::clone(&gauges),
+        calls: Arc::default(),
         limit: shared.limit,
         reading: Arc::clone(&shared.reading),
         events: shared.sender.clone(),

@@ -8,6 +8,7 @@ use aws_credential_types::Credentials;
 use ureq::http::{self, HeaderMap};
 use ureq::{Agent, AsSendBody};
 
+use super::headers;
 use super::upstream::{Body, ForwardError, Response, Upstream};
 use crate::clock::{self, Clock, Exchange, Skew};
 use crate::credentials::Keeper;
@@ -23,28 +24,6 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// As much of a refusal is read to find its error code.
 const MAX_REASON: u64 = 8 * 1024;
-
-/// The headers that go upstream, as the client gave them or not at all. Everything else is the
-/// client's conversation with us (RFC 9110, 7.6.1), speaks of the client, or would break the
-/// signature.
-const FORWARDED: [&str; 3] = ["content-type", "content-encoding", "accept-encoding"];
-
-/// The one of them that is signed: no hop changes it.
-const SIGNED: &str = "content-type";
-
-/// Headers of an answer that end with the connection they came by (RFC 9110, 7.6.1), or that say
-/// how the body was framed on it.
-const NOT_PASSED_BACK: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "content-length",
-];
 
 /// The signing side of the proxy.
 pub struct Signed {
@@ -137,7 +116,7 @@ impl Signed {
         }
         let to_sign: Vec<(&str, &str)> = headers
             .iter()
-            .filter(|(name, _)| *name == SIGNED)
+            .filter(|(name, _)| *name == headers::SIGNED)
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         if upstream.uri_ref().is_none() {
@@ -199,7 +178,7 @@ impl Signed {
 impl Upstream for Signed {
     fn forward(&self, request: &Request) -> Result<Response, ForwardError> {
         let deadline = Instant::now() + PATIENCE;
-        let headers = forwarded(request)?;
+        let headers = headers::forwarded(request)?;
         let target = self.target(left(deadline)).ok_or(ForwardError::NoTarget)?;
         let keeper = &target.keeper;
         let credentials = keeper
@@ -230,17 +209,6 @@ impl Upstream for Signed {
 
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
-}
-
-fn forwarded(request: &Request) -> Result<Vec<(&'static str, String)>, ForwardError> {
-    let mut headers = Vec::with_capacity(FORWARDED.len());
-    for name in FORWARDED {
-        if let Some(value) = request.header(name) {
-            let value = String::from_utf8(value).map_err(|_| ForwardError::Request)?;
-            headers.push((name, value));
-        }
-    }
-    Ok(headers)
 }
 
 fn send(
@@ -304,28 +272,12 @@ fn reason(response: &http::Response<ureq::Body>, read: &[u8]) -> Answer {
 /// The service's answer, of whose body `read` has been read already.
 fn passed_back(request: &Request, read: Vec<u8>, response: http::Response<ureq::Body>) -> Response {
     let (parts, body) = response.into_parts();
-    let named: Vec<String> = parts
-        .headers
-        .get_all("connection")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|token| token.trim().to_ascii_lowercase())
-        .collect();
     // For a HEAD the header says more than the body, which has none.
     let declared = parts
         .headers
         .get("content-length")
         .and_then(|length| length.to_str().ok()?.parse().ok());
-    let headers = parts
-        .headers
-        .iter()
-        .filter(|(name, _)| {
-            let name = name.as_str();
-            !NOT_PASSED_BACK.contains(&name) && !named.iter().any(|token| token == name)
-        })
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-        .collect();
+    let headers = headers::passed_back(&parts.headers);
     let body = if request.method == "HEAD" {
         Body::Head(declared)
     } else {

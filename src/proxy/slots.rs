@@ -7,20 +7,21 @@ use std::time::{Duration, Instant};
 
 use super::Counts;
 
-/// How long a shed connection's thread may take to give its place free. It only has to wake up.
-const SHED: Duration = Duration::from_millis(500);
+/// How long a new connection waits for room, and those behind it with it: a call takes a fraction
+/// of this, and SDKs have 2 s of patience.
+const ROOM: Duration = Duration::from_millis(500);
 
 /// The connections of the front.
 pub(super) struct Slots {
     limit: usize,
-    counts: Arc<Counts>,
     table: Arc<Table>,
 }
 
 struct Table {
+    counts: Arc<Counts>,
     state: Mutex<State>,
-    /// Signalled when a connection has ended, and when all shall.
-    changed: Condvar,
+    /// Signalled when a connection has ended or become idle, and when all shall end.
+    change: Condvar,
 }
 
 struct State {
@@ -47,33 +48,36 @@ impl Slots {
     pub(super) fn new(limit: usize, counts: Arc<Counts>) -> Self {
         Slots {
             limit,
-            counts,
             table: Arc::new(Table {
+                counts,
                 state: Mutex::new(State {
                     connections: Vec::new(),
                     next: 1,
                     closing: false,
                 }),
-                changed: Condvar::new(),
+                change: Condvar::new(),
             }),
         }
     }
 
-    /// A place for `stream`, idle at first; if need be, that of the connection which has been idle
-    /// longest. `None` when all are busy.
+    /// A place for `stream`, idle at first. When there is none, it closes the connection that has
+    /// been idle longest, or waits a moment for a busy one. `None` when that was in vain.
     pub(super) fn enter(&self, stream: &Arc<TcpStream>) -> Option<Slot> {
-        let full = |state: &mut State| state.connections.len() >= self.limit;
+        let deadline = Instant::now() + ROOM;
         let mut state = self.table.lock();
-        if full(&mut state) && self.shed(&mut state) {
-            state = self
-                .table
-                .changed
-                .wait_timeout_while(state, SHED, full)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+        while state.connections.len() >= self.limit {
+            if !state.connections.iter().any(|connection| connection.shed) {
+                self.table.shed(&mut state, Duration::ZERO);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.closing {
+                self.table.counts.shed.fetch_add(1, Relaxed);
+                return None;
+            }
+            let waited = self.table.change.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if full(&mut state) || state.closing {
-            self.counts.shed.fetch_add(1, Relaxed);
+        if state.closing {
             return None;
         }
         let number = state.next;
@@ -84,32 +88,16 @@ impl Slots {
             idle_since: Some(Instant::now()),
             shed: false,
         });
+        self.table.changed(&state);
         Some(Slot {
             number,
             table: Arc::clone(&self.table),
         })
     }
 
-    /// Closes the connection that has been idle longest.
-    pub(super) fn shed_idle(&self) {
-        self.shed(&mut self.table.lock());
-    }
-
-    fn shed(&self, state: &mut State) -> bool {
-        let oldest = state
-            .connections
-            .iter_mut()
-            .filter(|connection| connection.idle_since.is_some())
-            .min_by_key(|connection| connection.idle_since);
-        let Some(oldest) = oldest else {
-            return false;
-        };
-        oldest.idle_since = None;
-        oldest.shed = true;
-        // Fails only when the client was faster.
-        let _ = oldest.stream.shutdown(Shutdown::Both);
-        self.counts.shed.fetch_add(1, Relaxed);
-        true
+    /// Closes the connection that has been idle longest, if that is at least `age`.
+    pub(super) fn shed_idle(&self, age: Duration) {
+        self.table.shed(&mut self.table.lock(), age);
     }
 
     /// Rests for `time`, or until the front closes.
@@ -117,7 +105,7 @@ impl Slots {
         let state = self.table.lock();
         let _unlocked = self
             .table
-            .changed
+            .change
             .wait_timeout_while(state, time, |state| !state.closing);
     }
 
@@ -130,7 +118,7 @@ impl Slots {
             let how = if idle { Shutdown::Both } else { Shutdown::Read };
             let _ = connection.stream.shutdown(how);
         }
-        self.table.changed.notify_all();
+        self.table.change.notify_all();
     }
 
     /// Closes every connection, whatever it does.
@@ -145,7 +133,7 @@ impl Slots {
         let state = self.table.lock();
         let (state, _) = self
             .table
-            .changed
+            .change
             .wait_timeout_while(state, limit, |state| !state.connections.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
         state.connections.is_empty()
@@ -155,6 +143,30 @@ impl Slots {
 impl Table {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed(&self, state: &State) {
+        let idle = state.connections.iter().filter(|c| c.idle_since.is_some());
+        self.counts.idle.store(idle.count(), Relaxed);
+        self.counts.open.store(state.connections.len(), Relaxed);
+        self.change.notify_all();
+    }
+
+    fn shed(&self, state: &mut State, age: Duration) {
+        let oldest = state
+            .connections
+            .iter_mut()
+            .filter(|connection| connection.idle_since.is_some_and(|at| at.elapsed() >= age))
+            .min_by_key(|connection| connection.idle_since);
+        let Some(oldest) = oldest else {
+            return;
+        };
+        oldest.idle_since = None;
+        oldest.shed = true;
+        // Fails only when the client was faster.
+        let _ = oldest.stream.shutdown(Shutdown::Both);
+        self.counts.shed.fetch_add(1, Relaxed);
+        self.changed(state);
     }
 }
 
@@ -185,6 +197,7 @@ impl Slot {
         {
             Some(connection) if !connection.shed => {
                 connection.idle_since = idle_since;
+                self.table.changed(&state);
                 true
             }
             _ => false,
@@ -196,6 +209,6 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.table.lock();
         state.connections.retain(|c| c.number != self.number);
-        self.table.changed.notify_all();
+        self.table.changed(&state);
     }
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use xray::proxy::{Limits, LocalSampling};
 
-use crate::client::{Client, PATIENCE};
-use crate::house::front;
+use crate::client::{Client, PATIENCE, wait_until};
+use crate::house::{counted, front};
 
 const CHILD: &str = "XRAY_TEST_ALONE";
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -78,6 +78,8 @@ fn a_thousand_health_checks_leave_nothing() {
         }
         assert_eq!(Client::connect(address).ask(HEALTH).status, 200);
         assert!(front.stop(PATIENCE));
+        // Each thread has said that it is done; the last instructions of some may be to come.
+        wait_until(|| threads() == before.1);
         assert_eq!((descriptors(), threads()), before);
         assert_eq!(*SAID.lock().unwrap(), [""; 0]);
     });
@@ -88,9 +90,10 @@ fn a_thousand_health_checks_leave_nothing() {
 fn running_out_of_descriptors_costs_idle_connections_only() {
     let name = "alone::running_out_of_descriptors_costs_idle_connections_only";
     alone(name, 64, || {
-        let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+        let (address, front, counts) = counted(Limits::DEFAULT, Arc::new(LocalSampling));
         let mut idle = Client::connect(address);
         assert_eq!(idle.ask(HEALTH).status, 200);
+        wait_until(|| counts.idle() == 1);
         // Both ends are in this process, so that the client needs its descriptor first.
         let waiting = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let waiting = waiting.unwrap();
@@ -99,9 +102,9 @@ fn running_out_of_descriptors_costs_idle_connections_only() {
             others.push(file);
         }
         waiting.connect(&address.into()).unwrap();
-        assert!(idle.is_closed());
         let mut served = Client::over(waiting.into());
         assert_eq!(served.ask(HEALTH).status, 200);
+        assert!(idle.is_closed());
         drop(others);
         assert!(front.stop(PATIENCE));
         let said = SAID.lock().unwrap();

@@ -2,10 +2,20 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Long enough for any machine; reached only when the test has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// For what nothing announces.
+#[track_caller]
+pub fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+}
 
 /// An answer, its transfer coding removed.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use aws_credential_types::Credentials;
 use xray::agent::{Service as Agents, ServiceConfig};
 use xray::clock::Clock;
 use xray::credentials::{Keeper, Renewal, Source, SourceError, Timing};
-use xray::proxy::{Front, Limits, Local, LocalAnswer, Signed, Upstream};
+use xray::proxy::{Counts, Front, Limits, Local, LocalAnswer, Signed, Upstream};
 use xray::target::Target;
 
 use crate::client::Client;
@@ -18,6 +18,7 @@ use crate::service::{KEY, REGION, SECRET, Service};
 pub struct House {
     pub address: SocketAddr,
     pub front: Front,
+    pub counts: Arc<Counts>,
     pub signed: Arc<Signed>,
     pub keeper: Arc<Keeper>,
 }
@@ -103,12 +104,16 @@ pub fn local() -> Local {
 }
 
 pub fn front(limits: Limits, upstream: Arc<dyn Upstream>) -> (SocketAddr, Front) {
+    let (address, front, _) = counted(limits, upstream);
+    (address, front)
+}
+
+pub fn counted(limits: Limits, upstream: Arc<dyn Upstream>) -> (SocketAddr, Front, Arc<Counts>) {
+    let counts = Arc::new(Counts::default());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    (
-        address,
-        Front::start(listener, limits, upstream, local()).unwrap(),
-    )
+    let front = Front::start(listener, limits, upstream, local(), Arc::clone(&counts)).unwrap();
+    (address, front, counts)
 }
 
 impl House {
@@ -124,10 +129,11 @@ impl House {
         let keeper = keeper(credentials);
         let signed = Arc::new(Signed::new(Arc::new(Clock::new(false))));
         signed.set_target(target(&agents(None), endpoint, &keeper));
-        let (address, front) = front(limits, Arc::clone(&signed) as Arc<dyn Upstream>);
+        let (address, front, counts) = counted(limits, Arc::clone(&signed) as Arc<dyn Upstream>);
         House {
             address,
             front,
+            counts,
             signed,
             keeper,
         }

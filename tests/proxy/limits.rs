@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use xray::http1::Request;
 use xray::proxy::{Body, ForwardError, Front, Limits, LocalSampling, Response, Upstream};
 
-use crate::client::{Client, PATIENCE};
-use crate::house::front;
+use crate::client::{Client, PATIENCE, wait_until};
+use crate::house::{counted, front};
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
 const ASK: &str = "POST /x HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -58,17 +58,20 @@ fn stop(front: Front) {
 
 #[test]
 fn the_connection_idle_longest_makes_room() {
-    let (address, front) = front(connections(2), Arc::new(LocalSampling));
+    let (address, front, counts) = counted(connections(2), Arc::new(LocalSampling));
     let (mut first, mut second) = (Client::connect(address), Client::connect(address));
     assert_eq!(first.ask(HEALTH).status, 200);
     assert_eq!(second.ask(HEALTH).status, 200);
+    // An answer is there a moment before its connection is idle again.
+    wait_until(|| counts.idle() == 2);
     // Used again: now the second one is the oldest.
     assert_eq!(first.ask(HEALTH).status, 200);
+    wait_until(|| counts.idle() == 2);
     let mut third = Client::connect(address);
     assert_eq!(third.ask(HEALTH).status, 200);
     assert!(second.is_closed());
     assert_eq!(first.ask(HEALTH).status, 200);
-    assert_eq!(front.counts().shed(), 1);
+    assert_eq!(counts.shed(), 1);
     stop(front);
 }
 
@@ -185,7 +188,7 @@ fn an_answer_that_is_not_taken_is_given_up() {
 
 #[test]
 fn refusals_are_empty_and_close() {
-    let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+    let (address, front, counts) = counted(Limits::DEFAULT, Arc::new(LocalSampling));
     let endless = format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}", "a".repeat(70_000));
     let rows: &[(&[u8], u16)] = &[
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
@@ -205,7 +208,7 @@ fn refusals_are_empty_and_close() {
         assert_eq!(answer.header("connection"), Some("close"));
         assert!(client.is_closed());
     }
-    assert_eq!(front.counts().refused(), rows.len() as u64);
+    assert_eq!(counts.refused(), rows.len() as u64);
     stop(front);
 }
 

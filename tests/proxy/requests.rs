@@ -1,5 +1,7 @@
 //! What real clients send, and what of it reaches X-Ray.
 
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use xray::proxy::Limits;
 
 use crate::house::{House, key};
@@ -214,6 +216,7 @@ fn a_fresh_signed_request_goes_upstream() {
         assert!(signed.contains(expected), "{signed} of {}", case.who);
     }
     assert!(!service.has_more());
+    assert_eq!(house.counts.forwarded(), CASES.len() as u64);
     house.stop();
 }
 
@@ -334,5 +337,29 @@ fn requests_that_cannot_be_sent_on_are_the_clients_fault() {
         .ask(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Type: \xff\xfe\r\n\r\n")
         .is_own(400);
     assert!(!service.has_more());
+    house.stop();
+}
+
+/// The signing library and the HTTP client each have their own idea of a URL. A panic in one of
+/// them would end the daemon.
+#[test]
+fn any_target_is_sent_as_it_is_or_refused() {
+    let service = Service::start(|_| Reply::ok());
+    let house = House::new(&service);
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(500));
+    let targets = prop_oneof!["/[!-~]{0,40}", "/[a-c/.%?&=+:@;]{0,40}"];
+    let outcome = runner.run(&targets, |target| {
+        let answer = house
+            .client()
+            .ask(format!("POST {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        if answer.status == 200 {
+            let line = format!("POST {target} HTTP/1.1");
+            prop_assert_eq!(service.received().line, line);
+        } else {
+            answer.is_own(400);
+        }
+        Ok(())
+    });
+    outcome.unwrap();
     house.stop();
 }

@@ -1,0 +1,146 @@
+//! Writes an answer to the client, as it comes.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use super::upstream::{Body, Response};
+use crate::http1::{BodyFraming, Persistence, Request, chunk_end, chunk_start, response_head};
+
+/// Bytes read at once, on the stack, and about as many written at once.
+const PIECE: usize = 8 * 1024;
+
+/// Who ended an answer too early.
+pub(super) enum Broken {
+    Client,
+    Service(io::Error),
+}
+
+/// Writes `response`; whether the connection stays open.
+pub(super) fn pass_on(
+    out: &mut Output<'_>,
+    request: &Request,
+    response: Response,
+    mut persistence: Persistence,
+) -> Result<bool, Broken> {
+    let framing = match response.body {
+        _ if matches!(response.status, 204 | 304) => BodyFraming::Absent,
+        Body::Full(ref body) => BodyFraming::Length(body.len() as u64),
+        Body::Head(Some(length))
+        | Body::Stream {
+            length: Some(length),
+            ..
+        } => BodyFraming::Length(length),
+        Body::Head(None) => BodyFraming::Absent,
+        Body::Stream { .. } if request.http10 => {
+            persistence = Persistence::Close;
+            BodyFraming::UntilClose
+        }
+        Body::Stream { .. } => BodyFraming::Chunked,
+    };
+    let mut waiting = Vec::new();
+    response_head(
+        &mut waiting,
+        response.status,
+        &response.headers,
+        framing,
+        persistence,
+    );
+    if framing != BodyFraming::Absent && request.method != "HEAD" {
+        match response.body {
+            Body::Full(body) => waiting.extend_from_slice(&body),
+            Body::Stream { reader, .. } => stream_body(out, &mut waiting, reader, framing)?,
+            Body::Head(_) => {}
+        }
+    }
+    out.write_all(&waiting).map_err(|_| Broken::Client)?;
+    Ok(persistence != Persistence::Close)
+}
+
+/// Copies the body as it comes. The last bytes are left in `waiting`, so that a short answer goes
+/// out in one piece.
+fn stream_body(
+    out: &mut Output<'_>,
+    waiting: &mut Vec<u8>,
+    mut reader: Box<dyn Read>,
+    framing: BodyFraming,
+) -> Result<(), Broken> {
+    let chunked = framing == BodyFraming::Chunked;
+    let mut left = match framing {
+        BodyFraming::Length(length) => Some(length),
+        _ => None,
+    };
+    // The client would take what is over for its next answer, and wait for what is missing.
+    let wrong = || Broken::Service(ErrorKind::UnexpectedEof.into());
+    let mut piece = [0; PIECE];
+    loop {
+        let n = reader.read(&mut piece).map_err(Broken::Service)?;
+        if n == 0 {
+            break;
+        }
+        if let Some(left) = &mut left {
+            *left = left.checked_sub(n as u64).ok_or_else(wrong)?;
+        }
+        if chunked {
+            chunk_start(waiting, n);
+        }
+        waiting.extend_from_slice(&piece[..n]);
+        if chunked {
+            waiting.extend_from_slice(b"\r\n");
+        }
+        if waiting.len() > PIECE {
+            out.write_all(waiting).map_err(|_| Broken::Client)?;
+            waiting.clear();
+        }
+    }
+    if chunked {
+        chunk_end(waiting);
+    }
+    if left.is_some_and(|left| left > 0) {
+        return Err(wrong());
+    }
+    Ok(())
+}
+
+/// Writes to a client until a deadline.
+pub(super) struct Output<'a> {
+    stream: &'a TcpStream,
+    deadline: Instant,
+    /// Nothing has been written yet.
+    is_fresh: bool,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(stream: &'a TcpStream, limit: Duration) -> Self {
+        Output {
+            stream,
+            deadline: Instant::now() + limit,
+            is_fresh: true,
+        }
+    }
+
+    pub(super) fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    pub(super) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            self.stream.set_write_timeout(Some(left))?;
+            let mut stream = self.stream;
+            match stream.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    self.is_fresh = false;
+                    bytes = &bytes[n..];
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

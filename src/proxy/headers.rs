@@ -1,0 +1,61 @@
+//! Which headers pass, and which end here.
+
+use ureq::http::HeaderMap;
+
+use super::upstream::ForwardError;
+use crate::http1::Request;
+
+/// The headers that go upstream, as the client gave them or not at all. Everything else is the
+/// client's conversation with us (RFC 9110, 7.6.1), speaks of the client, or would break the
+/// signature.
+const FORWARDED: [&str; 3] = ["content-type", "content-encoding", "accept-encoding"];
+
+/// The one of them that is signed: no hop changes it.
+pub(super) const SIGNED: &str = "content-type";
+
+/// Headers of an answer that end with the connection they came by (RFC 9110, 7.6.1), or that say
+/// how the body was framed on it.
+const NOT_PASSED_BACK: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+];
+
+/// What goes upstream of `request`'s headers.
+pub(super) fn forwarded(request: &Request) -> Result<Vec<(&'static str, String)>, ForwardError> {
+    let mut headers = Vec::with_capacity(FORWARDED.len());
+    for name in FORWARDED {
+        if let Some(value) = request.header(name) {
+            let value = String::from_utf8(value)
+                .ok()
+                .filter(|value| value.is_ascii());
+            headers.push((name, value.ok_or(ForwardError::Request)?));
+        }
+    }
+    Ok(headers)
+}
+
+/// What goes back of the service's headers.
+pub(super) fn passed_back(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+    let named: Vec<String> = headers
+        .get_all("connection")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|token| token.trim().to_ascii_lowercase())
+        .collect();
+    headers
+        .iter()
+        .filter(|(name, _)| {
+            let name = name.as_str();
+            !NOT_PASSED_BACK.contains(&name) && !named.iter().any(|token| token == name)
+        })
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect()
+}
