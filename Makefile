@@ -10,11 +10,19 @@ MUSL_arm64 := aarch64-unknown-linux-musl
 MUSL       := $(or $(MUSL_$(ARCH)),$(error ARCH is amd64 or arm64, not "$(ARCH)"))
 STATIC     := target/$(MUSL)/release/xray
 
+# Fuzzing time of each target.
+FUZZ_SECONDS ?= 30
+
+# Pinned. Built in debug: compiling them takes longer than all that they do here.
+TOOLS := $(CURDIR)/target/tools
+DENY  := $(TOOLS)/cargo-deny@0.20.2/bin
+FUZZ  := $(TOOLS)/cargo-fuzz@0.13.2/bin
+
 # 2.5 MB, for the binary and for the image.
 MAX_SIZE := 2500000
 
 .DEFAULT_GOAL := help
-.PHONY: help run send test static image size e2e faults soak bench check-deploy e2e-containers release clean
+.PHONY: help run send test doc static image size e2e faults soak bench fuzz audit sbom check-deploy e2e-containers release clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +37,9 @@ test: ## format check, lints, unit, property and integration tests
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo test --locked
+
+doc: ## the documentation, private items too; fails on a broken link
+	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --document-private-items --locked
 
 static: ## build the static release binary: ARCH=amd64 or arm64
 	rustup target list --installed | grep -qx $(MUSL) || rustup target add $(MUSL)
@@ -45,6 +56,20 @@ size: ## sizes of both static binaries; fails above 2.5 MB
 		printf '%-28s %9d bytes of %d\n' $$arch $$size $(MAX_SIZE); \
 		test $$size -le $(MAX_SIZE) || exit 1; \
 	done
+
+fuzz: $(FUZZ) ## fuzz every parser: make fuzz FUZZ_SECONDS=30
+	PATH="$(FUZZ):$$PATH" fuzz/run $(FUZZ_SECONDS)
+
+# The advisories come from GitHub: ADVISORIES=1 asks for them, where GitHub can be reached.
+audit: $(DENY) ## licences, sources and duplicates of the dependencies; ADVISORIES=1 for known holes too
+	$(DENY)/cargo-deny --locked check -D warnings licenses bans sources $(if $(ADVISORIES),advisories)
+
+sbom: ## what is in the binary, as CycloneDX: target/sbom.cdx.json
+	@mkdir -p target
+	deploy/sbom > target/sbom.cdx.json
+
+$(TOOLS)/%/bin:
+	cargo install --locked --debug --root $(TOOLS)/$* $*
 
 check-deploy: ## check every deployment file with its own ecosystem's tools
 	deploy/validate

@@ -1,0 +1,78 @@
+//! The views: a document can put no control character on the terminal and no newline in a line of
+//! JSON, lines stay as wide as asked for, and valid JSON comes out as the same value.
+#![no_main]
+
+use std::time::{Duration, Instant};
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use xray::view::{Console, Options, json_line};
+
+fn drawn(documents: &[&str], options: Options) -> String {
+    let mut console = Console::new(options);
+    let mut out = String::new();
+    let mut now = Instant::now();
+    for document in documents {
+        console.document(document, now, &mut out);
+        now += Duration::from_millis(300);
+        console.tick(now, &mut out);
+    }
+    console.finish(&mut out);
+    assert!(!console.waits());
+    out
+}
+
+/// `out` without our own colours, which are the only escape sequences in it.
+fn without_colours(out: &str) -> String {
+    let mut pieces = out.split("\x1b[");
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (code, rest) = piece.split_once('m').expect("a colour");
+        assert!(code.len() < 3 && code.bytes().all(|b| b.is_ascii_digit()));
+        text.push_str(rest);
+    }
+    text
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&flags, data)) = data.split_first() else {
+        return;
+    };
+    let text = String::from_utf8_lossy(data);
+    let documents: Vec<&str> = text.split('\n').collect();
+    let plain = Options {
+        width: usize::from(flags),
+        colour: false,
+        ascii: flags & 1 == 1,
+        annotations: flags & 2 == 2,
+    };
+    let out = drawn(&documents, plain);
+    assert!(out.is_empty() || out.ends_with('\n'));
+    for line in out.lines() {
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        // No character is narrower than none; combining marks and the wide ones are not counted.
+        let letters = line.chars().filter(char::is_ascii).count();
+        assert!(letters <= plain.width.clamp(60, 200), "{letters}: {line}");
+    }
+    let coloured = drawn(
+        &documents,
+        Options {
+            colour: true,
+            ..plain
+        },
+    );
+    assert_eq!(without_colours(&coloured), out);
+
+    for document in documents {
+        let line = json_line(document);
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        let shown: Value = serde_json::from_str(&line).expect("a line is JSON");
+        let coded = ["T1S", "T1U", "M1"]
+            .iter()
+            .any(|mark| document.starts_with(mark));
+        match serde_json::from_str::<Value>(document) {
+            Ok(value) if !coded => assert_eq!(shown, value),
+            _ => assert_eq!(shown["document"], document),
+        }
+    }
+});
