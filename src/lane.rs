@@ -195,7 +195,10 @@ impl Lanes {
 fn run(lane: usize, agent: &Agent, inbox: &Receiver<Job>, events: &SyncSender<Event>) {
     while let Ok(job) = inbox.recv() {
         let (sent, start) = (SystemTime::now(), Instant::now());
-        let result = post(agent, &job.url, &job.headers, job.cargo.body());
+        let mut result = post(agent, &job.url, &job.headers, job.cargo.body());
+        if let (Ok(answer), Some(token)) = (&mut result, job.credentials.session_token()) {
+            answer.hide(token);
+        }
         let done = Done {
             lane,
             cargo: job.cargo,

@@ -169,6 +169,15 @@ impl Answer {
         (!code.is_empty()).then(|| code.to_owned())
     }
 
+    /// Takes `secret` out of an error's body before anyone can log it: a refused signature is
+    /// answered with the request as the service read it, session token included.
+    pub fn hide(&mut self, secret: &str) {
+        if self.status >= 300 {
+            let body = String::from_utf8_lossy(&self.body);
+            self.body = body.replace(secret, "[hidden]").into_bytes();
+        }
+    }
+
     /// The service's own words, for the log.
     pub fn message(&self) -> Option<String> {
         let body = serde_json::from_slice::<Value>(&self.body).ok()?;
@@ -363,6 +372,15 @@ mod tests {
             judge(&answer(200, "", body)),
             Verdict::Delivered(vec![first, none.clone(), none])
         );
+    }
+
+    #[test]
+    fn a_session_token_that_the_service_quotes_is_hidden() {
+        let body = r#"{"message":"should have been 'x-amz-security-token:IQoJb3Jp/+=='"}"#;
+        let mut refused = answer(403, "InvalidSignatureException", body);
+        refused.hide("IQoJb3Jp/+==");
+        let message = refused.message().unwrap();
+        assert_eq!(message, "should have been 'x-amz-security-token:[hidden]'");
     }
 
     #[test]
