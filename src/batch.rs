@@ -155,6 +155,9 @@ const WORD: usize = 8;
 /// Text escaped in one go: what it may become is reserved, so this bounds that.
 const PIECE: usize = 1024;
 
+/// Bytes that need no escape, above a byte that is looked at alone.
+const BLANKS: u64 = 0x2020_2020_2020_2000;
+
 /// Appends `text` as it stands inside a JSON string. Documents hold a quote every few bytes, so
 /// this copies a word at a time up to the next byte that must be escaped.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
@@ -164,30 +167,38 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
         out.resize(start + 2 * piece.len() + WORD, 0);
         let (mut from, mut to) = (0, start);
         while from < piece.len() {
-            let mut word = [b' '; WORD];
-            let length = (piece.len() - from).min(WORD);
-            word[..length].copy_from_slice(&piece[from..from + length]);
-            out[to..to + WORD].copy_from_slice(&word);
-            let plain = plain_bytes(u64::from_le_bytes(word)).min(length);
+            let plain = match piece[from..].first_chunk::<WORD>() {
+                Some(word) => {
+                    out[to..to + WORD].copy_from_slice(word);
+                    plain_bytes(u64::from_le_bytes(*word))
+                }
+                // The last few bytes go one by one.
+                None => {
+                    out[to] = piece[from];
+                    usize::from(plain_bytes(u64::from(piece[from]) | BLANKS) > 0)
+                }
+            };
             from += plain;
             to += plain;
-            if plain == length {
+            if plain == WORD || from == piece.len() {
                 continue;
             }
             match short_escape(piece[from]) {
                 Some(letter) => {
                     out[to..to + 2].copy_from_slice(&[b'\\', letter]);
                     to += 2;
+                    from += 1;
                 }
-                None => {
+                None if piece[from] < 0x20 => {
                     // Rare: gives up the room reserved, and takes what it needs.
                     out.truncate(to);
                     out.extend_from_slice(format!("\\u{:04x}", piece[from]).as_bytes());
+                    from += 1;
                     to = out.len();
                     out.resize(to + 2 * (piece.len() - from) + WORD, 0);
                 }
+                None => {}
             }
-            from += 1;
         }
         out.truncate(to);
     }
