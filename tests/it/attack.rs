@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use crate::support::backend::Behaviour;
 use crate::support::books::Totals;
@@ -10,16 +11,18 @@ use crate::support::fake_xray::FakeXray;
 use crate::support::http::{Response, exchange};
 use crate::support::load::{Client, segment};
 
-/// Sends segments until one arrives: what a flood leaves in the kernel's buffer may push out the
-/// first ones.
+/// Sends segments, second after second, until one arrives that was sent after the attack: what a
+/// flood leaves in the kernel's buffer may push out the first ones.
 #[track_caller]
 fn still_delivers(fake: &FakeXray, daemon: &Running) {
     let client = Client::new(daemon.udp);
-    let before = fake.read(|state| state.accepted.len());
-    client.load(1_000_000..1_000_500, 500);
-    fake.wait_for("segments after the attack", |state| {
-        state.accepted.len() > before && state.accepted.contains(&segment(1_000_499))
+    let second = Duration::from_secs(1);
+    let arrived = (1_000..1_060).any(|round| {
+        let last = segment(round * 1_000 + 499);
+        client.load(round * 1_000..round * 1_000 + 500, 500);
+        fake.comes_true(2 * second, |state| state.accepted.contains(&last))
     });
+    assert!(arrived, "no segments after the attack");
 }
 
 /// Asks for sampling rules until there is an answer: slots may take a moment to be free again.
@@ -36,7 +39,7 @@ fn proxy_answers(fake: &FakeXray, daemon: &Running) {
             Ok(response) if response.status == 200 => break response,
             // Refused connections cost nothing, so a moment's pause keeps this from spinning.
             other if tries.next().is_none() => panic!("no answer by the proxy: {other:?}"),
-            _ => std::thread::sleep(std::time::Duration::from_millis(100)),
+            _ => std::thread::sleep(Duration::from_millis(100)),
         }
     };
     assert_eq!(answer.body, br#"{"SamplingRuleRecords":[]}"#);
@@ -135,12 +138,11 @@ fn health_checks_that_connect_and_close() {
     let fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
     proxy_answers(&fake, &daemon);
-    let (lines, descriptors) = (daemon.log().len(), daemon.open_descriptors());
+    let descriptors = daemon.open_descriptors();
     for _ in 0..1_000 {
         drop(TcpStream::connect(daemon.tcp).unwrap());
     }
     proxy_answers(&fake, &daemon);
-    assert_eq!(daemon.log().len(), lines, "log lines for health checks");
     let now = daemon.open_descriptors();
     assert!(
         now < descriptors + 8,

@@ -133,10 +133,14 @@ impl FakeXray {
     /// Waits until `done`; panics after `deadline`.
     #[track_caller]
     pub fn wait_at_most(&self, deadline: Duration, what: &str, done: impl Fn(&State) -> bool) {
+        let in_time = self.comes_true(deadline, done);
+        assert!(in_time, "after {deadline:?} still not: {what}");
+    }
+
+    /// Waits until `done`; false when it is not within `time`.
+    pub fn comes_true(&self, time: Duration, done: impl Fn(&State) -> bool) -> bool {
         let look = |state: &State| done(state).then_some(());
-        if self.shared.state.wait(deadline, look).is_none() {
-            panic!("after {deadline:?} still not: {what}");
-        }
+        self.shared.state.wait(time, look).is_some()
     }
 
     fn listen(&mut self, listener: TcpListener) {
