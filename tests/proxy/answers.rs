@@ -105,8 +105,12 @@ fn a_body_of_unknown_length_is_framed_for_the_client() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                    3\r\n{\"a\r\n5;x=y\r\n\":12}\r\n0\r\nX-Sum: 1\r\n\r\n";
     let until_close = "HTTP/1.1 200 OK\r\n\r\n{\"a\":12}";
-    for bytes in [chunked, until_close] {
-        let (_service, house) = answering(bytes);
+    for reply in [
+        Reply::Open(chunked.as_bytes().to_vec()),
+        Reply::Close(until_close.as_bytes().to_vec()),
+    ] {
+        let service = Service::start(move |_| reply.clone());
+        let house = House::new(&service);
         let mut client = house.client();
         let answer = client.ask(ASK);
         assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
@@ -162,7 +166,8 @@ fn answers_without_a_body_have_none() {
         ),
     ];
     for (method, bytes, status, length) in rows {
-        let (_service, house) = answering(bytes);
+        let service = Service::start(move |_| Reply::Open(bytes.as_bytes().to_vec()));
+        let house = House::new(&service);
         let mut client = house.client();
         for _ in 0..2 {
             client.send(format!("{method} / HTTP/1.1\r\nHost: h\r\n\r\n"));
