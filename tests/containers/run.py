@@ -10,7 +10,7 @@ import traceback
 
 import harness
 
-MODULES = ["image", "platforms", "operations", "dropin"]
+MODULES = ["image", "platforms", "operations", "dropin", "builder"]
 
 
 def tests():
