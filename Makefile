@@ -57,6 +57,10 @@ size: ## sizes of both static binaries; fails above 2.5 MB
 		test $$size -le $(MAX_SIZE) || exit 1; \
 	done
 
+bench: static ## measure against the floor: make bench QUICK=1 THEIRS=/path/to/another/xray
+	cargo bench --locked --bench load -- --ours $(STATIC) --json target/bench.json \
+		$(if $(THEIRS),--theirs $(THEIRS)) $(if $(QUICK),--quick)
+
 fuzz: $(FUZZ) ## fuzz every parser: make fuzz FUZZ_SECONDS=30
 	PATH="$(FUZZ):$$PATH" fuzz/run $(FUZZ_SECONDS)
 

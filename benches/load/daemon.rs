@@ -107,7 +107,6 @@ impl Daemon {
     /// Waits until segment 0 has reached the backend: connections and keys are warm then.
     fn deliver_one(&self, backend: &Backend) -> io::Result<()> {
         let deadline = Instant::now() + START_LIMIT;
-        let probe = UdpSocket::bind("127.0.0.1:0")?;
         while backend.counts.documents.load(Relaxed) == 0 {
             if Instant::now() > deadline {
                 return Err(io::Error::other(format!(
@@ -115,10 +114,7 @@ impl Daemon {
                     log_path().display()
                 )));
             }
-            thread::sleep(Duration::from_millis(500));
-            if backend.counts.documents.load(Relaxed) == 0 {
-                probe.send_to(&sender::datagram(0), self.address)?;
-            }
+            thread::sleep(Duration::from_millis(10));
         }
         Ok(())
     }

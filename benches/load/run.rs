@@ -136,7 +136,8 @@ fn once(program: &Program, load: Load, seconds: u64) -> io::Result<Run> {
     let daemon = Daemon::start(program, &backend, load.tls)?;
     let look = || procfs::usage(daemon.pid()).ok_or_else(|| io::Error::other("the daemon ended"));
 
-    thread::sleep(Duration::from_millis(300));
+    // What the first segment has set off is over by then.
+    thread::sleep(Duration::from_millis(500));
     let (before, idle_start) = (look()?, Instant::now());
     thread::sleep(Duration::from_secs(1));
     let idle = look()?;
