@@ -35,6 +35,7 @@ send: ## send a sample trace to the daemon that runs here
 
 test: ## format check, lints, unit, property and integration tests
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo test --locked
 
