@@ -58,6 +58,18 @@ size: ## sizes of both static binaries; fails above 2.5 MB
 		test $$size -le $(MAX_SIZE) || exit 1; \
 	done
 
+e2e: ## real SDKs, boto3 and moto through the binary, and the image where Docker runs
+	tests/e2e/run $(ARGS)
+	@if docker info >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory image && tests/e2e/run --image $(IMAGE) $(ARGS); \
+	else echo "no Docker engine: the image was not tried"; fi
+
+faults: ## every fault at its full length: outages of 10 s and 60 s, poison, overload, attacks
+	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults attack stop
+
+soak: ## random faults under load for SECONDS=600, then the books must balance
+	XRAY_SOAK_SECONDS=$(or $(SECONDS),600) cargo test --locked --test it -- --nocapture faults::soak
+
 fuzz: $(FUZZ) ## fuzz every parser: make fuzz FUZZ_SECONDS=30
 	PATH="$(FUZZ):$$PATH" fuzz/run $(FUZZ_SECONDS)
 
