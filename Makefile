@@ -4,7 +4,6 @@ REGION ?=
 ARCH   ?= $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
 IMAGE  ?= xray-daemon:latest
 
-
 MUSL_amd64 := x86_64-unknown-linux-musl
 MUSL_arm64 := aarch64-unknown-linux-musl
 MUSL       := $(or $(MUSL_$(ARCH)),$(error ARCH is amd64 or arm64, not "$(ARCH)"))
@@ -35,6 +34,7 @@ send: ## send a sample trace to the daemon that runs here
 
 test: ## format check, lints, unit, property and integration tests
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo test --locked
 
@@ -61,6 +61,18 @@ bench: static ## measure against the floor: make bench QUICK=1 THEIRS=/path/to/a
 	cargo bench --locked --bench load -- --ours $(STATIC) --json target/bench.json \
 		$(if $(THEIRS),--theirs $(THEIRS)) $(if $(QUICK),--quick)
 
+e2e: ## real SDKs, boto3 and moto through the binary, and the image where Docker runs
+	tests/e2e/run $(ARGS)
+	@if docker info >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory image && tests/e2e/run --image $(IMAGE) $(ARGS); \
+	else echo "no Docker engine: the image was not tried"; fi
+
+faults: ## every fault at its full length: outages of 10 s and 60 s, poison, overload, attacks
+	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults attack stop
+
+soak: ## random faults under load for SECONDS=600, then the books must balance
+	XRAY_SOAK_SECONDS=$(or $(SECONDS),600) cargo test --locked --test it -- --nocapture faults::soak
+
 fuzz: $(FUZZ) ## fuzz every parser: make fuzz FUZZ_SECONDS=30
 	PATH="$(FUZZ):$$PATH" fuzz/run $(FUZZ_SECONDS)
 
@@ -74,17 +86,6 @@ sbom: ## what is in the binary, as CycloneDX: target/sbom.cdx.json
 
 $(TOOLS)/%/bin:
 	cargo install --locked --debug --root $(TOOLS)/$* $*
-e2e: ## real SDKs, boto3 and moto through the binary, and the image where Docker runs
-	tests/e2e/run $(ARGS)
-	@if docker info >/dev/null 2>&1; then \
-		$(MAKE) --no-print-directory image && tests/e2e/run --image $(IMAGE) $(ARGS); \
-	else echo "no Docker engine: the image was not tried"; fi
-
-faults: ## every fault at its full length: outages of 10 s and 60 s, poison, overload, attacks
-	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults attack stop
-
-soak: ## random faults under load for SECONDS=600, then the books must balance
-	XRAY_SOAK_SECONDS=$(or $(SECONDS),600) cargo test --locked --test it -- --nocapture faults::soak
 
 check-deploy: ## check every deployment file with its own ecosystem's tools
 	deploy/validate
