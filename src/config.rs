@@ -62,6 +62,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Where segments go.
     pub exporter: Exporter,
+    /// Show annotations in the terminal.
+    pub annotations: bool,
     /// How long to keep receiving after a signal to stop.
     pub shutdown_delay: Duration,
     /// How long delivering what is held may take after that.
@@ -193,6 +195,7 @@ fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Con
         log_level,
         log_format: flags.log_format.unwrap_or_default(),
         exporter: flags.exporter.unwrap_or_default(),
+        annotations: flags.annotations.unwrap_or(false),
         shutdown_delay: flags.shutdown_delay.unwrap_or_default(),
         shutdown_timeout: flags.shutdown_timeout.unwrap_or(DEFAULT_SHUTDOWN_TIMEOUT),
         warnings,

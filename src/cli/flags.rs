@@ -55,6 +55,8 @@ pub struct Flags {
     pub proxy_address: Option<String>,
     /// `--exporter`.
     pub exporter: Option<Exporter>,
+    /// `--annotations`: show them in the terminal.
+    pub annotations: Option<bool>,
     /// `--log-format`.
     pub log_format: Option<LogFormat>,
     /// `--shutdown-delay`: how long to keep receiving after a signal to stop.
@@ -194,6 +196,12 @@ pub(super) const FLAGS: &[Flag] = &[
             "use xray, auto, console or json"
         ),
         "xray (default), console, json, or auto (console if there are no credentials).",
+    ),
+    flag(
+        "annotations",
+        "",
+        Kind::Switch(|flags, on| flags.annotations = Some(on)),
+        "Show annotations in the console's traces too.",
     ),
     flag(
         "log-format",

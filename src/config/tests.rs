@@ -38,6 +38,7 @@ fn defaults() {
         log_level: LevelFilter::Info,
         log_format: LogFormat::Text,
         exporter: Exporter::Xray,
+        annotations: false,
         shutdown_delay: Duration::ZERO,
         shutdown_timeout: Duration::from_secs(10),
         warnings: Vec::new(),

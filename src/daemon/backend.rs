@@ -124,7 +124,11 @@ pub(super) fn start(
 fn style(settings: &Settings) -> Option<Style> {
     let console = || {
         let env = |name: &str| (settings.env)(name);
-        Style::Console(Console::new(Options::from_env(stdout().is_terminal(), env)))
+        let options = Options {
+            annotations: settings.config.annotations,
+            ..Options::from_env(stdout().is_terminal(), env)
+        };
+        Style::Console(Console::new(options))
     };
     match settings.config.exporter {
         Exporter::Xray => None,
