@@ -229,3 +229,12 @@ proptest! {
         prop_assert_eq!([flags.region, flags.bind], last);
     }
 }
+
+#[test]
+fn the_readme_shows_the_help_as_it_is() {
+    let readme = include_str!("../../README.md");
+    assert!(
+        readme.contains(&help()),
+        "README.md: paste the output of `xray -h`"
+    );
+}
