@@ -82,6 +82,9 @@ pub struct Settings {
     pub profiles: Profiles,
 }
 
+/// `AWS_EXECUTION_ENV` in a task on Fargate.
+const FARGATE: &str = "AWS_ECS_FARGATE";
+
 /// The task endpoint is on this host: it answers in milliseconds or not at all.
 const TASK_CONNECT: Duration = Duration::from_secs(1);
 const TASK_TOTAL: Duration = Duration::from_secs(2);
@@ -141,11 +144,9 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         region: region.name,
         keeper: Keeper::new(Box::new(chain), timing),
     };
-    // Fargate has no metadata service of EC2; other ECS tasks are not told of their host by it.
-    let on_ecs = |name| environment::set(&**env, name).is_some();
-    let ask_host = !config.local_mode
-        && !on_ecs("ECS_CONTAINER_METADATA_URI_V4")
-        && !on_ecs("ECS_CONTAINER_METADATA_URI");
+    // Fargate has no metadata service of EC2.
+    let on_fargate = environment::set(&**env, "AWS_EXECUTION_ENV").as_deref() == Some(FARGATE);
+    let ask_host = !config.local_mode && !on_fargate;
     Ok(Found {
         proxy: Target {
             agent: agent()?,
