@@ -56,7 +56,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let documents: Vec<&[u8]> = data.split(|&b| b == b'|').collect();
     let expected: Vec<String> = documents.iter().map(|bytes| as_text(bytes)).collect();
-    let whole = batch(&documents);
+    let mut whole = batch(&documents);
     check(&whole, &expected);
 
     let at = usize::from(at) % (documents.len() + 1);
@@ -73,5 +73,12 @@ fuzz_target!(|data: &[u8]| {
     check(&second, &expected[middle..]);
     assert!(!first.takes(&second), "suspects stay apart");
 
-    check(&whole.clear(), &[]);
+    whole.shrink();
+    check(&whole, &expected);
+    let mut reused = whole.clear();
+    check(&reused, &[]);
+    for document in &documents {
+        reused.push(document);
+    }
+    check(&reused, &expected);
 });
