@@ -223,11 +223,10 @@ impl Trouble {
 
     /// There are documents, but nothing to sign them with.
     pub(super) fn no_credentials(&mut self, status: &Status, now: Instant) {
-        let why = status
-            .error
-            .clone()
-            .unwrap_or_else(|| "they are being fetched".to_owned());
-        self.begin(format!("no credentials: {why}"), now);
+        // The first attempt is still under way: no trouble yet.
+        if let Some(why) = &status.error {
+            self.begin(format!("no credentials: {why}"), now);
+        }
     }
 
     fn begin(&mut self, reason: String, now: Instant) {
