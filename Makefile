@@ -68,10 +68,10 @@ e2e: ## real SDKs, boto3 and moto through the binary, and the image where Docker
 	else echo "no Docker engine: the image was not tried"; fi
 
 faults: ## every fault at its full length: outages of 10 s and 60 s, poison, overload, attacks
-	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults attack stop
+	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults limits attack stop
 
 soak: ## random faults under load for SECONDS=600, then the books must balance
-	XRAY_SOAK_SECONDS=$(or $(SECONDS),600) cargo test --locked --test it -- --nocapture faults::soak
+	XRAY_SOAK_SECONDS=$(or $(SECONDS),600) cargo test --locked --test it -- --nocapture limits::soak
 
 fuzz: $(FUZZ) ## fuzz every parser: make fuzz FUZZ_SECONDS=30
 	PATH="$(FUZZ):$$PATH" fuzz/run $(FUZZ_SECONDS)

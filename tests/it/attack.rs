@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::backend::Behaviour;
+use crate::support::behaviour::Behaviour;
 use crate::support::books::Totals;
 use crate::support::daemon::{Launch, Running};
 use crate::support::fake_xray::FakeXray;

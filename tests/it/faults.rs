@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::support::backend::Behaviour;
+use crate::support::behaviour::Behaviour;
 use crate::support::books::Totals;
 use crate::support::daemon::{Launch, Running};
 use crate::support::fake_xray::{FakeXray, KEY_ID, SECRET};
@@ -14,15 +14,15 @@ use crate::support::load::{Client, segment};
 use crate::support::sigv4::Keys;
 
 /// Segments a second during a fault.
-const RATE: u32 = 500;
+pub const RATE: u32 = 500;
 
 /// How long the way back may take: the longest pause between two tries is 20 s, and what was held
 /// goes out after it.
-const RECOVERY: Duration = Duration::from_secs(90);
+pub const RECOVERY: Duration = Duration::from_secs(90);
 
-const NONSENSE: Behaviour = Behaviour::Bytes(b"\0\xff\xfe SMTP? no: \r\r\n\n\x1b[2J{}");
+pub const NONSENSE: Behaviour = Behaviour::Bytes(b"\0\xff\xfe SMTP? no: \r\r\n\n\x1b[2J{}");
 
-fn seconds(short: usize, full: usize) -> usize {
+pub fn seconds(short: usize, full: usize) -> usize {
     match std::env::var("XRAY_FAULTS") {
         Ok(value) if value == "full" => full,
         _ => short,
@@ -49,14 +49,14 @@ fn ride_through(launch: impl Fn(&FakeXray) -> Launch, begin: impl Fn(&mut FakeXr
     all_arrived(&fake, daemon, all);
 }
 
-fn heal(state: &mut crate::support::backend::State) {
+pub fn heal(state: &mut crate::support::backend::State) {
     state.keys = vec![Keys::new(KEY_ID, SECRET, None)];
     state.clock_offset = 0;
 }
 
 /// Waits for segments `0..all`, stops the daemon, and compares everybody's counts.
 #[track_caller]
-fn all_arrived(fake: &FakeXray, daemon: Running, all: usize) {
+pub fn all_arrived(fake: &FakeXray, daemon: Running, all: usize) {
     fake.wait_at_most(RECOVERY, "every segment delivered", |state| {
         state.different() >= all
     });
@@ -240,185 +240,4 @@ fn slow_but_well() {
     let daemon = Launch::against(&fake).start();
     Client::new(daemon.udp).load(0..3_000, 1_000);
     all_arrived(&fake, daemon, 3_000);
-}
-
-#[test]
-fn a_long_outage_within_the_byte_limit() {
-    let mut fake = FakeXray::start();
-    let daemon = Launch::against(&fake).args(["-m", "100"]).start();
-    let client = Client::new(daemon.udp);
-    let all = 1_000 * seconds(3, 60);
-    fake.behave(Behaviour::Gone);
-    client.load(0..all, 1_000);
-    fake.behave(Behaviour::Ok);
-    all_arrived(&fake, daemon, all);
-}
-
-/// What a burst or an outage took is given back.
-#[test]
-fn memory_falls_back_after_an_outage() {
-    const HELD_KB: u64 = 40_000;
-    let mut fake = FakeXray::start();
-    // glibc keeps small freed blocks for itself; the shipped binary's allocator does not.
-    let daemon = Launch::against(&fake)
-        .args(["-m", "100"])
-        .env("MALLOC_MMAP_THRESHOLD_", "16384")
-        .env("MALLOC_TRIM_THRESHOLD_", "16384")
-        .start();
-    let client = Client::new(daemon.udp);
-    fake.behave(Behaviour::Gone);
-    let mut sent = 0;
-    while daemon.resident_kb() < HELD_KB {
-        client.load(sent..sent + 1_000, 5_000);
-        sent += 1_000;
-        assert!(sent < 100_000, "{} KB only", daemon.resident_kb());
-    }
-    fake.behave(Behaviour::Ok);
-    // Drops are no matter of this test, on a machine that is busy with others.
-    let arrived = sent - daemon.kernel_drops() as usize;
-    fake.wait_at_most(RECOVERY, "every segment delivered", |state| {
-        state.different() >= arrived
-    });
-    let left = daemon.resident_kb();
-    assert!(left < HELD_KB / 2, "{HELD_KB} KB while held, {left} after");
-}
-
-/// Exactly the poison is lost; its neighbours arrive.
-#[test]
-fn poison() {
-    let poison = |n: usize| {
-        format!(r#"{{"id":"{n:016x}","trace_id":"1-6a1b2c3d-{n:024x}","name":"POISON"}}"#)
-    };
-    let mut fake = FakeXray::start();
-    fake.behave(Behaviour::RejectContaining("POISON"));
-    let daemon = Launch::against(&fake).start();
-    let client = Client::new(daemon.udp);
-    for n in 0..300 {
-        client.document(segment(n));
-        if n % 75 == 74 {
-            client.document(poison(n));
-        }
-    }
-    fake.wait_for("the good ones", |state| state.accepted.len() >= 300);
-    let ended = daemon.stop();
-    fake.read(|state| assert_eq!(state.different(), 300));
-    let totals = Totals::at_the_end_of(&ended.log);
-    let expected = Totals {
-        received: 304,
-        sent: 300,
-        rejected: 4,
-        ..Totals::default()
-    };
-    assert_eq!(totals, expected);
-    for n in [74, 149, 224, 299] {
-        let id = format!("{n:016x}");
-        assert!(ended.log.iter().any(|l| l.contains(&id)), "{id} not named");
-    }
-}
-
-/// A limit on the size of a request costs the one document above it, and splits the rest.
-#[test]
-fn too_large() {
-    let mut fake = FakeXray::start();
-    fake.behave(Behaviour::TooLarge(20_000));
-    let daemon = Launch::against(&fake).start();
-    let client = Client::new(daemon.udp);
-    for n in 0..100 {
-        client.document(segment(n));
-        if n == 50 {
-            client.document("x".repeat(30_000));
-        }
-    }
-    fake.wait_for("the small ones", |state| state.accepted.len() >= 100);
-    let totals = Totals::at_the_end_of(&daemon.stop().log);
-    assert_eq!((totals.sent, totals.rejected), (100, 1));
-    fake.read(|state| assert_eq!(state.different(), 100));
-}
-
-/// More than the cap holds: the oldest go first, each counted, and memory stays bounded.
-#[test]
-fn overload_past_the_cap_keeps_the_newest() {
-    const ALL: usize = 12_000;
-    let mut fake = FakeXray::start();
-    fake.behave(Behaviour::error(503, ""));
-    let daemon = Launch::against(&fake).args(["-m", "3"]).start();
-    let client = Client::new(daemon.udp);
-    client.load(0..ALL - 1, 4_000);
-    assert!(daemon.peak_kb() < 24 * 1024, "{} KB", daemon.peak_kb());
-    // The newest one is sent until the kernel has room for it: the machine may be busy.
-    let newest = segment(ALL - 1);
-    let mut sent = ALL as u64 - 1;
-    let drops = loop {
-        let drops = daemon.kernel_drops();
-        client.document(&newest);
-        sent += 1;
-        if daemon.kernel_drops() == drops {
-            break drops;
-        }
-    };
-    fake.behave(Behaviour::Ok);
-    fake.wait_at_most(RECOVERY, "the newest segment", |state| {
-        state.accepted.contains(&newest)
-    });
-    let totals = Totals::at_the_end_of(&daemon.stop().log);
-    assert_eq!(totals.received + drops, sent);
-    assert_eq!((totals.rejected, totals.held), (0, 0));
-    fake.read(|state| {
-        let times = state.times_accepted();
-        assert_eq!(times.len() as u64, totals.sent);
-        // 3 MB hold more than 2,000 of these documents and fewer than 4,000; what was in flight
-        // when the room ran out may be older.
-        let newest = (ALL - 2_000..ALL).map(segment);
-        let missing = newest.filter(|d| !times.contains_key(d.as_str())).count();
-        assert!(missing as u64 <= drops, "{missing} of the newest missing");
-        // What the kernel's own buffer held meanwhile comes on top.
-        assert!(times.len() < 7_000, "{} held in 3 MB", times.len());
-    });
-}
-
-/// Random faults, one after the other, under load: in the end the books balance.
-///
-/// Five seconds; `make soak` sets `XRAY_SOAK_SECONDS=600`.
-#[test]
-fn soak() {
-    let time = std::env::var("XRAY_SOAK_SECONDS").map_or(5, |text| text.parse().unwrap());
-    let seed = std::env::var("XRAY_SOAK_SEED").map_or_else(
-        |_| u64::from(std::process::id()) | 1,
-        |text| text.parse().unwrap(),
-    );
-    println!("XRAY_SOAK_SEED={seed}");
-    let mut random = seed;
-    let mut below = |n: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % n as u64) as usize
-    };
-    let mut fake = FakeXray::start();
-    let daemon = Launch::against(&fake).args(["-m", "100"]).start();
-    let client = Client::new(daemon.udp);
-    let mut sent = 0;
-    while sent < RATE as usize * time {
-        let fault = match below(12) {
-            0 => Behaviour::error(503, ""),
-            1 => Behaviour::throttle(1),
-            2 => Behaviour::Hang,
-            3 => Behaviour::CloseOnAccept,
-            4 => Behaviour::CloseAfterReading,
-            5 => Behaviour::Gone,
-            6 => Behaviour::trickle(),
-            7 => NONSENSE,
-            8 => Behaviour::error(403, "ExpiredTokenException"),
-            9 => Behaviour::Delay(Duration::from_millis(200)),
-            _ => Behaviour::Ok,
-        };
-        fake.behave(fault);
-        fake.update(|state| state.clock_offset = [0, 0, 0, 900, -900][below(5)]);
-        let next = sent + 1 + below(3 * RATE as usize);
-        client.load(sent..next, RATE);
-        sent = next;
-    }
-    fake.behave(Behaviour::Ok);
-    fake.update(heal);
-    all_arrived(&fake, daemon, sent);
 }

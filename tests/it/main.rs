@@ -10,6 +10,7 @@ mod delivery;
 mod fakes;
 mod faults;
 mod header_table;
+mod limits;
 mod sources;
 mod stop;
 mod unprocessed;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::DEADLINE;
-use crate::support::backend::Behaviour;
+use crate::support::behaviour::Behaviour;
 use crate::support::books::Totals;
 use crate::support::daemon::Launch;
 use crate::support::fake_xray::FakeXray;

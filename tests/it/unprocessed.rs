@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::support::backend::Behaviour;
+use crate::support::behaviour::Behaviour;
 use crate::support::books::Totals;
 use crate::support::daemon::Launch;
 use crate::support::fake_xray::FakeXray;

@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::DEADLINE;
-use super::backend::{Action, Behaviour, State};
+use super::backend::{Action, State};
+use super::behaviour::Behaviour;
 use super::http::{self, Response};
 use super::sigv4::Keys;
 use super::tls::Authority;

@@ -1,6 +1,7 @@
 //! What the integration tests stand on: a fake X-Ray, the real daemon as a process, and load.
 
 pub mod backend;
+pub mod behaviour;
 pub mod books;
 pub mod daemon;
 pub mod ecs;
