@@ -50,7 +50,7 @@ fn push(datagram: &[u8], times: u64) {
     let mut batch = Batch::new();
     for _ in 0..times {
         if batch.is_full() {
-            batch = Batch::new();
+            batch = batch.clear();
         }
         batch.push(black_box(document));
     }
