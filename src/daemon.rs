@@ -15,6 +15,7 @@ use signal_hook::iterator::{Handle, Signals};
 
 use crate::books::Books;
 use crate::config::Config;
+use crate::event::Event;
 use crate::intake::{Intake, Readers};
 use crate::logging;
 use crate::memory;
@@ -22,7 +23,7 @@ use crate::profile::{ProfileError, Profiles, read_file};
 use crate::proxy::{Front, Limits};
 use crate::socket::{self, BindError};
 use crate::target::{Settings, TargetError};
-use crate::uploader::{self, Event};
+use crate::uploader;
 
 use backend::{Backend, Shared};
 

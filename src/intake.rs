@@ -14,10 +14,10 @@ use std::{io, sync::Arc};
 
 use crate::batch::Batch;
 use crate::books::Books;
+use crate::event::Event;
 use crate::logging::{self, RateLimit};
 use crate::segment;
 use crate::socket;
-use crate::uploader::Event;
 
 /// Largest datagram: a UDP length field cannot say more.
 const MAX_DATAGRAM: usize = 65_535;

@@ -1,7 +1,8 @@
 //! Lanes: threads that carry one signed request each and decide nothing.
 
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +11,6 @@ use ureq::Agent;
 
 use crate::batch::Batch;
 use crate::retry::{Answer, Failure};
-use crate::uploader::Event;
 
 /// An idle lane ends after this long. Its connection stays with the agent.
 const IDLE: Duration = Duration::from_secs(10);
@@ -74,6 +74,9 @@ pub struct Done {
     pub took: Duration,
 }
 
+/// Hears of every request that has ended, on the thread of its lane.
+pub type Report = Arc<dyn Fn(Box<Done>) + Send + Sync>;
+
 struct Lane {
     number: usize,
     jobs: Sender<Job>,
@@ -84,7 +87,7 @@ struct Lane {
 /// The lanes of one agent: as many as there is work for, within a limit.
 pub struct Lanes {
     agent: Agent,
-    events: SyncSender<Event>,
+    report: Report,
     limit: usize,
     /// Used as a stack, so that those at the bottom grow old and end.
     idle: Vec<Lane>,
@@ -93,11 +96,11 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// At most `limit` lanes that send by `agent` and report to `events`.
-    pub fn new(agent: Agent, limit: usize, events: SyncSender<Event>) -> Self {
+    /// At most `limit` lanes that send by `agent` and tell `report` what came of it.
+    pub fn new(agent: Agent, limit: usize, report: Report) -> Self {
         Lanes {
             agent,
-            events,
+            report,
             limit,
             idle: Vec::new(),
             busy: Vec::new(),
@@ -178,11 +181,11 @@ impl Lanes {
         self.started += 1;
         let number = self.started;
         let (jobs, inbox) = channel();
-        let (agent, events) = (self.agent.clone(), self.events.clone());
+        let (agent, report) = (self.agent.clone(), Arc::clone(&self.report));
         let thread = thread::Builder::new()
             .name(format!("lane-{number}"))
             .stack_size(STACK)
-            .spawn(move || run(number, &agent, &inbox, &events))?;
+            .spawn(move || run(number, &agent, &inbox, &*report))?;
         Ok(Lane {
             number,
             jobs,
@@ -192,7 +195,7 @@ impl Lanes {
     }
 }
 
-fn run(lane: usize, agent: &Agent, inbox: &Receiver<Job>, events: &SyncSender<Event>) {
+fn run(lane: usize, agent: &Agent, inbox: &Receiver<Job>, report: &dyn Fn(Box<Done>)) {
     while let Ok(job) = inbox.recv() {
         let (sent, start) = (SystemTime::now(), Instant::now());
         let mut result = post(agent, &job.url, &job.headers, job.cargo.body());
@@ -209,9 +212,7 @@ fn run(lane: usize, agent: &Agent, inbox: &Receiver<Job>, events: &SyncSender<Ev
             received: SystemTime::now(),
             took: start.elapsed(),
         };
-        if events.send(Event::Done(Box::new(done))).is_err() {
-            return;
-        }
+        report(Box::new(done));
     }
 }
 

@@ -34,6 +34,7 @@ pub mod target;
 // From the queue to X-Ray.
 pub mod retry;
 pub mod lane;
+pub mod event;
 pub mod uploader;
 pub mod telemetry;
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
 use crate::books::Books;
+use crate::event::Event;
 use crate::intake::Intake;
-use crate::uploader::Event;
 use crate::view::{Console, json_line};
 
 /// Between two looks at the traces that wait to be complete. Only while there are any.

@@ -10,8 +10,9 @@ use crate::agent::{self, AgentError, Service, ServiceConfig};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::credentials::chain::{self, Chain};
+use crate::credentials::environment::{self, Env};
 use crate::credentials::metadata::{Request, exchange};
-use crate::credentials::{Keeper, SourceError, Timing, environment, imds, sts};
+use crate::credentials::{Keeper, SourceError, Timing, imds, sts};
 use crate::endpoint::{EndpointError, Endpoints};
 use crate::profile::{Profiles, read_file};
 use crate::region::{self, NoRegion};
@@ -68,9 +69,6 @@ impl fmt::Display for TargetError {
 }
 
 impl std::error::Error for TargetError {}
-
-/// The environment, for all threads.
-pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// What is read before anything is bound.
 pub struct Settings {

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::batch::Batch;
 use crate::books::Books;
 use crate::clock::Clock;
+use crate::event::Event;
 use crate::intake::Intake;
-use crate::lane::{Cargo, Done, Job, Lanes};
+use crate::lane::{Cargo, Job, Lanes};
 use crate::metrics::Gauges;
 use crate::pending::Pending;
 use crate::retry::BackOff;
@@ -34,26 +35,6 @@ pub const CHANNEL: usize = 16;
 
 /// A line about what is lost or held, at most this often.
 const SUMMARY: Duration = Duration::from_secs(60);
-
-/// What reaches the uploader.
-pub enum Event {
-    /// The open batch has its first document, and nobody watches it yet.
-    Opened,
-    /// A full batch.
-    Batch(Batch),
-    /// A lane is back.
-    Done(Box<Done>),
-    /// Region, endpoint and credential source are known.
-    Target(Box<Target>),
-    /// What the metadata service says of this host: instance id, host name.
-    Host(String, String),
-    /// Credentials have come or changed.
-    Credentials,
-    /// Whoever asks wants to know that the uploader lives.
-    Ping(SyncSender<()>),
-    /// All readers have ended: deliver what is held, at the latest until then.
-    Stop(Instant),
-}
 
 /// What the uploader works with.
 pub struct Parts {
@@ -155,7 +136,9 @@ impl Uploader {
             Event::Target(target) => {
                 let sender = self.parts.sender.clone();
                 let limit = self.parts.concurrency;
-                self.lanes = Some(Lanes::new(target.agent.clone(), limit, sender));
+                // Fails only when nobody is left to hear it.
+                let report = Arc::new(move |done| drop(sender.send(Event::Done(done))));
+                self.lanes = Some(Lanes::new(target.agent.clone(), limit, report));
                 self.target = Some(*target);
             }
             Event::Host(instance_id, hostname) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_credential_types::Credentials;
 
 use super::container::Container;
-use super::environment::{Fixed, set};
+use super::environment::{Env, Fixed, set};
 use super::instance::InstanceRole;
 use super::plan::{Plan, select};
 use super::process::Process;
@@ -14,7 +14,6 @@ use super::roles::{AssumedRole, WebIdentityRole};
 use super::sso::Sso;
 use super::{Renewal, Source, SourceError, date, imds, sts};
 use crate::profile::{Profiles, read_file};
-use crate::target::Env;
 
 /// What the sources are built with.
 pub struct Parts {

@@ -1,8 +1,13 @@
 //! Keys in environment variables.
 
+use std::sync::Arc;
+
 use aws_credential_types::Credentials;
 
 use super::{Renewal, Source, SourceError, json};
+
+/// The environment, for all threads.
+pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// What the environment says about keys.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use crate::cli::Exporter;
 use crate::clock::{self, Clock};
 use crate::credentials::plan::is_configured;
 use crate::credentials::{Keeper, environment, imds};
+use crate::event::Event;
 use crate::intake::Intake;
 use crate::metrics::Gauges;
 use crate::operator::Operator;
@@ -23,7 +24,7 @@ use crate::proxy::{LocalSampling, Signed, Upstream};
 use crate::socket;
 use crate::target::{self, Found, Settings, TargetError};
 use crate::telemetry::{Identity, Telemetry};
-use crate::uploader::{Event, Parts, Uploader};
+use crate::uploader::{Parts, Uploader};
 use crate::view::{Console, Options};
 
 /// What the backend shares with the readers.
