@@ -154,10 +154,14 @@ fn log_path() -> PathBuf {
     std::env::temp_dir().join(format!("xray-bench-{}.log", std::process::id()))
 }
 
+/// A port that is free for UDP and for TCP: the daemons are given one number for both.
 fn free_address() -> io::Result<SocketAddr> {
-    // The daemons use one number for UDP and TCP; a port that is free for one nearly always is
-    // for the other.
-    UdpSocket::bind("127.0.0.1:0")?.local_addr()
+    loop {
+        let address = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
 }
 
 fn refused(probe: &UdpSocket) -> bool {
