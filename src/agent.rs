@@ -29,6 +29,9 @@ const SERVICE_CONNECT: Duration = Duration::from_secs(3);
 /// One request whole, name lookup to last byte: a lane must come back while its batch is worth a
 /// retry, and a stop must not wait longer than an orchestrator's grace.
 const SERVICE_WHOLE: Duration = Duration::from_secs(10);
+/// Within it, the longest silence. Being constant, it also spares the system call that would set
+/// the time that is left before every read and write.
+const SERVICE_SILENCE: Duration = Duration::from_secs(6);
 /// A quiet application still polls its sampling targets every 10 s, which this keeps on one warm
 /// connection.
 const IDLE_AGE: Duration = Duration::from_secs(15);
@@ -189,6 +192,8 @@ impl Service {
             .http_status_as_error(false)
             .timeout_connect(Some(SERVICE_CONNECT))
             .timeout_global(Some(SERVICE_WHOLE))
+            .timeout_per_read(Some(SERVICE_SILENCE))
+            .timeout_per_write(Some(SERVICE_SILENCE))
             .user_agent(&self.user_agent)
             .accept_encoding("")
             .max_response_header_size(RESPONSE_HEADER)

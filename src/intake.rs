@@ -1,29 +1,18 @@
-//! From the socket into the open batch: the readers.
+//! From the datagram into the open batch.
 //!
 //! A wake-up of the uploader costs more than all else that is done for a segment, so readers do
 //! not send it one message a segment. They escape documents straight into one shared batch and
 //! send that when it is full; the uploader takes what is in it a second after its first document.
 
-use std::net::UdpSocket;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{io, sync::Arc};
 
 use crate::batch::Batch;
 use crate::books::Books;
 use crate::event::Event;
 use crate::logging::{self, RateLimit};
 use crate::segment;
-use crate::socket;
-
-/// Largest datagram: a UDP length field cannot say more.
-const MAX_DATAGRAM: usize = 65_535;
-
-/// At the end, readers empty the kernel's buffer; a sender that never stops must not keep them.
-const LAST_READS: Duration = Duration::from_millis(500);
 
 /// Malformed datagrams are logged at most this often; their count is logged with the next.
 static MALFORMED: RateLimit = RateLimit::new(10, Duration::from_secs(60));
@@ -155,100 +144,3 @@ impl Open {
 /// asked of the system, half a megabyte in all.
 const SPARES: usize = 4;
 const SPARE_BYTES: usize = 128 * 1024;
-
-/// Reader threads: with two, one reads while the other escapes.
-pub const READERS: usize = 2;
-
-/// The reader threads and the socket they share.
-pub struct Readers {
-    socket: Arc<UdpSocket>,
-    stopping: Arc<AtomicBool>,
-    reading: Arc<AtomicUsize>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Readers {
-    /// Starts the threads `udp-1` and `udp-2`.
-    ///
-    /// # Errors
-    /// When the system refuses a thread.
-    pub fn start(socket: UdpSocket, intake: &Arc<Intake>) -> io::Result<Readers> {
-        let socket = Arc::new(socket);
-        let stopping = Arc::new(AtomicBool::new(false));
-        let reading = Arc::new(AtomicUsize::new(READERS));
-        let mut threads = Vec::new();
-        for number in 1..=READERS {
-            let (socket, stopping) = (Arc::clone(&socket), Arc::clone(&stopping));
-            let (intake, reading) = (Arc::clone(intake), Arc::clone(&reading));
-            let thread = thread::Builder::new()
-                .name(format!("udp-{number}"))
-                .stack_size(READER_STACK)
-                .spawn(move || {
-                    read(&socket, &stopping, &intake);
-                    reading.fetch_sub(1, Ordering::SeqCst);
-                })?;
-            threads.push(thread);
-        }
-        Ok(Readers {
-            socket,
-            stopping,
-            reading,
-            threads,
-        })
-    }
-
-    /// The socket, for its counters.
-    pub fn socket(&self) -> &Arc<UdpSocket> {
-        &self.socket
-    }
-
-    /// The number of threads that still read.
-    pub fn reading(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.reading)
-    }
-
-    /// Reads what the kernel still holds, then ends the threads.
-    pub fn stop(self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        socket::wake_readers(&self.socket);
-        for thread in self.threads {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// The datagram buffer, the frames below it, and as much again.
-const READER_STACK: usize = 192 * 1024;
-
-fn read(socket: &UdpSocket, stopping: &AtomicBool, intake: &Intake) {
-    static ERRORS: RateLimit = RateLimit::new(1, Duration::from_secs(60));
-    let mut buffer = [0; MAX_DATAGRAM];
-    let mut last_read = None;
-    loop {
-        match socket.recv(&mut buffer) {
-            Ok(0) if stopping.load(Ordering::SeqCst) && last_read.is_none() => {
-                // From here on reads do not wait: the loop ends when the kernel holds no more.
-                last_read = Some(Instant::now() + LAST_READS);
-                if socket.set_nonblocking(true).is_err() {
-                    return;
-                }
-            }
-            // An empty datagram: the official daemon ignores it too.
-            Ok(0) => {}
-            Ok(length) => intake.datagram(&buffer[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) if last_read.is_some() || stopping.load(Ordering::SeqCst) => return,
-            Err(error) => {
-                if let Some(held_back) = ERRORS.allow(Instant::now()) {
-                    log::error!(
-                        "cannot read from the UDP socket: {error}; trying again{held_back}"
-                    );
-                }
-                thread::sleep(Duration::from_millis(50));
-            }
-        }
-        if last_read.is_some_and(|end| Instant::now() >= end) {
-            return;
-        }
-    }
-}

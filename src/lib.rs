@@ -16,6 +16,7 @@ pub mod memory;
 pub mod socket;
 pub mod segment;
 pub mod batch;
+pub mod reader;
 pub mod intake;
 pub mod pending;
 

@@ -11,9 +11,9 @@ use crate::clock::Clock;
 use crate::credentials::Keeper;
 use crate::event::Event;
 use crate::health;
-use crate::intake::READERS;
 use crate::metrics::{self, Gauges, Shown};
 use crate::proxy::{Counts, LocalAnswer};
+use crate::reader::READERS;
 
 /// Path of the metrics.
 const METRICS: &str = "/metrics";

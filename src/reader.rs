@@ -1,0 +1,216 @@
+//! The threads that read from the UDP socket.
+
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::intake::Intake;
+use crate::logging::RateLimit;
+use crate::socket;
+
+/// Threads: `udp-1` reads, `udp-2` helps it under the heaviest load. Two that always read would wake
+/// each other for nothing: measured, a third more CPU a segment at 1,000 to 100,000 a second.
+pub const READERS: usize = 2;
+
+/// Largest datagram: a UDP length field cannot say more.
+const MAX_DATAGRAM: usize = 65_535;
+
+/// The datagram buffer, the frames below it, and as much again.
+const STACK: usize = 192 * 1024;
+
+/// At the end, the kernel's buffer is emptied; a sender that never stops must not keep us.
+const LAST_READS: Duration = Duration::from_millis(500);
+
+/// `udp-1` looks at the time after so many datagrams, and calls for help when they took less than
+/// this: above 100,000 a second.
+const STRETCH: u32 = 1024;
+const CROWDED: Duration = Duration::from_millis(10);
+
+/// The reader threads and the socket they share.
+pub struct Readers {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    socket: Arc<UdpSocket>,
+    intake: Arc<Intake>,
+    stopping: AtomicBool,
+    crowded: AtomicBool,
+    reading: Arc<AtomicUsize>,
+}
+
+impl Readers {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When the system refuses one.
+    pub fn start(socket: UdpSocket, intake: &Arc<Intake>) -> io::Result<Readers> {
+        let shared = Arc::new(Shared {
+            socket: Arc::new(socket),
+            intake: Arc::clone(intake),
+            stopping: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
+            reading: Arc::new(AtomicUsize::new(READERS)),
+        });
+        let helper = spawn("udp-2", &shared, |shared| shared.help())?;
+        let helping = helper.thread().clone();
+        let reader = spawn("udp-1", &shared, move |shared| {
+            let mut pace = Pace::new();
+            shared.read(|| {
+                if let Some(crowded) = pace.step(Instant::now) {
+                    shared.crowded.store(crowded, SeqCst);
+                    if crowded {
+                        helping.unpark();
+                    }
+                }
+                true
+            });
+        })?;
+        Ok(Readers {
+            shared,
+            threads: vec![reader, helper],
+        })
+    }
+
+    /// The socket, for its counters.
+    pub fn socket(&self) -> &Arc<UdpSocket> {
+        &self.shared.socket
+    }
+
+    /// The number of threads that are there to read.
+    pub fn reading(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.shared.reading)
+    }
+
+    /// Reads what the kernel still holds, then ends the threads.
+    pub fn stop(self) {
+        self.shared.stopping.store(true, SeqCst);
+        socket::wake_readers(&self.shared.socket);
+        for thread in self.threads {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+fn spawn(
+    name: &str,
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let shared = Arc::clone(shared);
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK)
+        .spawn(move || {
+            work(&shared);
+            shared.reading.fetch_sub(1, SeqCst);
+        })
+}
+
+impl Shared {
+    /// Sleeps until `udp-1` calls for help; reads as long as it is crowded.
+    fn help(&self) {
+        while !self.stopping.load(SeqCst) {
+            if self.crowded.load(SeqCst) {
+                self.read(|| self.crowded.load(SeqCst));
+            } else {
+                thread::park();
+            }
+        }
+    }
+
+    /// Reads until `go_on`, asked after each datagram, says no, or until the end.
+    fn read(&self, mut go_on: impl FnMut() -> bool) {
+        static ERRORS: RateLimit = RateLimit::new(1, Duration::from_secs(60));
+        let mut buffer = [0; MAX_DATAGRAM];
+        let mut end = None;
+        loop {
+            match self.socket.recv(&mut buffer) {
+                Ok(0) if self.stopping.load(SeqCst) && end.is_none() => {
+                    // From here on reads do not wait: the loop ends when the kernel holds no more.
+                    end = Some(Instant::now() + LAST_READS);
+                    if self.socket.set_nonblocking(true).is_err() {
+                        return;
+                    }
+                }
+                // An empty datagram: the official daemon ignores it too.
+                Ok(0) => {}
+                Ok(length) => {
+                    self.intake.datagram(&buffer[..length]);
+                    if !go_on() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) if end.is_some() || self.stopping.load(SeqCst) => return,
+                Err(error) => {
+                    if let Some(held_back) = ERRORS.allow(Instant::now()) {
+                        log::error!(
+                            "cannot read from the UDP socket: {error}; trying again{held_back}"
+                        );
+                    }
+                    thread::sleep(Duration::from_millis(50));
+                }
+            }
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether datagrams come faster than one thread should take them.
+struct Pace {
+    count: u32,
+    since: Option<Instant>,
+    crowded: bool,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Pace {
+            count: 0,
+            since: None,
+            crowded: false,
+        }
+    }
+
+    /// Counts a datagram; after a stretch of them, whether it is crowded. While the other thread
+    /// helps, this one sees half of the datagrams.
+    fn step(&mut self, now: impl FnOnce() -> Instant) -> Option<bool> {
+        self.count += 1;
+        if self.count < STRETCH {
+            return None;
+        }
+        self.count = 0;
+        let now = now();
+        let before = self.since.replace(now)?;
+        let limit = if self.crowded { 2 * CROWDED } else { CROWDED };
+        self.crowded = now - before < limit;
+        Some(self.crowded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_is_called_above_100_000_a_second_and_sent_away_below_half_of_it_each() {
+        let mut pace = Pace::new();
+        let mut now = Instant::now();
+        let mut stretch = |took: u64| {
+            now += Duration::from_millis(took);
+            (0..STRETCH).filter_map(|_| pace.step(|| now)).last()
+        };
+        assert_eq!(stretch(0), None, "a first stretch has no beginning");
+        for (took, crowded) in [(11, false), (9, true), (19, true), (21, false), (19, false)] {
+            assert_eq!(stretch(took), Some(crowded), "{took} ms");
+        }
+    }
+}
