@@ -152,6 +152,8 @@ impl Batch {
 /// Bytes looked at together.
 const WORD: usize = 8;
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// Text escaped in one go: what it may become is reserved, so this bounds that.
 const PIECE: usize = 1024;
 
@@ -190,12 +192,13 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
                     from += 1;
                 }
                 None if piece[from] < 0x20 => {
-                    // Rare: gives up the room reserved, and takes what it needs.
-                    out.truncate(to);
-                    out.extend_from_slice(format!("\\u{:04x}", piece[from]).as_bytes());
+                    // Rare: takes four bytes more than were reserved.
+                    out.resize(out.len() + 4, 0);
+                    let (high, low) = (piece[from] >> 4, usize::from(piece[from] & 15));
+                    out[to..to + 4].copy_from_slice(br"\u00");
+                    out[to + 4..to + 6].copy_from_slice(&[b'0' + high, HEX[low]]);
+                    to += 6;
                     from += 1;
-                    to = out.len();
-                    out.resize(to + 2 * (piece.len() - from) + WORD, 0);
                 }
                 None => {}
             }
