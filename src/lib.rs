@@ -34,6 +34,7 @@ pub mod target;
 
 // From the queue to X-Ray.
 pub mod retry;
+pub mod back_off;
 pub mod lane;
 pub mod event;
 pub mod uploader;

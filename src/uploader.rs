@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::back_off::BackOff;
 use crate::batch::Batch;
 use crate::books::Books;
 use crate::clock::Clock;
@@ -18,7 +19,6 @@ use crate::intake::Intake;
 use crate::lane::{Cargo, Job, Lanes};
 use crate::metrics::Gauges;
 use crate::pending::Pending;
-use crate::retry::BackOff;
 use crate::sign::{self, SignRequest};
 use crate::target::Target;
 use crate::telemetry::{self, Telemetry};

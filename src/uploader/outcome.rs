@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Uploader;
+use crate::back_off;
 use crate::batch::Batch;
 use crate::books::Totals;
 use crate::clock::Exchange;
@@ -70,7 +71,7 @@ impl Uploader {
                     target.keeper.reject(&done.credentials);
                 }
                 self.back_off
-                    .failed(done.epoch, now, after, retry::jitter());
+                    .failed(done.epoch, now, after, back_off::jitter());
                 self.trouble.failed(&done.result, now);
                 self.pending.put_back(batch);
             }
@@ -163,7 +164,7 @@ impl Uploader {
                 self.in_flight_bytes -= batch.body().len();
                 self.pending.put_back(batch);
                 let (now, epoch) = (Instant::now(), self.back_off.epoch());
-                self.back_off.failed(epoch, now, None, retry::jitter());
+                self.back_off.failed(epoch, now, None, back_off::jitter());
                 self.trouble
                     .failed(&Err((Failure::Other, why.to_owned())), now);
             }
