@@ -101,6 +101,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn jitter_stays_in_range() {
+        for _ in 0..1000 {
+            assert!((0.0..1.0).contains(&jitter()));
+        }
+    }
+
     proptest! {
         /// Model: healthy lets all go; after a failure one goes at a time, never later than the
         /// longest wait.
