@@ -25,6 +25,7 @@ HOST_IMAGE = "xray-e2e-host:latest"
 XRAY_HOST = "xray.eu-west-1.amazonaws.com"
 SDK = "aws-xray-sdk==2.15.0"
 names = iter(range(1, 10_000))
+folders = []
 
 
 def test(function):
@@ -101,6 +102,8 @@ def tear_down():
         found = docker(*kind.split(), "--filter", f"label={LABEL}").split()
         if found:
             docker(*remove.split(), *found, check=False)
+    while folders:
+        shutil.rmtree(folders.pop())
 
 
 def show_containers():
@@ -197,6 +200,7 @@ class Cloud:
     def __init__(self, *network, also=(), **settings):
         # Short, because the path of a Unix socket must be.
         self.folder = Path(tempfile.mkdtemp(prefix="xray-e2e-"))
+        folders.append(self.folder)
         shutil.copy(WORK / "server.pem", self.folder)
         self.container = python(network, "fakes.py", "/run/test", options=["-v", f"{self.folder}:/run/test"], also=also)
         eventually((self.folder / "control").exists, f"the fake AWS runs: {self.container.logs()}")
