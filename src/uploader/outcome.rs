@@ -281,16 +281,16 @@ impl Trouble {
     /// One line a minute, if anything was lost in it or is held.
     pub(super) fn summary(&mut self, totals: Totals) {
         let lost = totals.lost() - self.told.lost();
+        let what = match lost {
+            0 => "no segment was lost in the last minute, some are held".to_owned(),
+            lost => format!("{lost} segments were lost in the last minute"),
+        };
         if lost > 0 || (totals.held() > 0 && self.since.is_some()) {
-            let reason = if self.reason.is_empty() {
-                ""
-            } else {
-                "; X-Ray: "
+            let reason = match self.reason.as_str() {
+                "" => String::new(),
+                reason => format!("; X-Ray: {reason}"),
             };
-            log::warn!(
-                "{lost} segments lost in the last minute: {totals}{reason}{}",
-                self.reason
-            );
+            log::warn!("{what}: {totals}{reason}");
         }
         self.spilled = 0;
         self.told = totals;
