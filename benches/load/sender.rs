@@ -14,9 +14,6 @@ const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 /// stall with everything at once would measure that buffer and not the daemon.
 const BURST: u64 = 32;
 
-/// Between two bursts, at least: 100,000 segments/s leave in bursts of about 15.
-const PAUSE: Duration = Duration::from_micros(100);
-
 /// What was really done.
 #[derive(Clone, Copy)]
 pub struct Sent {
@@ -44,7 +41,10 @@ pub fn send(daemon: SocketAddr, rate: u64, seconds: u64) -> io::Result<Sent> {
             done += 1;
         }
         let next = Duration::from_nanos(done * 1_000_000_000 / rate);
-        thread::sleep(next.saturating_sub(start.elapsed()).max(PAUSE));
+        match next.checked_sub(start.elapsed()) {
+            Some(early) => thread::sleep(early),
+            None => thread::yield_now(),
+        }
     }
     Ok(Sent {
         segments: done,
