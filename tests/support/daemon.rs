@@ -81,15 +81,11 @@ impl Launch {
         // Another build, such as the static one that is shipped.
         let other = std::env::var("XRAY_UNDER_TEST");
         let binary = other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_xray"));
-        let mut command = match self.descriptors {
-            None => Command::new(binary),
-            Some(most) => {
-                let mut shell = Command::new("sh");
-                let script = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
-                shell.args(["-c", &script, binary]);
-                shell
-            }
-        };
+        let limit = self.descriptors.map(|most| format!("ulimit -n {most}; "));
+        let script = format!("{}exec \"$0\" \"$@\"", limit.unwrap_or_default());
+        // Whoever started the tests may ignore signals, as nohup does, and that is inherited.
+        let mut command = Command::new("env");
+        command.args(["--default-signal", "sh", "-c", &script, binary]);
         let mut child = command
             .args(&self.arguments)
             .env_clear()
