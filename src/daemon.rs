@@ -5,7 +5,7 @@ mod backend;
 
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,16 +15,15 @@ use signal_hook::iterator::{Handle, Signals};
 
 use crate::books::Books;
 use crate::config::Config;
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::intake::Intake;
 use crate::logging;
 use crate::memory;
 use crate::profile::{ProfileError, Profiles, read_file};
 use crate::proxy::{Front, Limits};
-use crate::reader::Readers;
+use crate::reader::{self, Readers};
 use crate::socket::{self, BindError};
 use crate::target::{Settings, TargetError};
-use crate::uploader;
 
 use backend::{Backend, Shared};
 
@@ -109,7 +108,7 @@ struct Daemon {
     readers: Readers,
     front: Front,
     delivery: JoinHandle<()>,
-    events: SyncSender<Event>,
+    events: Events,
     books: Arc<Books>,
     shutdown_delay: Duration,
     shutdown_timeout: Duration,
@@ -140,12 +139,13 @@ impl Daemon {
             log::info!("Starting proxy http server on {address}");
         }
         let books = Arc::new(Books::default());
-        let (sender, events) = sync_channel(uploader::CHANNEL);
-        let intake = Arc::new(Intake::new(sender.clone(), Arc::clone(&books)));
-        let readers = Readers::start(udp, &intake).map_err(no_thread)?;
+        let intake = Arc::new(Intake::new(Arc::clone(&books)));
+        let socket = Arc::new(udp);
+        let reading = Arc::new(AtomicBool::new(true));
         let (shutdown_delay, shutdown_timeout) = (config.shutdown_delay, config.shutdown_timeout);
         let Backend {
             delivery,
+            events,
             upstream,
             operator,
         } = backend::start(
@@ -155,17 +155,22 @@ impl Daemon {
                 profiles,
             },
             Shared {
-                events,
-                sender: sender.clone(),
-                intake,
+                intake: Arc::clone(&intake),
                 books: Arc::clone(&books),
                 limit,
-                socket: Arc::clone(readers.socket()),
-                reading: readers.reading(),
+                socket: Arc::clone(&socket),
+                reading: Arc::clone(&reading),
             },
             signals,
             failed,
         )?;
+        let readers = Readers::start(reader::Parts {
+            socket,
+            intake,
+            events: Arc::clone(&events),
+            reading,
+        })
+        .map_err(no_thread)?;
         let calls = Arc::clone(&operator.calls);
         let local = Box::new(move |path: &str| operator.answer(path));
         let front =
@@ -174,7 +179,7 @@ impl Daemon {
             readers,
             front,
             delivery,
-            events: sender,
+            events,
             books,
             shutdown_delay,
             shutdown_timeout,
@@ -189,7 +194,7 @@ impl Daemon {
         }
         self.readers.stop();
         let deadline = Instant::now() + self.shutdown_timeout;
-        let _ = self.events.send(Event::Stop(deadline));
+        (self.events)(Event::Stop(deadline));
         self.front.stop(LAST_ANSWERS);
         let _ = self.delivery.join();
         log::info!("Totals: {}", self.books.totals());

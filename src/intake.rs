@@ -2,9 +2,9 @@
 //!
 //! A wake-up of the uploader costs more than all else that is done for a segment, so readers do
 //! not send it one message a segment. They escape documents straight into one shared batch and
-//! send that when it is full; the uploader takes what is in it a second after its first document.
+//! hand that over when it is full; the uploader takes what is in it a second after its first
+//! document.
 
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,6 @@ static MALFORMED: RateLimit = RateLimit::new(10, Duration::from_secs(60));
 /// The batch under construction, between the readers and the uploader.
 pub struct Intake {
     open: Mutex<Open>,
-    events: SyncSender<Event>,
     books: Arc<Books>,
 }
 
@@ -35,8 +34,8 @@ struct Open {
 }
 
 impl Intake {
-    /// An empty intake that sends full batches to `events`.
-    pub fn new(events: SyncSender<Event>, books: Arc<Books>) -> Self {
+    /// An empty intake.
+    pub fn new(books: Arc<Books>) -> Self {
         Intake {
             open: Mutex::new(Open {
                 batch: Batch::new(),
@@ -44,13 +43,14 @@ impl Intake {
                 since: None,
                 watched: false,
             }),
-            events,
             books,
         }
     }
 
-    /// Counts one datagram and puts its document into the open batch.
-    pub fn datagram(&self, datagram: &[u8]) {
+    /// Counts one datagram and puts its document into the open batch. Answers what the part that
+    /// delivers must hear.
+    #[must_use]
+    pub fn datagram(&self, datagram: &[u8]) -> Option<Event> {
         self.books.received();
         match segment::document(datagram) {
             Ok(document) => self.add(document),
@@ -64,31 +64,22 @@ impl Intake {
                     );
                     log::debug!("the datagram began with {excerpt}");
                 }
+                None
             }
         }
     }
 
-    fn add(&self, document: &[u8]) {
-        let event = {
-            let mut open = self.lock();
-            if open.batch.is_empty() {
-                open.since = Some(Instant::now());
-            }
-            open.batch.push(document);
-            if open.batch.is_full() {
-                Some(Event::Batch(open.take()))
-            } else if open.watched {
-                None
-            } else {
-                open.watched = true;
-                Some(Event::Opened)
-            }
-        };
-        // Outside the lock: the channel is bounded, and the other reader goes on meanwhile.
-        if let Some(event) = event {
-            // The uploader outlives the readers.
-            let _ = self.events.send(event);
+    fn add(&self, document: &[u8]) -> Option<Event> {
+        let mut open = self.lock();
+        if open.batch.is_empty() {
+            open.since = Some(Instant::now());
         }
+        open.batch.push(document);
+        if open.batch.is_full() {
+            return Some(Event::Batch(open.take()));
+        }
+        let announced = std::mem::replace(&mut open.watched, true);
+        (!announced).then_some(Event::Opened)
     }
 
     /// When the first document of the open batch came. `None`: it is empty, and the next document

@@ -1,25 +1,26 @@
-//! Lanes: threads that carry one signed request each and decide nothing.
+//! Lanes: threads that sign and carry one request at a time and decide nothing.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use ureq::Agent;
 
 use crate::batch::Batch;
+use crate::clock::Clock;
 use crate::retry::{Answer, Failure};
+use crate::sign::{self, SignError, SignRequest};
+use crate::target::Target;
 
-/// An idle lane ends after this long. Its connection stays with the agent.
-const IDLE: Duration = Duration::from_secs(10);
+/// A lane that nobody has called for this long ends. Its connection stays with the agent.
+pub const IDLE: Duration = Duration::from_secs(10);
+
+/// A TLS handshake is the deepest that a lane goes.
+pub const STACK: usize = 256 * 1024;
 
 /// More of an answer is not read: fifty documents refused with a reason each are 50 KB.
 const MAX_ANSWER: u64 = 256 * 1024;
-
-/// A TLS handshake is the deepest that a lane goes.
-const STACK: usize = 256 * 1024;
 
 /// What a request carries.
 #[derive(Debug)]
@@ -38,26 +39,29 @@ impl Cargo {
             Cargo::Telemetry(body) => body.as_bytes(),
         }
     }
+
+    fn path(&self) -> &'static str {
+        match self {
+            Cargo::Segments(_) => "/TraceSegments",
+            Cargo::Telemetry(_) => "/TelemetryRecords",
+        }
+    }
 }
 
-/// A signed request.
+/// A request to be made.
 pub struct Job {
-    /// Absolute URL.
-    pub url: String,
-    /// All headers but those of HTTP itself. Secret: `authorization` is among them.
-    pub headers: Vec<(String, String)>,
+    /// Where to.
+    pub target: Arc<Target>,
     /// What it carries.
     pub cargo: Cargo,
-    /// What it was signed with.
+    /// What to sign it with.
     pub credentials: Credentials,
-    /// The back-off's epoch when it went out.
+    /// The back-off's epoch when it goes out.
     pub epoch: u64,
 }
 
 /// What became of a request.
 pub struct Done {
-    /// The lane that is free again.
-    pub lane: usize,
     /// What the request carried.
     pub cargo: Cargo,
     /// What it was signed with.
@@ -74,146 +78,59 @@ pub struct Done {
     pub took: Duration,
 }
 
-/// Hears of every request that has ended, on the thread of its lane.
-pub type Report = Arc<dyn Fn(Box<Done>) + Send + Sync>;
-
-struct Lane {
-    number: usize,
-    jobs: Sender<Job>,
-    thread: JoinHandle<()>,
-    idle_since: Instant,
-}
-
-/// The lanes of one agent: as many as there is work for, within a limit.
-pub struct Lanes {
-    agent: Agent,
-    report: Report,
-    limit: usize,
-    /// Used as a stack, so that those at the bottom grow old and end.
-    idle: Vec<Lane>,
-    busy: Vec<Lane>,
-    started: usize,
-}
-
-impl Lanes {
-    /// At most `limit` lanes that send by `agent` and tell `report` what came of it.
-    pub fn new(agent: Agent, limit: usize, report: Report) -> Self {
-        Lanes {
-            agent,
-            report,
-            limit,
-            idle: Vec::new(),
-            busy: Vec::new(),
-            started: 0,
-        }
+/// Signs a request, sends it, and waits for the answer.
+pub fn carry(job: Job, clock: &Clock) -> Done {
+    let (sent, start) = (SystemTime::now(), Instant::now());
+    let mut result = signed(&job, clock)
+        .map_err(|error| (Failure::Other, error.to_string()))
+        .and_then(|(url, headers)| post(&job.target.agent, &url, &headers, job.cargo.body()));
+    if let (Ok(answer), Some(token)) = (&mut result, job.credentials.session_token()) {
+        answer.hide(token);
     }
-
-    /// Requests that are out.
-    pub fn in_flight(&self) -> usize {
-        self.busy.len()
-    }
-
-    /// Lanes that exist.
-    pub fn count(&self) -> usize {
-        self.busy.len() + self.idle.len()
-    }
-
-    /// Whether a job can be taken now. A further lane is worth its memory only when `crowded`.
-    pub fn is_free(&self, crowded: bool) -> bool {
-        !self.idle.is_empty() || self.count() == 0 || (crowded && self.count() < self.limit)
-    }
-
-    /// Hands `job` to a free lane, or to a new one.
-    ///
-    /// # Errors
-    /// The job, when the system refuses a thread.
-    pub fn carry(&mut self, job: Job) -> Result<(), Box<(Job, io::Error)>> {
-        let lane = match self.idle.pop() {
-            Some(lane) => lane,
-            None => match self.start() {
-                Ok(lane) => lane,
-                Err(error) => return Err(Box::new((job, error))),
-            },
-        };
-        match lane.jobs.send(job) {
-            Ok(()) => {
-                self.busy.push(lane);
-                Ok(())
-            }
-            Err(unsent) => Err(Box::new((unsent.0, io::ErrorKind::BrokenPipe.into()))),
-        }
-    }
-
-    /// A lane has reported; it is free again.
-    pub fn returned(&mut self, number: usize, now: Instant) {
-        if let Some(at) = self.busy.iter().position(|lane| lane.number == number) {
-            let mut lane = self.busy.swap_remove(at);
-            lane.idle_since = now;
-            self.idle.push(lane);
-        }
-    }
-
-    /// Ends lanes that have been idle for long. Answers when to ask again.
-    pub fn end_idle(&mut self, now: Instant) -> Option<Instant> {
-        while let Some(oldest) = self.idle.first() {
-            let ends = oldest.idle_since + IDLE;
-            if now < ends {
-                return Some(ends);
-            }
-            let Lane { jobs, thread, .. } = self.idle.remove(0);
-            drop(jobs);
-            let _ = thread.join();
-        }
-        None
-    }
-
-    /// Ends all lanes. Requests that are still out are interrupted.
-    pub fn end(mut self) {
-        self.agent.shutdown();
-        for Lane { jobs, thread, .. } in self.idle.drain(..).chain(self.busy.drain(..)) {
-            drop(jobs);
-            // Waiting for it would be waiting for its name lookup, which nothing interrupts.
-            drop(thread);
-        }
-    }
-
-    fn start(&mut self) -> io::Result<Lane> {
-        self.started += 1;
-        let number = self.started;
-        let (jobs, inbox) = channel();
-        let (agent, report) = (self.agent.clone(), Arc::clone(&self.report));
-        let thread = thread::Builder::new()
-            .name(format!("lane-{number}"))
-            .stack_size(STACK)
-            .spawn(move || run(number, &agent, &inbox, &*report))?;
-        Ok(Lane {
-            number,
-            jobs,
-            thread,
-            idle_since: Instant::now(),
-        })
+    Done {
+        cargo: job.cargo,
+        credentials: job.credentials,
+        epoch: job.epoch,
+        result,
+        sent,
+        received: SystemTime::now(),
+        took: start.elapsed(),
     }
 }
 
-fn run(lane: usize, agent: &Agent, inbox: &Receiver<Job>, report: &dyn Fn(Box<Done>)) {
-    while let Ok(job) = inbox.recv() {
-        let (sent, start) = (SystemTime::now(), Instant::now());
-        let mut result = post(agent, &job.url, &job.headers, job.cargo.body());
-        if let (Ok(answer), Some(token)) = (&mut result, job.credentials.session_token()) {
-            answer.hide(token);
-        }
-        let done = Done {
-            lane,
-            cargo: job.cargo,
-            credentials: job.credentials,
-            epoch: job.epoch,
-            result,
-            sent,
-            received: SystemTime::now(),
-            took: start.elapsed(),
-        };
-        report(Box::new(done));
-    }
+type Headers = Vec<(String, String)>;
+
+/// URL and headers. Secret: `authorization` is among them.
+fn signed(job: &Job, clock: &Clock) -> Result<(String, Headers), SignError> {
+    let url = format!("{}{}", job.target.endpoint, job.cargo.path());
+    let time = clock.now();
+    let stamp = timestamp(time);
+    let headers = [
+        ("content-type", "application/json"),
+        ("x-amzn-xray-timestamp", stamp.as_str()),
+    ];
+    let signed = sign::sign(&SignRequest {
+        method: "POST",
+        url: &url,
+        headers: &headers,
+        body: job.cargo.body(),
+        region: &job.target.region,
+        service: "xray",
+        time,
+        credentials: &job.credentials,
+    })?;
+    let mut all: Headers = headers
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    all.extend(signed);
+    Ok((url, all))
+}
+
+/// `X-Amzn-Xray-Timestamp`: seconds since the epoch with nine decimals, as the official daemon
+/// sends it.
+fn timestamp(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
 
 fn post(

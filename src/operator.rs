@@ -1,25 +1,24 @@
 //! What operators ask the daemon on its TCP port: is it well, and what has it done.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::books::Books;
 use crate::clock::Clock;
 use crate::credentials::Keeper;
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::health;
 use crate::metrics::{self, Gauges, Shown};
 use crate::proxy::{Counts, LocalAnswer};
-use crate::reader::READERS;
 
 /// Path of the metrics.
 const METRICS: &str = "/metrics";
 
-/// The thread that delivers answers a ping between two events, which take it microseconds.
-const PING: Duration = Duration::from_millis(100);
+/// The thread that delivers answers within microseconds, or, in a container that has used up its
+/// share of the processor, after a fraction of a second.
+const PING: Duration = Duration::from_millis(500);
 
 /// What the answers are made from.
 pub struct Operator {
@@ -31,10 +30,10 @@ pub struct Operator {
     pub calls: Arc<Counts>,
     /// Most bytes held.
     pub limit: usize,
-    /// Threads that read from the UDP socket.
-    pub reading: Arc<AtomicUsize>,
+    /// Whether the UDP socket is read.
+    pub reading: Arc<AtomicBool>,
     /// To the thread that delivers.
-    pub events: SyncSender<Event>,
+    pub events: Events,
     /// To compare expiries with.
     pub clock: Arc<Clock>,
     /// Known once the target is.
@@ -61,26 +60,16 @@ impl Operator {
     }
 
     fn problem(&self) -> Option<&'static str> {
-        if self.reading.load(SeqCst) < READERS {
-            return Some("a thread that reads segments has ended");
+        if !self.reading.load(SeqCst) {
+            return Some("the thread that reads segments has ended");
         }
         (!self.delivers()).then_some("the thread that delivers segments does not answer")
     }
 
     fn delivers(&self) -> bool {
-        let end = Instant::now() + PING;
         let (answer, answered) = sync_channel(1);
-        let mut ping = Event::Ping(answer);
-        loop {
-            match self.events.try_send(ping) {
-                Ok(()) => return answered.recv_timeout(PING).is_ok(),
-                Err(TrySendError::Disconnected(_)) => return false,
-                // Under the heaviest load there may be no room at this moment.
-                Err(TrySendError::Full(_)) if Instant::now() >= end => return false,
-                Err(TrySendError::Full(unsent)) => ping = unsent,
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
+        (self.events)(Event::Ping(answer));
+        answered.recv_timeout(PING).is_ok()
     }
 
     fn metrics(&self) -> String {

@@ -94,6 +94,11 @@ impl Pending {
         self.bytes
     }
 
+    /// Number of batches that wait.
+    pub fn batches(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Number of documents that wait.
     pub fn documents(&self) -> usize {
         self.queue.iter().map(Batch::len).sum()

@@ -3,17 +3,21 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
 use crate::books::Books;
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::intake::Intake;
 use crate::view::{Console, json_line};
 
 /// Between two looks at the traces that wait to be complete. Only while there are any.
 const TICK: Duration = Duration::from_millis(250);
+
+/// Events that may wait for the printer. Readers wait beyond that, and the kernel's buffer with
+/// them: what cannot be shown as fast as it comes is not worth memory.
+const CHANNEL: usize = 16;
 
 /// How documents are shown.
 pub enum Style {
@@ -33,20 +37,25 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// With nothing to show yet.
-    pub fn new(
-        events: Receiver<Event>,
-        intake: Arc<Intake>,
-        books: Arc<Books>,
-        style: Style,
-    ) -> Self {
-        Printer {
+    /// With nothing to show yet, and where its events go.
+    pub fn new(intake: Arc<Intake>, books: Arc<Books>, style: Style) -> (Self, Events) {
+        let (sender, events) = sync_channel(CHANNEL);
+        let take = Arc::new(move |event| {
+            // It fails when the printer has ended, and there is nothing left to show.
+            let _ = match event {
+                // Whoever asks whether the printer lives must not wait for it.
+                Event::Ping(_) => sender.try_send(event).map_err(drop),
+                event => sender.send(event).map_err(drop),
+            };
+        });
+        let printer = Printer {
             events,
             intake,
             books,
             style,
             text: String::new(),
-        }
+        };
+        (printer, take)
     }
 
     /// Prints until [`Event::Stop`].

@@ -3,17 +3,14 @@
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::event::Events;
 use crate::intake::Intake;
 use crate::logging::RateLimit;
 use crate::socket;
-
-/// Threads: `udp-1` reads, `udp-2` helps it under the heaviest load. Two that always read would wake
-/// each other for nothing: measured, a third more CPU a segment at 1,000 to 100,000 a second.
-pub const READERS: usize = 2;
 
 /// Largest datagram: a UDP length field cannot say more.
 const MAX_DATAGRAM: usize = 65_535;
@@ -24,124 +21,112 @@ const STACK: usize = 192 * 1024;
 /// At the end, the kernel's buffer is emptied; a sender that never stops must not keep us.
 const LAST_READS: Duration = Duration::from_millis(500);
 
-/// `udp-1` looks at the time after so many datagrams, and calls for help when they took less than
-/// this: above 100,000 a second.
+/// `udp-1` looks at the time after so many datagrams, and starts `udp-2` when they took less than
+/// this: above 100,000 a second. Two that always read would wake each other for nothing: measured, a
+/// third more CPU a segment at 1,000 to 100,000 a second.
 const STRETCH: u32 = 1024;
 const CROWDED: Duration = Duration::from_millis(10);
 
-/// The reader threads and the socket they share.
+/// What the readers work with.
+pub struct Parts {
+    /// The bound socket.
+    pub socket: Arc<UdpSocket>,
+    /// The open batch.
+    pub intake: Arc<Intake>,
+    /// To the part that delivers.
+    pub events: Events,
+    /// True until they have ended.
+    pub reading: Arc<AtomicBool>,
+}
+
+/// The reader threads: `udp-1`, which under the heaviest load is helped by `udp-2`.
 pub struct Readers {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 struct Shared {
-    socket: Arc<UdpSocket>,
-    intake: Arc<Intake>,
+    parts: Parts,
     stopping: AtomicBool,
     crowded: AtomicBool,
-    reading: Arc<AtomicUsize>,
 }
 
 impl Readers {
-    /// Starts the threads.
+    /// Starts to read.
     ///
     /// # Errors
-    /// When the system refuses one.
-    pub fn start(socket: UdpSocket, intake: &Arc<Intake>) -> io::Result<Readers> {
+    /// When the system refuses a thread.
+    pub fn start(parts: Parts) -> io::Result<Readers> {
         let shared = Arc::new(Shared {
-            socket: Arc::new(socket),
-            intake: Arc::clone(intake),
+            parts,
             stopping: AtomicBool::new(false),
             crowded: AtomicBool::new(false),
-            reading: Arc::new(AtomicUsize::new(READERS)),
         });
-        let helper = spawn("udp-2", &shared, |shared| shared.help())?;
-        let helping = helper.thread().clone();
-        let reader = spawn("udp-1", &shared, move |shared| {
+        let thread = spawn("udp-1", &shared, |shared| {
             let mut pace = Pace::new();
+            let mut helper = None;
             shared.read(|| {
                 if let Some(crowded) = pace.step(Instant::now) {
                     shared.crowded.store(crowded, SeqCst);
-                    if crowded {
-                        helping.unpark();
+                    if crowded && helper.as_ref().is_none_or(JoinHandle::is_finished) {
+                        // Without the thread this one reads as fast as it can.
+                        helper = spawn("udp-2", shared, |shared| {
+                            shared.read(|| shared.crowded.load(SeqCst));
+                        })
+                        .ok();
                     }
                 }
                 true
             });
+            if let Some(helper) = helper {
+                let _ = helper.join();
+            }
+            shared.parts.reading.store(false, SeqCst);
         })?;
-        Ok(Readers {
-            shared,
-            threads: vec![reader, helper],
-        })
-    }
-
-    /// The socket, for its counters.
-    pub fn socket(&self) -> &Arc<UdpSocket> {
-        &self.shared.socket
-    }
-
-    /// The number of threads that are there to read.
-    pub fn reading(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.shared.reading)
+        Ok(Readers { shared, thread })
     }
 
     /// Reads what the kernel still holds, then ends the threads.
     pub fn stop(self) {
         self.shared.stopping.store(true, SeqCst);
-        socket::wake_readers(&self.shared.socket);
-        for thread in self.threads {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
+        socket::wake_readers(&self.shared.parts.socket);
+        let _ = self.thread.join();
     }
 }
 
 fn spawn(
     name: &str,
     shared: &Arc<Shared>,
-    work: impl FnOnce(&Shared) + Send + 'static,
+    work: impl FnOnce(&Arc<Shared>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let shared = Arc::clone(shared);
     thread::Builder::new()
         .name(name.to_owned())
         .stack_size(STACK)
-        .spawn(move || {
-            work(&shared);
-            shared.reading.fetch_sub(1, SeqCst);
-        })
+        .spawn(move || work(&shared))
 }
 
 impl Shared {
-    /// Sleeps until `udp-1` calls for help; reads as long as it is crowded.
-    fn help(&self) {
-        while !self.stopping.load(SeqCst) {
-            if self.crowded.load(SeqCst) {
-                self.read(|| self.crowded.load(SeqCst));
-            } else {
-                thread::park();
-            }
-        }
-    }
-
     /// Reads until `go_on`, asked after each datagram, says no, or until the end.
     fn read(&self, mut go_on: impl FnMut() -> bool) {
         static ERRORS: RateLimit = RateLimit::new(1, Duration::from_secs(60));
         let mut buffer = [0; MAX_DATAGRAM];
         let mut end = None;
         loop {
-            match self.socket.recv(&mut buffer) {
+            match self.parts.socket.recv(&mut buffer) {
                 Ok(0) if self.stopping.load(SeqCst) && end.is_none() => {
                     // From here on reads do not wait: the loop ends when the kernel holds no more.
                     end = Some(Instant::now() + LAST_READS);
-                    if self.socket.set_nonblocking(true).is_err() {
+                    if self.parts.socket.set_nonblocking(true).is_err() {
                         return;
                     }
                 }
                 // An empty datagram: the official daemon ignores it too.
                 Ok(0) => {}
                 Ok(length) => {
-                    self.intake.datagram(&buffer[..length]);
+                    if let Some(event) = self.parts.intake.datagram(&buffer[..length]) {
+                        (self.parts.events)(event);
+                    }
                     if !go_on() {
                         return;
                     }

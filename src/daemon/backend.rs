@@ -2,8 +2,7 @@
 
 use std::io::{IsTerminal, stdout};
 use std::net::UdpSocket;
-use std::sync::atomic::AtomicUsize;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
@@ -15,7 +14,7 @@ use crate::cli::Exporter;
 use crate::clock::{self, Clock};
 use crate::credentials::plan::is_configured;
 use crate::credentials::{Keeper, environment, imds};
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::intake::Intake;
 use crate::metrics::Gauges;
 use crate::operator::Operator;
@@ -29,19 +28,19 @@ use crate::view::{Console, Options};
 
 /// What the backend shares with the readers.
 pub(super) struct Shared {
-    pub events: Receiver<Event>,
-    pub sender: SyncSender<Event>,
     pub intake: Arc<Intake>,
     pub books: Arc<Books>,
     pub limit: usize,
     pub socket: Arc<UdpSocket>,
-    pub reading: Arc<AtomicUsize>,
+    pub reading: Arc<AtomicBool>,
 }
 
 /// The running backend.
 pub(super) struct Backend {
-    /// The thread that takes documents.
+    /// The thread that delivers documents.
     pub delivery: JoinHandle<()>,
+    /// To the part that does.
+    pub events: Events,
     /// Answers what clients ask by TCP.
     pub upstream: Arc<dyn Upstream>,
     /// Answers what operators ask.
@@ -58,34 +57,36 @@ pub(super) fn start(
     let clock = Arc::new(Clock::new(uncorrected));
     let keeper = Arc::new(OnceLock::new());
     let gauges = Arc::new(Gauges::default());
-    let counted = Arc::clone(&shared.socket);
-    let operator = Operator {
-        books: Arc::clone(&shared.books),
-        gauges: Arc::clone(&gauges),
-        calls: Arc::default(),
-        limit: shared.limit,
-        reading: Arc::clone(&shared.reading),
-        events: shared.sender.clone(),
-        clock: Arc::clone(&clock),
-        keeper: Arc::clone(&keeper),
-        kernel_drops: Box::new(move || socket::kernel_drops(&counted)),
+    let operator = |events: &Events| {
+        let counted = Arc::clone(&shared.socket);
+        Operator {
+            books: Arc::clone(&shared.books),
+            gauges: Arc::clone(&gauges),
+            calls: Arc::default(),
+            limit: shared.limit,
+            reading: Arc::clone(&shared.reading),
+            events: Arc::clone(events),
+            clock: Arc::clone(&clock),
+            keeper: Arc::clone(&keeper),
+            kernel_drops: Box::new(move || socket::kernel_drops(&counted)),
+        }
     };
     if let Some(style) = style(&settings) {
-        let printer = Printer::new(shared.events, shared.intake, shared.books, style);
+        let (intake, books) = (Arc::clone(&shared.intake), Arc::clone(&shared.books));
+        let (printer, events) = Printer::new(intake, books, style);
         return Ok(Backend {
             delivery: spawn("printer", move || printer.run())?,
             upstream: Arc::new(LocalSampling),
-            operator,
+            operator: operator(&events),
+            events,
         });
     }
-    let counted = shared.socket;
+    let counted = Arc::clone(&shared.socket);
     let set = |name| environment::set(&*settings.env, name).unwrap_or_default();
     let uploader = Uploader::new(Parts {
-        events: shared.events,
-        sender: shared.sender.clone(),
-        intake: shared.intake,
-        books: shared.books,
-        gauges,
+        intake: Arc::clone(&shared.intake),
+        books: Arc::clone(&shared.books),
+        gauges: Arc::clone(&gauges),
         clock: Arc::clone(&clock),
         concurrency: settings.config.concurrency,
         limit: shared.limit,
@@ -96,6 +97,8 @@ pub(super) fn start(
         }),
         kernel_drops: Box::new(move || socket::kernel_drops(&counted)),
     });
+    let events = uploader.events();
+    let operator = operator(&events);
     let delivery = spawn("uploader", move || uploader.run())?;
     let signed = Arc::new(Signed::new(Arc::clone(&clock)));
     let identity = Identify {
@@ -103,7 +106,7 @@ pub(super) fn start(
         clock,
         keeper,
         signed: Arc::clone(&signed),
-        events: shared.sender,
+        events: Arc::clone(&events),
     };
     spawn("credentials", {
         let failed = Arc::clone(failed);
@@ -116,6 +119,7 @@ pub(super) fn start(
     })?;
     Ok(Backend {
         delivery,
+        events,
         upstream: signed,
         operator,
     })
@@ -156,7 +160,7 @@ struct Identify {
     clock: Arc<Clock>,
     keeper: Arc<OnceLock<Arc<Keeper>>>,
     signed: Arc<Signed>,
-    events: SyncSender<Event>,
+    events: Events,
 }
 
 impl Identify {
@@ -175,13 +179,11 @@ impl Identify {
         }
         let keeper = Arc::clone(&upload.keeper);
         let _ = self.keeper.set(Arc::clone(&keeper));
-        let _ = self.events.send(Event::Target(Box::new(upload)));
+        (self.events)(Event::Target(Arc::new(upload)));
         self.signed.set_target(proxy);
         self.beside(host);
         let events = self.events;
-        keeper.run(Box::new(move || {
-            let _ = events.send(Event::Credentials);
-        }));
+        keeper.run(Box::new(move || events(Event::Credentials)));
         Ok(())
     }
 
@@ -189,7 +191,7 @@ impl Identify {
     /// it warm, and who this host is, for telemetry.
     fn beside(&self, host: Option<imds::Client>) {
         let signed = Arc::clone(&self.signed);
-        let events = self.events.clone();
+        let events = Arc::clone(&self.events);
         let env = Arc::clone(&self.settings.env);
         let started = spawn("warm-up", move || {
             signed.warm();
@@ -210,7 +212,7 @@ impl Identify {
                 Some(_) => ask("AWS_HOSTNAME", "meta-data/hostname"),
                 None => known("AWS_HOSTNAME"),
             };
-            let _ = events.send(Event::Host(
+            events(Event::Host(
                 instance_id.unwrap_or_default(),
                 hostname.unwrap_or_default(),
             ));

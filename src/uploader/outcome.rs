@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::Uploader;
+use super::desk::Desk;
 use crate::back_off;
 use crate::batch::Batch;
-use crate::books::Totals;
 use crate::clock::Exchange;
-use crate::credentials::Status;
 use crate::lane::{Cargo, Done};
 use crate::logging::{self, RateLimit};
 use crate::retry::{self, Answer, Failure, Unprocessed, Verdict};
@@ -22,13 +20,10 @@ static REFUSED: RateLimit = RateLimit::new(100, Duration::from_secs(60));
 /// Longest text of the service in a line of the log, in bytes.
 const MAX_TEXT: usize = 300;
 
-impl Uploader {
+impl Desk {
     /// A lane is back: settles the documents it carried.
-    pub(super) fn done(&mut self, done: Done) {
-        let now = Instant::now();
-        if let Some(lanes) = &mut self.lanes {
-            lanes.returned(done.lane, now);
-        }
+    pub(super) fn done(&mut self, done: Done, now: Instant) {
+        self.lanes.returned();
         if let Ok(answer) = &done.result {
             let date = answer.date.as_deref();
             self.parts.clock.observe(&Exchange {
@@ -73,6 +68,7 @@ impl Uploader {
                 self.back_off
                     .failed(done.epoch, now, after, back_off::jitter());
                 self.trouble.failed(&done.result, now);
+                self.forget_telemetry();
                 self.pending.put_back(batch);
             }
             Verdict::Refused => {
@@ -155,21 +151,6 @@ impl Uploader {
         }
         self.parts.telemetry.answered(delivered);
     }
-
-    /// What could not even be sent.
-    pub(super) fn give_back(&mut self, cargo: Cargo, why: &str) {
-        match cargo {
-            Cargo::Telemetry(_) => self.parts.telemetry.answered(false),
-            Cargo::Segments(batch) => {
-                self.in_flight_bytes -= batch.body().len();
-                self.pending.put_back(batch);
-                let (now, epoch) = (Instant::now(), self.back_off.epoch());
-                self.back_off.failed(epoch, now, None, back_off::jitter());
-                self.trouble
-                    .failed(&Err((Failure::Other, why.to_owned())), now);
-            }
-        }
-    }
 }
 
 fn shown(text: Option<&str>) -> String {
@@ -180,7 +161,7 @@ fn shown(text: Option<&str>) -> String {
 }
 
 /// One line of what went wrong, and where it is plain, what to do.
-fn explain(result: &Result<Answer, (Failure, String)>) -> String {
+pub(super) fn explain(result: &Result<Answer, (Failure, String)>) -> String {
     let answer = match result {
         Err((failure, words)) => return format!("{failure} ({})", shown(Some(words))),
         Ok(answer) => answer,
@@ -200,99 +181,4 @@ fn explain(result: &Result<Answer, (Failure, String)>) -> String {
         );
     }
     text
-}
-
-/// Trouble is said once when it begins, once a minute while it lasts, and once when it is over.
-#[derive(Default)]
-pub(super) struct Trouble {
-    since: Option<Instant>,
-    said: Option<Instant>,
-    held_back: u64,
-    reason: String,
-    spilled: usize,
-    told: Totals,
-}
-
-/// The same reason again, and another reason: services put times and ids into their words.
-const AGAIN: Duration = Duration::from_secs(60);
-const ANOTHER: Duration = Duration::from_secs(10);
-
-impl Trouble {
-    fn failed(&mut self, result: &Result<Answer, (Failure, String)>, now: Instant) {
-        self.begin(explain(result), now);
-    }
-
-    /// There are documents, but nothing to sign them with.
-    pub(super) fn no_credentials(&mut self, status: &Status, now: Instant) {
-        // The first attempt is still under way: no trouble yet.
-        if let Some(why) = &status.error {
-            self.begin(format!("no credentials: {why}"), now);
-        }
-    }
-
-    fn begin(&mut self, reason: String, now: Instant) {
-        self.since.get_or_insert(now);
-        let pause = if reason == self.reason {
-            AGAIN
-        } else {
-            ANOTHER
-        };
-        if self.said.is_some_and(|said| now - said < pause) {
-            self.held_back += 1;
-            return;
-        }
-        let again = match self.held_back {
-            0 => String::new(),
-            n => format!(" ({n} more tries failed since the last such line)"),
-        };
-        log::error!("segments are held, X-Ray does not take them: {reason}{again}");
-        *self = Trouble {
-            since: self.since,
-            said: Some(now),
-            reason,
-            spilled: self.spilled,
-            told: self.told,
-            held_back: 0,
-        };
-    }
-
-    fn over(&mut self, now: Instant) {
-        if let Some(since) = self.since.take() {
-            log::info!(
-                "X-Ray takes segments again, after {:.1} s",
-                (now - since).as_secs_f64()
-            );
-            self.said = None;
-            self.held_back = 0;
-            self.reason.clear();
-        }
-    }
-
-    /// Documents were dropped because the buffer was full.
-    pub(super) fn spilled(&mut self, documents: usize) {
-        if self.spilled == 0 {
-            log::warn!(
-                "the buffer is full: the oldest segments are dropped; raise -m, or see why X-Ray does not take them"
-            );
-        }
-        self.spilled += documents;
-    }
-
-    /// One line a minute, if anything was lost in it or is held.
-    pub(super) fn summary(&mut self, totals: Totals) {
-        let lost = totals.lost() - self.told.lost();
-        let what = match lost {
-            0 => "no segment was lost in the last minute, some are held".to_owned(),
-            lost => format!("{lost} segments were lost in the last minute"),
-        };
-        if lost > 0 || (totals.held() > 0 && self.since.is_some()) {
-            let reason = match self.reason.as_str() {
-                "" => String::new(),
-                reason => format!("; X-Ray: {reason}"),
-            };
-            log::warn!("{what}: {totals}{reason}");
-        }
-        self.spilled = 0;
-        self.told = totals;
-    }
 }
