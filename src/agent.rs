@@ -4,6 +4,8 @@
 //! A name is looked up again after half a minute; a connection in use keeps its address until it is
 //! closed by the peer or has been idle for `IDLE_AGE`.
 
+mod whole;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,11 +15,13 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
 
 use crate::endpoint::without_credentials;
 use crate::no_proxy;
 use crate::resolver::Remembering;
+
+use whole::WholeRequests;
 
 /// Metadata answers come from this host or its hypervisor in milliseconds; no answer in a second is
 /// no answer (off EC2 the address is a black hole).
@@ -204,7 +208,8 @@ impl Service {
             .max_idle_age(IDLE_AGE)
             .build();
         let resolver = Remembering::default();
-        Ok(Agent::with_parts(config, DefaultConnector::new(), resolver))
+        let connector = DefaultConnector::new().chain(WholeRequests);
+        Ok(Agent::with_parts(config, connector, resolver))
     }
 
     /// Whether requests to `target` go through the proxy, for the line that is logged at start:
