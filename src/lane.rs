@@ -8,8 +8,8 @@ use aws_credential_types::Credentials;
 use ureq::Agent;
 
 use crate::batch::Batch;
-use crate::clock::Clock;
-use crate::retry::{Answer, Failure};
+use crate::clock::{Clock, Exchange};
+use crate::retry::{self, Answer, Failure, Verdict};
 use crate::sign::{self, SignError, SignRequest};
 use crate::target::Target;
 
@@ -70,31 +70,44 @@ pub struct Done {
     pub epoch: u64,
     /// The answer, or why there is none, with the transport's words.
     pub result: Result<Answer, (Failure, String)>,
-    /// When it went out, by the local clock.
-    pub sent: SystemTime,
-    /// When the answer was there, by the local clock.
-    pub received: SystemTime,
+    /// What that means for the documents of a request.
+    pub verdict: Verdict,
     /// How long it took.
     pub took: Duration,
 }
 
-/// Signs a request, sends it, and waits for the answer.
+/// Signs a request, sends it, waits for the answer and judges it. `clock` learns from the answer.
 pub fn carry(job: Job, clock: &Clock) -> Done {
     let (sent, start) = (SystemTime::now(), Instant::now());
     let mut result = signed(&job, clock)
         .map_err(|error| (Failure::Other, error.to_string()))
         .and_then(|(url, headers)| post(&job.target.agent, &url, &headers, job.cargo.body()));
-    if let (Ok(answer), Some(token)) = (&mut result, job.credentials.session_token()) {
-        answer.hide(token);
+    let took = start.elapsed();
+    if let Ok(answer) = &mut result {
+        clock.observe(&Exchange {
+            sent,
+            received: SystemTime::now(),
+            date: answer.date.as_deref(),
+            has_age: answer.aged,
+        });
+        if let Some(token) = job.credentials.session_token() {
+            answer.hide(token);
+        }
     }
+    let verdict = match &result {
+        Ok(answer) => retry::judge(answer),
+        Err(_) => Verdict::Hold {
+            after: None,
+            credentials: false,
+        },
+    };
     Done {
         cargo: job.cargo,
         credentials: job.credentials,
         epoch: job.epoch,
         result,
-        sent,
-        received: SystemTime::now(),
-        took: start.elapsed(),
+        verdict,
+        took,
     }
 }
 

@@ -8,10 +8,11 @@
 mod desk;
 mod lanes;
 mod outcome;
+mod rounds;
 mod trouble;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, Thread};
 use std::time::Instant;
 
 use crate::books::Books;
@@ -23,6 +24,7 @@ use crate::metrics::Gauges;
 use crate::telemetry::Telemetry;
 
 use desk::Desk;
+use rounds::Next;
 
 /// What the uploader works with.
 pub struct Parts {
@@ -47,14 +49,18 @@ pub struct Parts {
 /// The uploader, shared by the threads that bring it something.
 pub struct Uploader {
     desk: Mutex<Desk>,
+    intake: Arc<Intake>,
     clock: Arc<Clock>,
+    gauges: Arc<Gauges>,
 }
 
 impl Uploader {
     /// With nothing held.
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Uploader {
+            intake: Arc::clone(&parts.intake),
             clock: Arc::clone(&parts.clock),
+            gauges: Arc::clone(&parts.gauges),
             desk: Mutex::new(Desk::new(parts)),
         })
     }
@@ -62,28 +68,18 @@ impl Uploader {
     /// Where events go.
     pub fn events(self: &Arc<Self>) -> Events {
         let uploader = Arc::clone(self);
-        Arc::new(move |event: Event| uploader.lock().take(event, Instant::now()))
+        Arc::new(move |event: Event| uploader.at_desk(|desk| desk.take(event, Instant::now())))
     }
 
     /// The thread `uploader`. Ends when everything is delivered after [`Event::Stop`], or at its
     /// deadline.
     pub fn run(self: &Arc<Self>) {
         loop {
-            let mut desk = self.lock();
-            let now = Instant::now();
-            if !desk.tick(now) {
-                return desk.leave();
-            }
-            if let Some(lane) = desk.new_lane(now) {
-                drop(desk);
-                self.start_lane(lane);
-                continue;
-            }
-            let pause = desk.sleeps(thread::current(), now);
-            drop(desk);
-            match pause {
-                None => thread::park(),
-                Some(pause) => thread::park_timeout(pause),
+            match self.at_desk(|desk| desk.round(&thread::current(), Instant::now())) {
+                Next::StartLane(number) => self.start_lane(number),
+                Next::Sleep(None) => thread::park(),
+                Next::Sleep(Some(pause)) => thread::park_timeout(pause),
+                Next::End => return,
             }
         }
     }
@@ -95,38 +91,49 @@ impl Uploader {
             .stack_size(lane::STACK)
             .spawn(move || uploader.lane(number));
         if let Err(error) = started {
-            self.lock().no_lane(&error, Instant::now());
+            self.at_desk(|desk| desk.no_lane(&error, Instant::now()));
         }
     }
 
     /// The thread of a lane: carries what there is, and ends when nobody has called it for long.
     fn lane(&self, number: usize) {
-        let mut desk = self.lock();
         loop {
-            let now = Instant::now();
-            if let Some(job) = desk.job(now) {
-                drop(desk);
+            let job = self.at_desk(|desk| desk.job(number, Instant::now()));
+            if let Some(job) = job {
                 let done = lane::carry(job, &self.clock);
-                desk = self.lock();
-                desk.done(done, Instant::now());
-                continue;
-            }
-            desk.lanes.rests(number, thread::current());
-            let ends = now + lane::IDLE;
-            while desk.lanes.is_resting(number) {
-                let left = ends.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return desk.lanes.ends(number);
+                self.gauges.request(&done.result, done.took);
+                let settled = self.at_desk(|desk| desk.done(done, Instant::now()));
+                if let Some(settled) = settled {
+                    settled.tell();
+                    self.intake.recycle(settled.batch);
                 }
-                drop(desk);
-                thread::park_timeout(left);
-                desk = self.lock();
+            } else if !self.rest(number) {
+                return;
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Desk> {
+    /// Waits until the lane is called. False: for so long that it ends.
+    fn rest(&self, number: usize) -> bool {
+        let ends = Instant::now() + lane::IDLE;
+        loop {
+            let left = ends.saturating_duration_since(Instant::now());
+            thread::park_timeout(left);
+            let over = left.is_zero();
+            if let Some(called) = self.at_desk(|desk| desk.lanes.is_called(number, over)) {
+                return called;
+            }
+        }
+    }
+
+    fn at_desk<R>(&self, work: impl FnOnce(&mut Desk) -> R) -> R {
         // A panic ends the process (panic=abort); in tests the desk is whole between calls.
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut desk);
+        let wake = std::mem::take(&mut desk.wake);
+        // Not before the lock is free: the first thing that they do is to ask for it.
+        drop(desk);
+        wake.iter().for_each(Thread::unpark);
+        result
     }
 }

@@ -63,20 +63,23 @@ impl Lanes {
         self.called -= 1;
     }
 
-    /// Wakes the lane that rested last; false when none rests.
-    pub(super) fn call(&mut self) -> bool {
-        let Some(idle) = self.idle.pop() else {
-            return false;
-        };
+    /// Calls the lane that rested last; it is to be woken.
+    pub(super) fn call(&mut self) -> Option<Thread> {
+        let idle = self.idle.pop()?;
         self.called += 1;
-        idle.thread.unpark();
-        true
+        Some(idle.thread)
     }
 
-    /// A lane that was called has come, and carries a request or not.
-    pub(super) fn came(&mut self, carries: bool) {
+    /// A lane that was called has a request to carry.
+    pub(super) fn sets_out(&mut self) {
         self.called -= 1;
-        self.carrying += usize::from(carries);
+        self.carrying += 1;
+    }
+
+    /// There is nothing for a lane that was called.
+    pub(super) fn rests(&mut self, lane: usize, thread: Thread) {
+        self.called -= 1;
+        self.idle.push(Idle { lane, thread });
     }
 
     /// A lane is back from its request, and as good as called.
@@ -85,18 +88,16 @@ impl Lanes {
         self.called += 1;
     }
 
-    /// There is nothing for this lane.
-    pub(super) fn rests(&mut self, lane: usize, thread: Thread) {
-        self.idle.push(Idle { lane, thread });
-    }
-
-    /// Whether nobody has called this lane since it rests.
-    pub(super) fn is_resting(&self, lane: usize) -> bool {
-        self.idle.iter().any(|idle| idle.lane == lane)
-    }
-
-    /// This lane, which nobody called, ends.
-    pub(super) fn ends(&mut self, lane: usize) {
-        self.idle.retain(|idle| idle.lane != lane);
+    /// Whether a lane that rests has been called. When its time is over and nobody has, it ends.
+    /// `None`: it rests on.
+    pub(super) fn is_called(&mut self, lane: usize, over: bool) -> Option<bool> {
+        let Some(at) = self.idle.iter().position(|idle| idle.lane == lane) else {
+            return Some(true);
+        };
+        if !over {
+            return None;
+        }
+        self.idle.remove(at);
+        Some(false)
     }
 }

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use super::desk::Desk;
 use crate::back_off;
 use crate::batch::Batch;
-use crate::clock::Exchange;
 use crate::lane::{Cargo, Done};
 use crate::logging::{self, RateLimit};
-use crate::retry::{self, Answer, Failure, Unprocessed, Verdict};
+use crate::retry::{Answer, Failure, Unprocessed, Verdict};
 use crate::segment;
 
 /// Batches delivered are told of at most once a second, with the count of those between.
@@ -21,62 +20,67 @@ static REFUSED: RateLimit = RateLimit::new(100, Duration::from_secs(60));
 const MAX_TEXT: usize = 300;
 
 impl Desk {
-    /// A lane is back: settles the documents it carried.
-    pub(super) fn done(&mut self, done: Done, now: Instant) {
+    /// A lane is back: settles the documents it carried. `None`: there are none, or they are held.
+    pub(super) fn done(&mut self, done: Done, now: Instant) -> Option<Settled> {
         self.lanes.returned();
-        if let Ok(answer) = &done.result {
-            let date = answer.date.as_deref();
-            self.parts.clock.observe(&Exchange {
-                sent: done.sent,
-                received: done.received,
-                date,
-                has_age: answer.aged,
-            });
-        }
-        self.parts.gauges.request(&done.result, done.took);
-        match done.cargo {
-            Cargo::Telemetry(_) => self.telemetry_done(&done.result),
+        let settled = match done.cargo {
+            Cargo::Telemetry(_) => {
+                self.telemetry_done(&done.result);
+                None
+            }
+            // Booked as lost already.
+            Cargo::Segments(_) if self.closed => None,
             Cargo::Segments(ref batch) => {
                 self.in_flight_bytes -= batch.body().len();
-                self.segments_done(done, now);
+                self.segments_done(done, now)
             }
-        }
+        };
+        self.see_to_it(now);
+        settled
     }
 
-    fn segments_done(&mut self, done: Done, now: Instant) {
+    fn segments_done(&mut self, done: Done, now: Instant) -> Option<Settled> {
         let Cargo::Segments(batch) = done.cargo else {
-            return;
+            return None;
         };
-        let verdict = match &done.result {
-            Ok(answer) => retry::judge(answer),
-            Err(_) => Verdict::Hold {
-                after: None,
-                credentials: false,
-            },
-        };
-        match verdict {
+        match &done.verdict {
             Verdict::Delivered(unprocessed) => {
                 self.heard_from_backend(now);
-                self.delivered(&batch, &unprocessed, done.took);
-                self.parts.intake.recycle(batch);
+                let bad = unprocessed.len().min(batch.len());
+                self.parts.books.sent(batch.len() - bad);
+                self.parts.books.rejected(bad);
             }
             Verdict::Hold { after, credentials } => {
                 self.parts.telemetry.failed(&done.result);
-                if let Some(target) = self.target.as_ref().filter(|_| credentials) {
+                if let Some(target) = self.target.as_ref().filter(|_| *credentials) {
                     target.keeper.reject(&done.credentials);
                 }
                 self.back_off
-                    .failed(done.epoch, now, after, back_off::jitter());
+                    .failed(done.epoch, now, *after, back_off::jitter());
                 self.trouble.failed(&done.result, now);
                 self.forget_telemetry();
                 self.pending.put_back(batch);
+                return None;
             }
             Verdict::Refused => {
                 self.parts.telemetry.failed(&done.result);
                 self.heard_from_backend(now);
-                self.refused(&batch, &done.result);
+                // Halve it until the document that X-Ray means stands alone.
+                if batch.len() > 1 {
+                    let (first, second) = batch.split();
+                    self.pending.put_back(second);
+                    self.pending.put_back(first);
+                    return None;
+                }
+                self.parts.books.rejected(batch.len());
             }
         }
+        Some(Settled {
+            batch,
+            verdict: done.verdict,
+            result: done.result,
+            took: done.took,
+        })
     }
 
     fn heard_from_backend(&mut self, now: Instant) {
@@ -84,28 +88,56 @@ impl Desk {
         self.trouble.over(now);
     }
 
-    fn delivered(&mut self, batch: &Batch, unprocessed: &[Unprocessed], took: Duration) {
-        let bad = unprocessed.len().min(batch.len());
-        self.parts.books.sent(batch.len() - bad);
-        self.parts.books.rejected(bad);
+    /// Telemetry is never worth a word above debug: its permission may be missing for ever.
+    fn telemetry_done(&mut self, result: &Result<Answer, (Failure, String)>) {
+        let delivered = matches!(result, Ok(answer) if (200..300).contains(&answer.status));
+        if !delivered {
+            self.parts.telemetry.failed(result);
+            log::debug!("telemetry was not taken: {}", explain(result));
+        }
+        self.parts.telemetry.answered(delivered);
+    }
+}
+
+/// Documents that are in the books, and what there is to say of them.
+pub(super) struct Settled {
+    pub(super) batch: Batch,
+    verdict: Verdict,
+    result: Result<Answer, (Failure, String)>,
+    took: Duration,
+}
+
+impl Settled {
+    /// Writes it to the log. Reads documents, so it is not for those who hold the lock.
+    pub(super) fn tell(&self) {
+        match &self.verdict {
+            Verdict::Delivered(unprocessed) => self.tell_delivered(unprocessed),
+            Verdict::Refused => self.tell_refused(),
+            Verdict::Hold { .. } => {}
+        }
+    }
+
+    fn tell_delivered(&self, unprocessed: &[Unprocessed]) {
+        let bad = unprocessed.len().min(self.batch.len());
         for entry in &unprocessed[..bad] {
-            self.say_unprocessed(batch, entry);
+            self.tell_unprocessed(entry);
         }
         if let Some(held_back) = DELIVERED.allow(Instant::now()) {
             log::info!(
                 "Successfully sent batch of {} segments ({:.3} seconds){held_back}",
-                batch.len() - bad,
-                took.as_secs_f64()
+                self.batch.len() - bad,
+                self.took.as_secs_f64()
             );
         }
     }
 
-    fn say_unprocessed(&self, batch: &Batch, entry: &Unprocessed) {
+    fn tell_unprocessed(&self, entry: &Unprocessed) {
         let Some(held_back) = REFUSED.allow(Instant::now()) else {
             return;
         };
         let id = entry.id.as_deref();
-        let trace_id = batch
+        let trace_id = self
+            .batch
             .documents()
             .map(|document| segment::ids(&document))
             .find_map(|(trace_id, found)| {
@@ -120,36 +152,18 @@ impl Desk {
         );
     }
 
-    /// X-Ray refused the whole request: halve it until the document that it means stands alone.
-    fn refused(&mut self, batch: &Batch, result: &Result<Answer, (Failure, String)>) {
-        if batch.len() > 1 {
-            let (first, second) = batch.split();
-            self.pending.put_back(second);
-            self.pending.put_back(first);
-            return;
-        }
-        self.parts.books.rejected(batch.len());
+    fn tell_refused(&self) {
         if let Some(held_back) = REFUSED.allow(Instant::now()) {
-            let document = batch.documents().next().unwrap_or_default();
+            let document = self.batch.documents().next().unwrap_or_default();
             let (trace_id, id) = segment::ids(&document);
             log::error!(
                 "X-Ray refused a segment: trace id {}, id {}, {} bytes: {}{held_back}",
                 shown(trace_id.as_deref()),
                 shown(id.as_deref()),
                 document.len(),
-                explain(result),
+                explain(&self.result),
             );
         }
-    }
-
-    /// Telemetry is never worth a word above debug: its permission may be missing for ever.
-    fn telemetry_done(&mut self, result: &Result<Answer, (Failure, String)>) {
-        let delivered = matches!(result, Ok(answer) if (200..300).contains(&answer.status));
-        if !delivered {
-            self.parts.telemetry.failed(result);
-            log::debug!("telemetry was not taken: {}", explain(result));
-        }
-        self.parts.telemetry.answered(delivered);
     }
 }
 
