@@ -2,6 +2,7 @@ use super::*;
 use crate::credentials::container::Authorization;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 const ID: (&str, &str) = ("AWS_ACCESS_KEY_ID", "ENV");
 const SECRET: (&str, &str) = ("AWS_SECRET_ACCESS_KEY", "hush");
@@ -78,6 +79,8 @@ fn ec2() -> imds::Settings {
     imds::Settings {
         url: "http://169.254.169.254".to_owned(),
         version_1: true,
+        timeout: Duration::from_secs(1),
+        tries: 3,
     }
 }
 
