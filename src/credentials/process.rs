@@ -118,7 +118,8 @@ impl Source for Process {
             why,
         };
         let fields = json::object(&body).map_err(|e| unusable(e.to_string()))?;
-        if fields.get("Version").and_then(serde_json::Value::as_u64) != Some(1) {
+        let version = json::find(&fields, &["Version"]).and_then(serde_json::Value::as_u64);
+        if version != Some(1) {
             return Err(unusable("Version is not 1".to_owned()));
         }
         json::credentials(&body, "process").map_err(|e| unusable(e.to_string()))
@@ -244,6 +245,14 @@ mod tests {
                 .unwrap()
                 .expiry(),
             None
+        );
+        // Keys in any case.
+        assert!(
+            run(&format!(
+                r#"echo '{{"version":1,{}}}'"#,
+                keys.to_lowercase()
+            ))
+            .is_ok()
         );
         for (script, why) in [
             (format!(r#"echo '{{{keys}}}'"#), "Version is not 1"),
