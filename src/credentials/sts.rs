@@ -16,6 +16,7 @@ use super::{SourceError, Timing, plain};
 use crate::agent::Service;
 use crate::clock::{Clock, Exchange, is_skew_error};
 use crate::endpoint::Endpoints;
+use crate::retry::codes;
 use crate::sign::{SignRequest, sign};
 use answer::Unread;
 
@@ -165,25 +166,12 @@ impl Client {
     }
 }
 
-/// Codes after which the SDKs ask again. A web identity token is refused for a moment after its
-/// issuer has rotated its keys.
+/// Whether the SDKs ask again after this code. A web identity token is refused for a moment after
+/// its issuer has rotated its keys.
 fn is_transient(code: &str, action: &str) -> bool {
-    matches!(
-        code,
-        "IDPCommunicationError"
-            | "Throttling"
-            | "ThrottlingException"
-            | "ThrottledException"
-            | "RequestThrottled"
-            | "RequestThrottledException"
-            | "TooManyRequestsException"
-            | "RequestLimitExceeded"
-            | "LimitExceededException"
-            | "SlowDown"
-            | "RequestTimeout"
-            | "RequestTimeoutException"
-            | "PriorRequestNotComplete"
-    ) || (code == "InvalidIdentityToken" && action == "AssumeRoleWithWebIdentity")
+    codes::is_transient(code)
+        || code == "IDPCommunicationError"
+        || (code == "InvalidIdentityToken" && action == "AssumeRoleWithWebIdentity")
 }
 
 fn form(call: &Call<'_>) -> String {
