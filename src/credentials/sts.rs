@@ -3,7 +3,7 @@
 //! JSON answers to `Accept: application/json` are not documented, but relied upon by AWS's own
 //! aws-iam-authenticator; XML answers, as emulators give, are understood too.
 
-mod answer;
+pub mod answer;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
