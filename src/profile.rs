@@ -256,10 +256,12 @@ fn is_set(env: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<String> {
 fn merge(sections: &mut Sections, file: Sections, path: &Path, kind: Kind) {
     for (name, profile) in file.profiles {
         let merged = &mut sections.profiles.entry(name).or_default().properties;
-        let has = |key| profile.get(key).is_some();
-        // A key pair of the credentials file must not sign with another pair's session token.
-        if kind == Kind::Credentials && has("aws_access_key_id") && has("aws_secret_access_key") {
-            merged.remove("aws_session_token");
+        let pair = ["aws_access_key_id", "aws_secret_access_key"];
+        if kind == Kind::Credentials && pair.iter().any(|key| profile.get(key).is_some()) {
+            // Keys of the credentials file must not sign with what belongs to another pair.
+            for key in pair.iter().chain(&["aws_session_token"]) {
+                merged.remove(*key);
+            }
         }
         merged.extend(profile.properties);
     }

@@ -1,5 +1,7 @@
 //! What an answer, or the lack of one, means for the documents of a request.
 
+pub mod codes;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -65,38 +67,6 @@ pub enum Verdict {
 /// The most a `Retry-After` may ask for. A backend that says "tomorrow" is not obeyed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Error codes that newer credentials cure.
-const STALE_CREDENTIALS: [&str; 6] = [
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "RequestExpired",
-    "UnrecognizedClientException",
-    "InvalidClientTokenId",
-    "InvalidAccessKeyId",
-];
-
-/// Codes of a 400 that speak of the moment or of the sender, not of the documents.
-const NOT_THE_DOCUMENTS: [&str; 18] = [
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "TooManyRequestsException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "BandwidthLimitExceeded",
-    "LimitExceededException",
-    "SlowDown",
-    "PriorRequestNotComplete",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "AccessDeniedException",
-    "IncompleteSignature",
-];
-
 /// Judges the answer to a `PutTraceSegments`.
 pub fn judge(answer: &Answer) -> Verdict {
     let hold = |credentials| Verdict::Hold {
@@ -112,9 +82,11 @@ pub fn judge(answer: &Answer) -> Verdict {
         status => {
             let code = answer.error_code();
             let code = code.as_deref().unwrap_or_default();
-            if STALE_CREDENTIALS.contains(&code) {
+            if codes::blames_credentials(code) {
                 hold(true)
-            } else if status == 413 || (status == 400 && !NOT_THE_DOCUMENTS.contains(&code)) {
+            } else if status == 413
+                || (status == 400 && !codes::is_transient(code) && !codes::blames_sender(code))
+            {
                 Verdict::Refused
             } else {
                 hold(false)
@@ -247,8 +219,10 @@ mod tests {
             (403, "ExpiredTokenException", "", STALE),
             (403, "UnrecognizedClientException", "", STALE),
             (403, "AccessDeniedException", "", HOLD),
-            (403, "InvalidSignatureException", "", HOLD),
-            (400, "InvalidSignatureException", "", HOLD),
+            (403, "InvalidSignatureException", "", STALE),
+            (400, "SignatureDoesNotMatch", "", STALE),
+            (400, "RequestTimeTooSkewed", "", HOLD),
+            (400, "EC2ThrottledException", "", HOLD),
             (404, "", "", HOLD),
             (408, "", "", HOLD),
             (429, "ThrottledException", "", HOLD),

@@ -131,6 +131,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
                 endpoints: endpoints.clone(),
                 clock: Arc::clone(clock),
                 timing: timing.clone(),
+                on_behalf: sts::on_behalf(&**env),
                 elsewhere: false,
             },
         },

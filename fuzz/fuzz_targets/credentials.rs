@@ -1,11 +1,19 @@
 //! Credentials and dates of answers: only what can be sent in a header comes out, it survives being
-//! written and read again, and an error quotes nothing of an answer that is not an error itself.
+//! written and read again, and an error quotes nothing of an answer that is not an error itself. Of
+//! metadata, only a region that can be part of a host name.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 use xray::credentials::date;
 use xray::credentials::json::{JsonError, credentials};
+use xray::credentials::sts::answer::{Unread, read};
+use xray::endpoint::is_region;
+use xray::region::{identity_region, task_region};
+
+fn in_a_header(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
 
 fuzz_target!(|data: &[u8]| {
     match credentials(data, "fuzz") {
@@ -13,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
             let (id, secret) = (found.access_key_id(), found.secret_access_key());
             let token = found.session_token();
             for sent in [Some(id), token].into_iter().flatten() {
-                assert!(!sent.is_empty() && sent.bytes().all(|b| b.is_ascii_graphic()));
+                assert!(in_a_header(sent));
             }
             assert!(!secret.is_empty() && !secret.contains(char::is_control));
             let expiry = found.expiry().map(date::format);
@@ -35,6 +43,21 @@ fuzz_target!(|data: &[u8]| {
             let text = error.to_string();
             assert!(text.is_ascii() && text.len() < 120, "{text}");
         }
+    }
+    match read("AssumeRole", true, data) {
+        Ok(found) => {
+            assert!(in_a_header(found.access_key_id()) && found.expiry().is_some());
+            assert!(found.session_token().is_some_and(in_a_header));
+        }
+        Err(Unread::Unusable(why)) => assert!(why.is_ascii() && why.len() < 120, "{why}"),
+        Err(error) => panic!("{error:?} with success"),
+    }
+    assert!(read("AssumeRole", false, data).is_err());
+    for region in [task_region(data), identity_region(data)]
+        .into_iter()
+        .flatten()
+    {
+        assert!(is_region(&region), "{region}");
     }
     if let Some(time) = str::from_utf8(data).ok().and_then(date::parse) {
         let text = date::format(time);

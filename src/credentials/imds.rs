@@ -1,71 +1,21 @@
 //! The EC2 instance metadata service (IMDS), version 2 with the SDKs' rules for falling back to
 //! version 1. Also read for the region and the host's names.
 
+mod settings;
+
 use std::time::{Duration, SystemTime};
 
-use super::environment::set;
 use super::metadata::{Answer, Failed, Failure, Lost, Request, attempts, exchange};
 use super::{SourceError, Timing};
 
-const IPV4: &str = "http://169.254.169.254";
-const IPV6: &str = "http://[fd00:ec2::254]";
+pub use settings::{Settings, settings};
+
 /// Six hours, the longest that the service grants.
 const TOKEN_LIFE: u64 = 21600;
 /// A token is replaced this long before its end, so that it does not end in flight.
 const TOKEN_MARGIN: Duration = Duration::from_secs(120);
 /// How long version 1 is used after a token request that got no answer, before the next one.
 const TOKEN_SILENCE: Duration = Duration::from_secs(60);
-
-/// Where the service is, and whether version 1 may be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// URL without a slash at its end.
-    pub url: String,
-    /// Whether requests without a token are allowed.
-    pub version_1: bool,
-}
-
-/// Reads the environment and the profile (a lookup by key). `None` when
-/// `AWS_EC2_METADATA_DISABLED` is true: then nobody may be asked.
-///
-/// # Errors
-/// When the endpoint mode is neither `IPv4` nor `IPv6`.
-pub fn settings(
-    env: &dyn Fn(&str) -> Option<String>,
-    profile: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<Settings>, SourceError> {
-    let is_true = |value: Option<String>| value.is_some_and(|v| v.eq_ignore_ascii_case("true"));
-    if is_true(set(env, "AWS_EC2_METADATA_DISABLED")) {
-        return Ok(None);
-    }
-    let either = |variable, key| set(env, variable).or_else(|| set(profile, key));
-    let url = either(
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-        "ec2_metadata_service_endpoint",
-    );
-    let mode = either(
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
-        "ec2_metadata_service_endpoint_mode",
-    );
-    let url = match (url, mode) {
-        (Some(url), _) => url.trim_end_matches('/').to_owned(),
-        (None, Some(mode)) if mode.eq_ignore_ascii_case("ipv6") => IPV6.to_owned(),
-        (None, Some(mode)) if !mode.eq_ignore_ascii_case("ipv4") => {
-            return Err(SourceError::Setting(format!(
-                "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE is {mode:?}; it must be IPv4 or IPv6"
-            )));
-        }
-        _ => IPV4.to_owned(),
-    };
-    let forbidden = is_true(either(
-        "AWS_EC2_METADATA_V1_DISABLED",
-        "ec2_metadata_v1_disabled",
-    ));
-    Ok(Some(Settings {
-        url,
-        version_1: !forbidden,
-    }))
-}
 
 /// A client. Keeps the session token between requests.
 pub struct Client {
@@ -86,13 +36,14 @@ enum Session {
 }
 
 /// What one operation has spent.
-#[derive(Default)]
 struct Spent {
     tries: u32,
     tokens_refused: u32,
+    began: SystemTime,
 }
 
-const TRIES: u32 = 3;
+/// The longest pause between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Client {
     /// `agent` must use no proxy and follow no redirect: see [`crate::agent::metadata`].
@@ -105,19 +56,33 @@ impl Client {
         }
     }
 
-    /// The text at `path` below `/latest/`: `meta-data/instance-id`. Takes five seconds at most, two when
-    /// nobody is there.
+    /// The text at `path` below `/latest/`: `meta-data/instance-id`. Takes five time-outs at most,
+    /// one when nobody is there.
     ///
     /// # Errors
     /// [`SourceError::Unreachable`] when nobody answers, as everywhere but on EC2;
     /// [`SourceError::Refused`] with the status otherwise, 404 for what is not there.
     pub fn get(&mut self, path: &str) -> Result<String, SourceError> {
-        let mut spent = Spent::default();
         let timing = self.timing.clone();
-        attempts(&timing, TRIES, Duration::from_secs(1), &mut || {
+        let mut spent = Spent {
+            tries: 0,
+            tokens_refused: 0,
+            began: (timing.now)(),
+        };
+        attempts(&timing, self.settings.tries, PAUSE, &mut || {
             spent.tries += 1;
-            self.once(path, &mut spent)
+            self.once(path, &mut spent).map_err(|mut failed| {
+                // Enough must be left for a token and the page.
+                failed.again &= self.left(&spent) >= PAUSE + self.settings.timeout * 2;
+                failed
+            })
         })
+    }
+
+    /// What is left of the operation's time.
+    fn left(&self, spent: &Spent) -> Duration {
+        let passed = (self.timing.now)().duration_since(spent.began);
+        (self.settings.timeout * 5).saturating_sub(passed.unwrap_or_default())
     }
 
     fn once(&mut self, path: &str, spent: &mut Spent) -> Result<String, Failed> {
@@ -126,10 +91,12 @@ impl Client {
         if let Some(token) = &token {
             headers.push(("x-aws-ec2-metadata-token", token.as_str()));
         }
-        let answer = self.ask("GET", path, &headers).map_err(|failure| Failed {
-            again: failure.lost == Lost::Broken,
-            error: self.unreachable(failure),
-        })?;
+        let answer = self
+            .ask("GET", path, &headers, self.left(spent))
+            .map_err(|failure| Failed {
+                again: failure.lost == Lost::Broken,
+                error: self.unreachable(failure),
+            })?;
         let unusable = |why: &str| Failed {
             again: true,
             error: SourceError::Unusable {
@@ -169,7 +136,9 @@ impl Client {
         let life = TOKEN_LIFE.to_string();
         let headers = [("x-aws-ec2-metadata-token-ttl-seconds", life.as_str())];
         let transient = |error| Failed { error, again: true };
-        let failed = match self.ask("PUT", "api/token", &headers) {
+        // The page must have its time, too.
+        let limit = self.left(spent).saturating_sub(self.settings.timeout);
+        let failed = match self.ask("PUT", "api/token", &headers, limit) {
             Ok(answer) => match answer.status {
                 200 => match self.granted(&answer, now) {
                     Ok(token) => return Ok(Some(token)),
@@ -209,7 +178,7 @@ impl Client {
             },
         };
         // The last try goes without a token, but the next operation asks for one again.
-        if failed.again && spent.tries == TRIES && self.settings.version_1 {
+        if failed.again && spent.tries == self.settings.tries && self.settings.version_1 {
             return Ok(None);
         }
         Err(failed)
@@ -232,14 +201,22 @@ impl Client {
         Ok(token.to_owned())
     }
 
-    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
+        let timeout = self.settings.timeout;
         let request = Request {
             method,
             url: &format!("{}/latest/{path}", self.settings.url),
             headers,
             body: (method == "PUT").then_some(b""),
-            connect: Duration::from_secs(1),
-            total: Duration::from_secs(2),
+            connect: timeout,
+            // Not less than one time-out: a clock that jumps must not look like silence.
+            total: limit.clamp(timeout, timeout * 2),
         };
         exchange(&self.agent, &request)
     }
@@ -256,7 +233,3 @@ impl Client {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "imds_tests.rs"]
-mod tests;

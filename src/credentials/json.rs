@@ -58,11 +58,12 @@ pub fn credentials(body: &[u8], provider: &'static str) -> Result<Credentials, J
     let id = text(&fields, &["AccessKeyId"]).unwrap_or_default();
     let secret = text(&fields, &["SecretAccessKey"]).unwrap_or_default();
     let token = text(&fields, &["Token", "SessionToken"]).unwrap_or_default();
-    let expires = match find(&fields, &["Expiration", "ExpiresAt"]) {
-        None => None,
-        Some(value) => Some(expiration(value).ok_or(JsonError::Bad("Expiration"))?),
-    };
-    new(id, secret, token, expires, provider)
+    let mut credentials = new(id, secret, token, None, provider)?;
+    if let Some(value) = find(&fields, &["Expiration", "ExpiresAt"]) {
+        let expires = expiration(value).ok_or(JsonError::Bad("Expiration"))?;
+        *credentials.expiry_mut() = Some(expires);
+    }
+    Ok(credentials)
 }
 
 /// Credentials that can be sent in headers, and whose blank token is no token: an empty one would
@@ -129,7 +130,7 @@ pub fn text<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<&'a st
 }
 
 /// A field by any of its names, in any case; `null` is absent.
-fn find<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Value> {
+pub(super) fn find<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Value> {
     let named = |name: &&str| {
         fields
             .iter()
@@ -209,6 +210,7 @@ mod tests {
             (r#"{"AccessKeyId":"AKID","SecretAcc"#.into(), "not a JSON object: EOF while parsing a string at line 1 column 32"),
             ("{}".into(), "AccessKeyId is missing or empty"),
             (r#"{"AccessKeyId":"AKID"}"#.into(), "SecretAccessKey is missing or empty"),
+            (r#"{"AccessKeyId":"AKID","Expiration":"soon"}"#.into(), "SecretAccessKey is missing or empty"),
             (r#"{"AccessKeyId":"","SecretAccessKey":"hush"}"#.into(), "AccessKeyId is missing or empty"),
             (r#"{"AccessKeyId":7,"SecretAccessKey":"hush"}"#.into(), "AccessKeyId is missing or empty"),
             (r#"{"AccessKeyId":"AK\nID","SecretAccessKey":"hush"}"#.into(), "AccessKeyId has an impossible value"),

@@ -145,6 +145,7 @@ impl Keeper {
             let State {
                 refresh, status, ..
             } = &mut *state;
+            let said = answer.as_ref().ok().and_then(Credentials::expiry);
             let problem = match answer {
                 Ok(credentials) => {
                     refresh
@@ -164,7 +165,7 @@ impl Keeper {
             status.source = name;
             match &problem {
                 Ok(()) => {
-                    report_success(status, refresh.expires());
+                    report_success(status, refresh.expires(), said.filter(|end| *end <= now));
                     status.successes += 1;
                     status.fetched = Some(now);
                 }
@@ -223,8 +224,19 @@ impl Keeper {
     }
 }
 
-/// The first success, and the first after failures, are news; the others are routine.
-fn report_success(before: &Status, expires: Option<SystemTime>) {
+/// The first success, and the first after failures, are news; the others are routine. `expired`:
+/// they were taken all the same, for want of better ones.
+fn report_success(before: &Status, expires: Option<SystemTime>, expired: Option<SystemTime>) {
+    let name = &before.source;
+    if let (Some(expired), Some(end)) = (expired, expires) {
+        log::warn!(
+            "AWS credentials from {name} expired at {}, and it has no newer ones: they are used \
+             until {} while it is asked again",
+            date::format(expired),
+            date::format(end)
+        );
+        return;
+    }
     let level = match before.successes == 0 || before.error.is_some() {
         true => log::Level::Info,
         false => log::Level::Debug,
@@ -233,7 +245,7 @@ fn report_success(before: &Status, expires: Option<SystemTime>) {
         || "do not expire".to_owned(),
         |at| format!("are used until {}", date::format(at)),
     );
-    log::log!(level, "AWS credentials from {} {until}", before.source);
+    log::log!(level, "AWS credentials from {name} {until}");
 }
 
 /// A failure is told when it is another than the last, and at the 1st, 2nd, 4th, 8th … in a row:

@@ -2,6 +2,7 @@ use super::*;
 use crate::credentials::container::Authorization;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 const ID: (&str, &str) = ("AWS_ACCESS_KEY_ID", "ENV");
 const SECRET: (&str, &str) = ("AWS_SECRET_ACCESS_KEY", "hush");
@@ -68,7 +69,9 @@ fn on(base: Plan, arn: &str) -> Plan {
 }
 
 fn container(url: &str) -> Plan {
+    let relative = url.starts_with("http://169.254.170.2/");
     Plan::Container(container::Settings {
+        variable: if relative { RELATIVE.0 } else { FULL.0 },
         url: url.to_owned(),
         authorization: Authorization::None,
     })
@@ -78,6 +81,8 @@ fn ec2() -> imds::Settings {
     imds::Settings {
         url: "http://169.254.169.254".to_owned(),
         version_1: true,
+        timeout: Duration::from_secs(1),
+        tries: 3,
     }
 }
 
@@ -283,6 +288,9 @@ fn identity_center() {
     let center = "sso_region=eu-west-1\nsso_start_url=https://s\n";
     let config = format!("[default]\nsso_session=s\n{account}[sso-session s]\n{center}");
     assert_eq!(plan(&[], &config), expected("default", "s"));
+    // What the profile repeats must be the same.
+    let config = format!("[default]\nsso_session=s\n{account}{center}[sso-session s]\n{center}");
+    assert_eq!(plan(&[], &config), expected("default", "s"));
     let config = format!("[default]\n{account}{center}");
     assert_eq!(plan(&[], &config), expected("default", "https://s"));
     for (config, why) in [
@@ -292,6 +300,10 @@ fn identity_center() {
         ),
         (format!("[default]\n{center}"), "sso_account_id is missing"),
         (format!("[default]\n{account}"), "sso_start_url is missing"),
+        (
+            format!("[default]\nsso_session=s\n{account}sso_region=x\n[sso-session s]\n{center}"),
+            "sso_region is not that of [sso-session s]; remove it from the profile",
+        ),
     ] {
         let error = plan(&[], &config).unwrap_err();
         assert_eq!(error, format!("profile default: {why}"));

@@ -8,6 +8,7 @@ use aws_credential_types::Credentials;
 use super::refresh::{Next, Refresh};
 use super::sts::{Call, Client};
 use super::{Source, SourceError, Timing, read_small};
+use crate::retry::codes::blames_credentials;
 
 /// Seconds of an assumed session: the official daemon's, which every role and every chain of
 /// roles allows.
@@ -125,7 +126,7 @@ impl Source for AssumedRole {
         let signer = self.signer()?;
         match self.assume(&signer) {
             Err(SourceError::Refused { code, .. })
-                if is_stale(&code) && self.kept.reject(&signer, (self.timing.now)()) =>
+                if blames_credentials(&code) && self.kept.reject(&signer, (self.timing.now)()) =>
             {
                 let signer = self.signer()?;
                 self.assume(&signer)
@@ -133,18 +134,6 @@ impl Source for AssumedRole {
             other => other,
         }
     }
-}
-
-/// Codes that blame the credentials of the request.
-fn is_stale(code: &str) -> bool {
-    matches!(
-        code,
-        "ExpiredToken"
-            | "ExpiredTokenException"
-            | "RequestExpired"
-            | "InvalidClientTokenId"
-            | "UnrecognizedClientException"
-    )
 }
 
 /// What a web identity needs.

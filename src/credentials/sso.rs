@@ -48,14 +48,16 @@ pub struct Sso {
 }
 
 impl Sso {
+    fn wrong(&self, what: &str) -> SourceError {
+        SourceError::Setting(format!(
+            "the cached token {} of profile {} {what}; run: aws sso login --profile {1}",
+            self.settings.cache.display(),
+            self.settings.profile,
+        ))
+    }
+
     fn token(&self) -> Result<String, SourceError> {
-        let wrong = |what: &str| {
-            SourceError::Setting(format!(
-                "the cached token {} of profile {} {what}; run: aws sso login --profile {1}",
-                self.settings.cache.display(),
-                self.settings.profile,
-            ))
-        };
+        let wrong = |what: &str| self.wrong(what);
         let text = read_small(&self.settings.cache)
             .map_err(|why| wrong(&format!("cannot be read ({why})")))?;
         let fields = json::object(text.as_bytes()).map_err(|e| wrong(&format!("is {e}")))?;
@@ -111,6 +113,12 @@ impl Sso {
                 why: failure.why,
             },
         })?;
+        if answer.status == 401 {
+            return Err(Failed {
+                again: false,
+                error: self.wrong("is refused: the session is over"),
+            });
+        }
         if !answer.is_success() {
             return Err(Failed {
                 again: answer.is_transient(),

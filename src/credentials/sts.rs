@@ -3,18 +3,20 @@
 //! JSON answers to `Accept: application/json` are not documented, but relied upon by AWS's own
 //! aws-iam-authenticator; XML answers, as emulators give, are understood too.
 
-mod answer;
+pub mod answer;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 
+use super::environment::set;
 use super::metadata::{Failed, Request, attempts, exchange};
 use super::{SourceError, Timing, plain};
 use crate::agent::Service;
 use crate::clock::{Clock, Exchange, is_skew_error};
 use crate::endpoint::Endpoints;
+use crate::retry::codes;
 use crate::sign::{SignRequest, sign};
 use answer::Unread;
 
@@ -30,8 +32,19 @@ pub struct Client {
     pub clock: Arc<Clock>,
     /// For the pauses between attempts.
     pub timing: Timing,
+    /// Headers for calls that are signed, as [`on_behalf`] gives them.
+    pub on_behalf: Vec<(&'static str, String)>,
     /// Use the partition's main region: STS is disabled in ours. Learnt from an answer.
     pub elsewhere: bool,
+}
+
+/// Whom a service acts for, so that a role can refuse to be assumed for anybody else: the variables
+/// of the CloudWatch agent, which count when both are set.
+pub fn on_behalf(env: &dyn Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+    let both = set(env, "AMZ_SOURCE_ACCOUNT").zip(set(env, "AMZ_SOURCE_ARN"));
+    both.map_or_else(Vec::new, |(account, arn)| {
+        vec![("x-amz-source-account", account), ("x-amz-source-arn", arn)]
+    })
 }
 
 /// One call.
@@ -78,13 +91,17 @@ impl Client {
             "content-type",
             "application/x-www-form-urlencoded; charset=utf-8",
         );
+        let mut headers = vec![content_type];
+        if call.signer.is_some() {
+            headers.extend(self.on_behalf.iter().map(|(n, v)| (*n, v.as_str())));
+        }
         let skew = self.clock.skew();
         let signature = match call.signer {
             None => Vec::new(),
             Some(credentials) => sign(&SignRequest {
                 method: "POST",
                 url: &url,
-                headers: &[content_type],
+                headers: &headers,
                 body: body.as_bytes(),
                 region,
                 service: "sts",
@@ -93,7 +110,7 @@ impl Client {
             })
             .map_err(|e| setting(e.to_string()))?,
         };
-        let mut headers = vec![content_type, ("accept", "application/json")];
+        headers.push(("accept", "application/json"));
         headers.extend(signature.iter().map(|(n, v)| (n.as_str(), v.as_str())));
 
         let from = format!("STS {base}");
@@ -149,25 +166,12 @@ impl Client {
     }
 }
 
-/// Codes after which the SDKs ask again. A web identity token is refused for a moment after its
-/// issuer has rotated its keys.
+/// Whether the SDKs ask again after this code. A web identity token is refused for a moment after
+/// its issuer has rotated its keys.
 fn is_transient(code: &str, action: &str) -> bool {
-    matches!(
-        code,
-        "IDPCommunicationError"
-            | "Throttling"
-            | "ThrottlingException"
-            | "ThrottledException"
-            | "RequestThrottled"
-            | "RequestThrottledException"
-            | "TooManyRequestsException"
-            | "RequestLimitExceeded"
-            | "LimitExceededException"
-            | "SlowDown"
-            | "RequestTimeout"
-            | "RequestTimeoutException"
-            | "PriorRequestNotComplete"
-    ) || (code == "InvalidIdentityToken" && action == "AssumeRoleWithWebIdentity")
+    codes::is_transient(code)
+        || code == "IDPCommunicationError"
+        || (code == "InvalidIdentityToken" && action == "AssumeRoleWithWebIdentity")
 }
 
 fn form(call: &Call<'_>) -> String {

@@ -87,6 +87,27 @@ fn a_key_pair_of_the_credentials_file_brings_its_own_token() {
     assert_eq!(base.get("aws_session_token"), None);
 }
 
+/// As the Go SDK has it: half a pair is told as such, not completed with half of another.
+#[test]
+fn pairs_of_two_files_do_not_mix() {
+    for (kept, lost) in [
+        ("aws_access_key_id", "aws_secret_access_key"),
+        ("aws_secret_access_key", "aws_access_key_id"),
+    ] {
+        let profiles = Profiles::load(&env_of(&[("HOME", "/root")]), &|path| {
+            Ok(match path.ends_with("config") {
+                true => CONFIG.into(),
+                false => format!("[base]\n{kept} = NEW\nregion = x\n").into(),
+            })
+        });
+        let profiles = profiles.unwrap();
+        let base = profiles.get("base").unwrap();
+        assert_eq!(base.get(kept), Some("NEW"));
+        assert_eq!(base.get(lost), None);
+        assert_eq!(base.get("aws_session_token"), None);
+    }
+}
+
 #[test]
 fn debug_output_holds_no_value() {
     let shown = format!("{:?}", loaded(&[("HOME", "/root")]).unwrap());

@@ -10,8 +10,13 @@ use crate::support::fake_xray::FakeXray;
 use crate::support::load::{Client, segment};
 use crate::support::sigv4::Keys;
 
+/// In a task, behind a company's proxy that would let nothing through.
 fn from_container(fake: &FakeXray, ecs: &FakeEcs) -> Launch {
-    Launch::against(fake)
+    let proxies = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"];
+    let launch = proxies.into_iter().fold(Launch::against(fake), |l, name| {
+        l.env(name, "http://127.0.0.1:9")
+    });
+    launch
         .without_env("AWS_ACCESS_KEY_ID")
         .without_env("AWS_SECRET_ACCESS_KEY")
         .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &ecs.uri())

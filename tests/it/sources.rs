@@ -3,8 +3,10 @@
 mod chain;
 mod container;
 mod daemon;
+mod host;
 mod imds;
 mod sts;
+mod through_proxy;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -109,35 +109,42 @@ fn a_wrong_clock_costs_the_client_nothing() {
     house.stop();
 }
 
-fn expired() -> Reply {
-    let headers = "x-amzn-ErrorType: ExpiredTokenException\r\n";
-    Reply::new("403 Forbidden", headers, "{\"message\":\"expired\"}")
+fn refused(code: &str) -> Reply {
+    let headers = format!("x-amzn-ErrorType: {code}\r\n");
+    Reply::new("403 Forbidden", &headers, "{\"message\":\"refused\"}")
 }
 
 #[test]
-fn expired_credentials_are_renewed_within_the_call() {
-    let service = Service::start(|request| {
-        let authorization = request.header("authorization").unwrap();
-        if authorization.contains("Credential=OLD/") {
-            expired()
-        } else {
-            Reply::ok()
-        }
-    });
-    let endpoint = format!("http://{}", service.address);
-    let keys = vec![key("OLD", None), key("NEW", None)];
-    let house = House::with(&endpoint, Limits::DEFAULT, keys);
-    assert_eq!(house.client().ask(ASK).status, 200);
-    service.received().is_signed_by("OLD", SECRET);
-    service.received().is_signed_by("NEW", SECRET);
-    house.stop();
+fn refused_credentials_are_renewed_within_the_call() {
+    for code in [
+        "ExpiredTokenException",
+        "UnrecognizedClientException",
+        // The secret was read while its file was written.
+        "InvalidSignatureException",
+    ] {
+        let service = Service::start(move |request| {
+            let authorization = request.header("authorization").unwrap();
+            if authorization.contains("Credential=OLD/") {
+                refused(code)
+            } else {
+                Reply::ok()
+            }
+        });
+        let endpoint = format!("http://{}", service.address);
+        let keys = vec![key("OLD", None), key("NEW", None)];
+        let house = House::with(&endpoint, Limits::DEFAULT, keys);
+        assert_eq!(house.client().ask(ASK).status, 200, "{code}");
+        service.received().is_signed_by("OLD", SECRET);
+        service.received().is_signed_by("NEW", SECRET);
+        house.stop();
+    }
 }
 
 #[test]
 fn a_refusal_that_nothing_cures_goes_back_whole() {
     let long = format!("{{\"message\":\"{}\"}}", "x".repeat(100_000));
     let replies = [
-        expired(),
+        refused("ExpiredTokenException"),
         Reply::new(
             "403 Forbidden",
             "x-amzn-ErrorType: AccessDeniedException\r\n",

@@ -1,4 +1,4 @@
-//! A private certificate authority and a server certificate for the loopback address.
+//! A private certificate authority and a server certificate.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,12 +14,18 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// For the loopback address.
     pub fn new() -> Self {
+        Self::of(&["localhost", "127.0.0.1"])
+    }
+
+    /// For a server of these names.
+    pub fn of(names: &[&str]) -> Self {
         let mut ca = CertificateParams::new(Vec::new()).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let certificate = CertificateParams::new(names)
             .unwrap()
             .signed_by(&key, &ca)

@@ -161,6 +161,19 @@ impl Search<'_> {
                     .ok_or_else(|| missing(&format!("section [sso-session {session}]")))?,
             )),
         };
+        if let Some((session, section)) = session {
+            for key in ["sso_start_url", "sso_region"] {
+                if profile
+                    .get(key)
+                    .is_some_and(|own| section.get(key) != Some(own))
+                {
+                    return Err(SourceError::Setting(format!(
+                        "profile {name}: {key} is not that of [sso-session {session}]; remove it \
+                         from the profile"
+                    )));
+                }
+            }
+        }
         let holder = session.map_or(profile, |(_, section)| section);
         let need = |from: &Profile, key: &str| {
             let value = from.get(key).ok_or_else(|| missing(key))?;

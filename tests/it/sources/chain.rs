@@ -89,7 +89,11 @@ fn a_file_that_comes_later_is_found() {
 
 #[test]
 fn no_credentials_anywhere_tells_the_whole_search() {
-    let off = [("AWS_EC2_METADATA_DISABLED", "true".to_owned())];
+    let nobody_asks = FakeEc2::start(Ec2::with_role("ASIA", LATER));
+    let off = [
+        ("AWS_EC2_METADATA_DISABLED", "True".to_owned()),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", nobody_asks.fake.url()),
+    ];
     let error = chain(&off, None, NOBODY, &Time::at(NOW))
         .fetch()
         .unwrap_err()
@@ -102,6 +106,7 @@ fn no_credentials_anywhere_tells_the_whole_search() {
          container: AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set; \
          EC2 metadata service: AWS_EC2_METADATA_DISABLED is true"
     );
+    assert!(nobody_asks.fake.asked().is_empty());
     let ec2 = FakeEc2::start(Ec2::default());
     let on = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", ec2.fake.url())];
     let error = chain(&on, None, NOBODY, &Time::at(NOW))

@@ -140,3 +140,25 @@ fn a_profile_with_a_credential_process_and_a_region() {
     fake.wait_for("the document", |state| state.accepted.len() == 1);
     daemon.wait_log("credential_process of profile dev");
 }
+
+#[test]
+fn a_profile_that_is_nowhere_ends_it() {
+    let ended = Launch::bare()
+        .args(["-b", "127.0.0.1:0", "-t", "127.0.0.1:0", "-o", "-n", REGION])
+        .env("AWS_PROFILE", "absent")
+        .run();
+    assert_eq!(ended.code, Some(1));
+    let text = ended.log.join("\n");
+    assert!(text.contains("the profile \"absent\""), "{text}");
+    assert!(text.contains("add it or unset AWS_PROFILE"), "{text}");
+}
+
+/// Nobody can renew the environment of a running process.
+#[test]
+fn keys_of_the_environment_that_have_expired_are_told() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake)
+        .env("AWS_CREDENTIAL_EXPIRATION", "2020-01-01T00:00:00Z")
+        .start();
+    daemon.wait_log("those of the environment expired at 2020-01-01T00:00:00Z");
+}

@@ -197,6 +197,45 @@ fn statuses_that_may_pass_are_repeated() {
     assert_eq!(ec2.fake.asked().len(), 4);
 }
 
+/// A service that is slow to fail is not asked for longer than an operation may take.
+#[test]
+fn an_operation_has_five_seconds() {
+    for (put, get, asked) in [
+        (0, 0, vec![PUT, GET, GET, GET]),
+        (0, 2, vec![PUT, GET, GET]),
+        (2, 1, vec![PUT, GET]),
+        (1, 1, vec![PUT, GET, GET]),
+    ] {
+        let time = Time::at(NOW);
+        let clock = time.clone();
+        let fake = Fake::start(move |_, request| match request.method.as_str() {
+            "PUT" => {
+                clock.pass(put);
+                Answer::text(200, "t")
+            }
+            _ => {
+                clock.pass(get);
+                Answer::text(503, "busy")
+            }
+        });
+        let error = client(&fake, &time, &[]).get(ID).unwrap_err().to_string();
+        assert!(error.ends_with("answered 503: busy"), "{error}");
+        assert_eq!(fake.asked(), asked, "{put} {get}");
+    }
+}
+
+/// botocore's variable, for those who have set it.
+#[test]
+fn attempts_are_as_many_as_asked_for() {
+    for (number, times) in [("1", 1), ("2", 2), ("5", 5)] {
+        let ec2 = FakeEc2::start(Ec2::default().page(ID, 503, "busy"));
+        let vars = [("AWS_METADATA_SERVICE_NUM_ATTEMPTS", number.to_owned())];
+        let mut client = client(&ec2.fake, &Time::at(NOW), &vars);
+        client.get(ID).unwrap_err();
+        assert_eq!(ec2.fake.asked().len(), 1 + times);
+    }
+}
+
 #[test]
 fn the_role_is_looked_up_at_each_fetch() {
     let ec2 = FakeEc2::start(Ec2::with_role("ASIA1", LATER));

@@ -5,11 +5,11 @@ use aws_credential_types::Credentials;
 use xray::agent::{Service, ServiceConfig};
 use xray::clock::Clock;
 use xray::credentials::roles::{AssumedRole, Role, WebIdentity, WebIdentityRole};
-use xray::credentials::sts::Client;
+use xray::credentials::sts::{Client, on_behalf};
 use xray::credentials::{Source, SourceError, date};
 use xray::endpoint::{Endpoints, StsFallback};
 
-use super::{LATER, NOW, Scratch, Time};
+use super::{LATER, NOW, Scratch, Time, env_of};
 use crate::support::http::{Request, Response};
 use crate::support::metadata::{Answer, Fake, form, sts_error, sts_json, sts_xml};
 use crate::support::sigv4::{Keys, verify};
@@ -37,6 +37,7 @@ pub fn client(url: &str, time: &Time) -> Client {
         },
         clock: Arc::new(Clock::new(false)),
         timing: time.timing(),
+        on_behalf: Vec::new(),
         elsewhere: false,
     }
 }
@@ -134,6 +135,42 @@ fn a_role_is_assumed_as_the_official_daemon_does() {
         ];
         assert_eq!(form, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
     }
+}
+
+/// What a profile says of the session, and for whom a service acts.
+#[test]
+fn a_role_is_assumed_as_it_is_told_to_be() {
+    let fake = Fake::start(|_, _| sts_error(403, "AccessDenied", "not with hush"));
+    let role = Role {
+        arn: ROLE.to_owned(),
+        session_name: "me".to_owned(),
+        external_id: Some("hush".to_owned()),
+        duration: 3600,
+    };
+    let vars = [
+        ("AMZ_SOURCE_ACCOUNT", "123456789012".to_owned()),
+        ("AMZ_SOURCE_ARN", "arn:aws:ecs:x".to_owned()),
+    ];
+    assert_eq!(on_behalf(&env_of(&vars[..1])), []);
+    let mut client = client(&fake.url(), &Time::at(NOW));
+    client.on_behalf = on_behalf(&env_of(&vars));
+    let (base, _) = Base::new(vec![Ok(base_keys("BASE", None))]);
+    let mut source = AssumedRole::new(base, role, client);
+    let error = source.fetch().unwrap_err().to_string();
+    assert!(
+        error.ends_with("AccessDenied: not with [hidden]"),
+        "{error}"
+    );
+
+    let request = &fake.requests()[0];
+    assert!(signed_by(request, "BASE", "eu-west-1"));
+    let account = request.header("x-amz-source-account");
+    assert_eq!(account, Some("123456789012"));
+    assert_eq!(request.header("x-amz-source-arn"), Some("arn:aws:ecs:x"));
+    let form = form(request);
+    assert_eq!(form["ExternalId"], "hush");
+    assert_eq!(form["RoleSessionName"], "me");
+    assert_eq!(form["DurationSeconds"], "3600");
 }
 
 #[test]

@@ -1,0 +1,170 @@
+//! What is asked of the world outside goes through the proxy that X-Ray is reached through.
+
+use std::io::{BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use xray::agent::{Service, ServiceConfig};
+use xray::credentials::Source;
+use xray::credentials::roles::{WebIdentity, WebIdentityRole};
+use xray::credentials::sso::{Settings, Sso};
+
+use super::sts::client;
+use super::{LATER, NOW, Scratch, Time};
+use crate::support::DEADLINE;
+use crate::support::http::{Request, Response, read_request};
+use crate::support::metadata::{form, sts_json};
+use crate::support::tls::Authority;
+
+/// A proxy that stands at both ends of its tunnels.
+struct Proxy {
+    service: Arc<Service>,
+    /// The request for a tunnel and the one that came through it.
+    seen: Receiver<(Request, Request)>,
+    _bundle: Scratch,
+}
+
+impl Proxy {
+    /// Is `host` to whoever asks for it, and answers all with `answer`.
+    fn to(host: &str, answer: Response) -> Self {
+        let authority = Authority::of(&[host]);
+        let bundle = Scratch::new(&format!("{host}.pem"), &authority.pem);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://us%40er:pass@{}", listener.local_addr().unwrap());
+        let (tell, seen) = channel();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                serve(stream, authority.server.clone(), &answer, &tell).unwrap();
+            }
+        });
+        let path = bundle.path();
+        let service = Service::new(&ServiceConfig {
+            proxy_address: &address,
+            no_verify_ssl: false,
+            profile_ca_bundle: Some(&path),
+            connections: 0,
+            user_agent: "test",
+            env: &|_| None,
+        });
+        Self {
+            service: Arc::new(service.unwrap()),
+            seen,
+            _bundle: bundle,
+        }
+    }
+
+    fn seen(&self) -> (Request, Request) {
+        let (tunnel, request) = self.seen.recv_timeout(DEADLINE).unwrap();
+        assert_eq!(tunnel.method, "CONNECT");
+        // base64 of us@er:pass
+        assert_eq!(
+            tunnel.header("proxy-authorization"),
+            Some("Basic dXNAZXI6cGFzcw==")
+        );
+        (tunnel, request)
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    tls: Arc<ServerConfig>,
+    answer: &Response,
+    tell: &Sender<(Request, Request)>,
+) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(DEADLINE))?;
+    let tunnel = read_request(&mut BufReader::new(&stream))?.unwrap();
+    (&stream).write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+    let connection = ServerConnection::new(tls).unwrap();
+    let mut reader = BufReader::new(StreamOwned::new(connection, stream));
+    let request = read_request(&mut reader)?.unwrap();
+    // Before the answer, so that whoever has it can tell how often was asked.
+    tell.send((tunnel, request)).unwrap();
+    reader.get_mut().write_all(&answer.to_bytes())
+}
+
+#[test]
+fn sts_is_asked() {
+    let action = "AssumeRoleWithWebIdentity";
+    let answer = Response::new(200, sts_json(action, "ASIA", &format!("\"{LATER}\"")));
+    let proxy = Proxy::to("sts.eu-west-1.amazonaws.com", answer);
+    let token = Scratch::new("proxied-jwt", "jwt");
+    let identity = WebIdentity {
+        token_file: token.path().into(),
+        role_arn: "arn".to_owned(),
+        session_name: None,
+    };
+    let mut sts = client("https://sts.eu-west-1.amazonaws.com", &Time::at(NOW));
+    sts.service = proxy.service.clone();
+    let found = WebIdentityRole::new(identity, sts).fetch().unwrap();
+    assert_eq!(found.access_key_id(), "ASIA");
+    let (tunnel, request) = proxy.seen();
+    assert_eq!(tunnel.target, "sts.eu-west-1.amazonaws.com:443");
+    assert_eq!(form(&request)["WebIdentityToken"], "jwt");
+}
+
+#[test]
+fn identity_center_is_asked() {
+    let keys = r#"{"roleCredentials":{"accessKeyId":"ASIA","secretAccessKey":"hush",
+        "sessionToken":"t","expiration":1735711200000}}"#;
+    let cache = format!(r#"{{"accessToken":"cached","expiresAt":"{LATER}"}}"#);
+    let cache = Scratch::new("sso-cache", &cache);
+    for (region, host, answer, why) in [
+        (
+            "eu-west-1",
+            "portal.sso.eu-west-1.amazonaws.com",
+            Response::new(200, keys),
+            None,
+        ),
+        (
+            "cn-north-1",
+            "portal.sso.cn-north-1.amazonaws.com.cn",
+            Response::new(200, keys),
+            None,
+        ),
+        (
+            "eu-west-1",
+            "portal.sso.eu-west-1.amazonaws.com",
+            Response::new(401, r#"{"message":"Session token not found or invalid"}"#),
+            Some("is refused: the session is over; run: aws sso login --profile dev"),
+        ),
+        (
+            "eu-west-1",
+            "portal.sso.eu-west-1.amazonaws.com",
+            Response::new(403, r#"{"message":"No access for cached"}"#),
+            Some("answered 403: No access for [hidden]"),
+        ),
+    ] {
+        let proxy = Proxy::to(host, answer);
+        let mut source = Sso {
+            settings: Settings {
+                profile: "dev".to_owned(),
+                cache: cache.0.clone(),
+                region: region.to_owned(),
+                account_id: "123456789012".to_owned(),
+                role_name: "a b".to_owned(),
+            },
+            service: proxy.service.clone(),
+            timing: Time::at(NOW).timing(),
+        };
+        match (source.fetch(), why) {
+            (Ok(found), None) => assert_eq!(found.access_key_id(), "ASIA"),
+            (Err(error), Some(why)) => assert!(error.to_string().ends_with(why), "{error}"),
+            (found, _) => panic!("{host}: {found:?}"),
+        }
+        let (tunnel, request) = proxy.seen();
+        assert_eq!(tunnel.target, format!("{host}:443"));
+        assert_eq!(
+            (request.method.as_str(), request.target.as_str()),
+            (
+                "GET",
+                "/federation/credentials?role_name=a%20b&account_id=123456789012"
+            )
+        );
+        assert_eq!(request.header("x-amz-sso_bearer_token"), Some("cached"));
+        assert_eq!(request.header("authorization"), None);
+        assert!(proxy.seen.try_recv().is_err(), "asked again");
+    }
+}
