@@ -98,7 +98,9 @@ check-deploy: ## check every deployment file with its own ecosystem's tools
 e2e-containers: ## run the images as ECS, EC2 and EKS would: TESTS="words of names"
 	@$(MAKE) --no-print-directory static ARCH=amd64
 	@$(MAKE) --no-print-directory static ARCH=arm64
-	tests/containers/run target/$(MUSL_amd64)/release/xray target/$(MUSL_arm64)/release/xray $(TESTS)
+	cargo build --locked --example cloud
+	tests/containers/run target/$(MUSL_amd64)/release/xray target/$(MUSL_arm64)/release/xray \
+		target/debug/examples/cloud $(TESTS)
 
 release: ## binaries, image tarballs, SBOM and checksums, reproducible, in dist/release
 	deploy/release

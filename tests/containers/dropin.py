@@ -49,7 +49,7 @@ def published_examples_start_unchanged(image):
     for what, (options, command) in examples().items():
         mounted_keys = "~/.aws" in what
         keys = ["-e", "AWS_REGION=eu-west-1"] if mounted_keys else KEYS
-        xray = daemon(image, *command, options=["--network", network.name, *keys, *options])
+        xray = daemon(image, *command, cloud=cloud, options=["--network", network.name, *keys, *options])
         address = ["-e", "AWS_XRAY_DAEMON_ADDRESS=127.0.0.1:2000"]
         load = python(["--network", f"container:{xray.name}"], "load.py", 20, 0.5, options=address)
         load.exit_code()

@@ -1,6 +1,6 @@
 """Docker as the tests use it: private networks, the fake AWS, an application, the daemon under test.
 
-Nothing is pulled. Python containers are empty images with this machine's /usr mounted read-only.
+Nothing is pulled. Containers of this machine's programs are empty images with its /usr mounted read-only.
 """
 
 import http.client
@@ -20,9 +20,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WORK = ROOT / "target/containers"
 PACKAGES = WORK / "packages"
+CLOUD = WORK / "cloud"
 LABEL = f"xray-e2e={os.getpid()}"
 HOST_IMAGE = "xray-e2e-host:latest"
 XRAY_HOST = "xray.eu-west-1.amazonaws.com"
+STS_HOST = "sts.eu-west-1.amazonaws.com"
 SDK = "aws-xray-sdk==2.15.0"
 names = iter(range(1, 10_000))
 folders = []
@@ -62,8 +64,8 @@ def expect(truth, what):
         raise Failed(what)
 
 
-def set_up(image):
-    """What all tests share: an empty image, certificates, the SDK's packages."""
+def set_up(image, cloud):
+    """What all tests share: an empty image, the fake AWS, the SDK's packages."""
     WORK.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "root.tar"
@@ -74,27 +76,13 @@ def set_up(image):
                     link.type, link.linkname = tarfile.SYMTYPE, os.readlink(f"/{name}")
                     tar.addfile(link)
         docker("import", archive, HOST_IMAGE)
-    if not (WORK / "ca.pem").exists():
-        certificates()
+    shutil.copy(cloud, CLOUD)
     if not PACKAGES.exists():
         venv = WORK / "new-venv"
         subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
         subprocess.run([venv / "bin/pip", "install", "-q", "--disable-pip-version-check", SDK], check=True)
         next(venv.glob("lib/python3*/site-packages")).rename(PACKAGES)
     docker("image", "inspect", image)
-
-
-def certificates():
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=WORK, check=True, capture_output=True)
-
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650"]
-    openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "new-ca.pem", "-subj", "/CN=e2e private CA")
-    openssl("req", "-x509", *curve, "-CA", "new-ca.pem", "-CAkey", "ca.key", "-keyout", "server.key",
-            "-out", "server.crt", "-subj", f"/CN={XRAY_HOST}", "-addext", f"subjectAltName=DNS:{XRAY_HOST}",
-            "-addext", "basicConstraints=critical,CA:FALSE")
-    (WORK / "server.pem").write_text((WORK / "server.key").read_text() + (WORK / "server.crt").read_text())
-    (WORK / "new-ca.pem").rename(WORK / "ca.pem")
 
 
 def tear_down():
@@ -201,9 +189,9 @@ class Cloud:
         # Short, because the path of a Unix socket must be.
         self.folder = Path(tempfile.mkdtemp(prefix="xray-e2e-"))
         folders.append(self.folder)
-        shutil.copy(WORK / "server.pem", self.folder)
-        self.container = python(network, "fakes.py", "/run/test", options=["-v", f"{self.folder}:/run/test"], also=also)
-        eventually((self.folder / "control").exists, f"the fake AWS runs: {self.container.logs()}")
+        mounts = ["-v", "/usr:/usr:ro", "-v", f"{CLOUD}:/cloud:ro", "-v", f"{self.folder}:/run/test"]
+        self.container = Container(HOST_IMAGE, "/cloud", "/run/test", options=[*mounts, *network], also=also)
+        eventually((self.folder / "control").exists, "the fake AWS runs")
         self.set(**settings)
 
     def ask(self, method, body=None):
@@ -229,9 +217,9 @@ class Cloud:
         self.container.enter("ip", "link", "set", interface, "up")
 
 
-def daemon(image, *command, options=(), also=()):
-    """The daemon under test, with the private CA where users mount theirs."""
-    mounted = ["-v", f"{WORK / 'ca.pem'}:/etc/ssl/certs/ca-certificates.crt:ro"]
+def daemon(image, *command, cloud=None, options=(), also=()):
+    """The daemon under test, with the CA of its cloud where users mount theirs."""
+    mounted = ["-v", f"{cloud.folder / 'ca.pem'}:/etc/ssl/certs/ca-certificates.crt:ro"] if cloud else []
     return Container(image, *command, options=[*mounted, *options], also=also)
 
 

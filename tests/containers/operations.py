@@ -19,7 +19,7 @@ class Stage:
     def __init__(self, image, *options, command=()):
         self.network = Network("--subnet", "169.254.170.0/24")
         self.cloud = Cloud("--network", self.network.name, "--ip", "169.254.170.2", "--network-alias", XRAY_HOST)
-        self.xray = daemon(image, *command, options=[
+        self.xray = daemon(image, *command, cloud=self.cloud, options=[
             "--network", self.network.name, "--network-alias", "xray-daemon", *KEYS, *options,
         ])
 

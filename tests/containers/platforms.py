@@ -2,7 +2,9 @@
 
 import json
 
-from harness import XRAY_HOST, Cloud, Network, all_arrived, daemon, eventually, expect, place, python, stop, test
+from harness import (
+    STS_HOST, WORK, XRAY_HOST, Cloud, Network, all_arrived, daemon, eventually, expect, place, python, stop, test,
+)
 
 ECS = [
     "-e", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/credentials/task",
@@ -31,7 +33,9 @@ def ecs_task_with_the_python_sdk(image):
     cloud = Cloud(
         "--network", metadata.name, "--ip", "169.254.170.2", also=[(vpc, "--alias", XRAY_HOST)], lifetime=60,
     )
-    xray = daemon(image, options=["--network", vpc.name, "--network-alias", "xray-daemon", *ECS], also=[(metadata,)])
+    xray = daemon(
+        image, cloud=cloud, options=["--network", vpc.name, "--network-alias", "xray-daemon", *ECS], also=[(metadata,)],
+    )
     no_region_was_set(xray)
     app = python(
         ["--network", vpc.name], "app.py", 75, options=["-e", "AWS_XRAY_DAEMON_ADDRESS=xray-daemon:2000"],
@@ -56,7 +60,7 @@ def fargate_shares_one_network_namespace(image):
     metadata = link_local()
     cloud = Cloud("--network", metadata.name, "--ip", "169.254.170.2", "--network-alias", XRAY_HOST)
     xray = daemon(
-        image, "-b", "127.0.0.1:2000", "-t", "127.0.0.1:2000",
+        image, "-b", "127.0.0.1:2000", "-t", "127.0.0.1:2000", cloud=cloud,
         options=["--network", metadata.name, *ECS, "--read-only", "--cap-drop=ALL", "--user", "10001"],
     )
     app = python(
@@ -80,7 +84,7 @@ def eks_pod_identity_on_ipv6_only(image):
     tokens.mkdir()
     rotate(tokens, "first-token")
     cloud.container.enter("ip", "-4", "address", "flush", "dev", "eth0")
-    xray = daemon(image, options=[
+    xray = daemon(image, cloud=cloud, options=[
         "--network", network.name,
         "-e", "AWS_REGION=eu-west-1",
         "-e", "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://[fd00:ec2::23]/v1/credentials",
@@ -109,6 +113,43 @@ def rotate(folder, token):
     (folder / "new").rename(folder / "eks-pod-identity-token")
 
 
+def signs_as_a_role(image, *command, options):
+    """X-Ray is asked with keys that STS has given, and with no others."""
+    network = link_local()
+    names = [word for host in (XRAY_HOST, STS_HOST) for word in ("--network-alias", host)]
+    cloud = Cloud("--network", network.name, "--ip", "169.254.170.2", *names)
+    xray = daemon(image, *command, cloud=cloud, options=["--network", network.name, *options])
+    load = python(
+        ["--network", f"container:{xray.name}"], "load.py", 20, 1,
+        options=["-e", "AWS_XRAY_DAEMON_ADDRESS=127.0.0.1:2000"],
+    )
+    load.exit_code()
+    all_arrived(cloud, load.output())
+    seen = cloud.seen()
+    expect(seen["problems"] == [], f"X-Ray found fault: {seen['problems']}")
+    expect(all(key.startswith("ASIAROLE") for key in seen["keys"]), f"signed with {seen['keys']}")
+
+
+@test
+def ecs_task_with_a_role_in_another_account(image):
+    """STS is asked with the task's credentials."""
+    signs_as_a_role(image, "-r", "arn:aws:iam::210987654321:role/xray", options=ECS)
+
+
+@test
+def eks_service_account_becomes_its_role(image):
+    """IRSA: what the webhook of EKS puts into a pod, and no more."""
+    folder = WORK / "service-account"
+    folder.mkdir(exist_ok=True)
+    (folder / "token").write_text("service.account.jwt")
+    mounted = "/var/run/secrets/eks.amazonaws.com/serviceaccount"
+    signs_as_a_role(image, options=[
+        "-e", "AWS_REGION=eu-west-1", "-e", "AWS_DEFAULT_REGION=eu-west-1", "-e", "AWS_STS_REGIONAL_ENDPOINTS=regional",
+        "-e", "AWS_ROLE_ARN=arn:aws:iam::123456789012:role/pod", "-e", f"AWS_WEB_IDENTITY_TOKEN_FILE={mounted}/token",
+        "-v", f"{folder}:{mounted}:ro",
+    ])
+
+
 @test
 def ec2_bridge_and_the_hop_limit(image):
     """A container on a bridge is one hop further from the instance metadata service than its instance."""
@@ -121,7 +162,7 @@ def ec2_bridge_and_the_hop_limit(image):
     network = ["--network", f"container:{container.name}"]
     address = ["-e", "AWS_XRAY_DAEMON_ADDRESS=127.0.0.1:2000"]
 
-    xray = daemon(image, options=[*network, "-e", "AWS_REGION=eu-west-1"])
+    xray = daemon(image, cloud=cloud, options=[*network, "-e", "AWS_REGION=eu-west-1"])
     first = python(network, "load.py", 20, 2, options=address)
     first.exit_code()
     eventually(lambda: "hop limit" in xray.logs(), "the log names the hop limit", 60)
@@ -132,7 +173,7 @@ def ec2_bridge_and_the_hop_limit(image):
     stop(xray)
 
     # With the limit at 2, the region comes from there too.
-    xray = daemon(image, options=network)
+    xray = daemon(image, cloud=cloud, options=network)
     second = python(network, "load.py", 20, 2, options=address)
     second.exit_code()
     all_arrived(cloud, second.output())

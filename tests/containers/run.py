@@ -1,6 +1,6 @@
 """Runs the tests of the shipped image; the last line is 'N passed, N failed'.
 
-Usage: run.py <image> [words of test names]
+Usage: run.py <image> <fake AWS> [words of test names]
 """
 
 import importlib
@@ -20,8 +20,8 @@ def tests():
                 yield name, function
 
 
-def main(image, *words):
-    harness.set_up(image)
+def main(image, cloud, *words):
+    harness.set_up(image, cloud)
     passed = failed = 0
     for name, test in tests():
         if words and not any(word in name for word in words):

@@ -7,8 +7,9 @@ use crate::support::books::Totals;
 use crate::support::daemon::Launch;
 use crate::support::ecs::FakeEcs;
 use crate::support::fake_xray::FakeXray;
+use crate::support::http::Request;
+use crate::support::keys::Keys;
 use crate::support::load::{Client, segment};
-use crate::support::sigv4::Keys;
 
 /// In a task, behind a company's proxy that would let nothing through.
 fn from_container(fake: &FakeXray, ecs: &FakeEcs) -> Launch {
@@ -89,10 +90,14 @@ fn rotated_container_keys_lose_nothing() {
     fake.wait_for("all with the new keys", |state| {
         state.accepted.len() == 1_000
     });
-    fake.read(|state| assert_eq!(state.different(), 1_000));
-    let asked = ecs.authorizations();
-    assert_eq!(asked.first().unwrap().as_deref(), Some("first"));
-    assert_eq!(asked.last().unwrap().as_deref(), Some("second"));
+    fake.read(|state| {
+        assert_eq!(state.different(), 1_000);
+        assert!(state.signers.iter().eq(["ASIANEW", "ASIAOLD"]));
+    });
+    let requests = ecs.fake.requests();
+    let token = |request: Option<&Request>| request?.header("authorization").map(str::to_owned);
+    assert_eq!(token(requests.first()).as_deref(), Some("first"));
+    assert_eq!(token(requests.last()).as_deref(), Some("second"));
     let totals = Totals::at_the_end_of(&daemon.stop().log);
     assert_eq!((totals.received, totals.sent), (1_000, 1_000));
 }
@@ -105,7 +110,7 @@ fn expiring_keys_are_refreshed_ahead() {
     let fake = FakeXray::start();
     fake.update(|state| state.keys = vec![keys]);
     let daemon = from_container(&fake, &ecs).start();
-    ecs.wait_asked(3);
+    ecs.fake.wait_asked(3);
     Client::new(daemon.udp).document(segment(1));
     fake.wait_for("the document", |state| state.accepted.len() == 1);
 }

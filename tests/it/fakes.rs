@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::http::Request;
-use crate::support::sigv4::{Fault, Keys, verify};
+use crate::support::keys::Keys;
+use crate::support::sigv4::{Fault, verify};
 
 const BODY: &str = r#"{"TraceSegmentDocuments":["{\"trace_id\":\"1-5759e988-bd862e3fe1be46a994272793\",\"id\":\"defdfd9912dc5a56\",\"start_time\":1461096053.37518,\"end_time\":1461096053.4042,\"name\":\"test.elasticbeanstalk.com\"}"]}"#;
 const TOKEN: &str = "AQoDYXdzEPT//////////wEXAMPLE==";
@@ -136,6 +137,13 @@ fn names_what_time_or_another_key_would_mend() {
     assert!(matches!(verdict, Err(Fault::UnknownKey(_))));
     let verdict = verify(&golden(), &keys(Some(TOKEN)), "us-east-1", "xray", then());
     assert!(matches!(verdict, Err(Fault::UnknownKey(_))));
+
+    let ended = |end| [keys(None)[0].clone().until(end)];
+    let verdict = verify(&golden(), &ended(then()), "us-east-1", "xray", then());
+    assert_eq!(verdict, Ok(()));
+    let past = ended(then() - Duration::from_secs(1));
+    let verdict = verify(&golden(), &past, "us-east-1", "xray", then());
+    assert!(matches!(verdict, Err(Fault::Expired(_))));
 
     for (apart, tolerated) in [(300, true), (301, false)] {
         let apart = Duration::from_secs(apart);

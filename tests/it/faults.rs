@@ -10,8 +10,8 @@ use crate::support::behaviour::Behaviour;
 use crate::support::books::Totals;
 use crate::support::daemon::{Launch, Running};
 use crate::support::fake_xray::{FakeXray, KEY_ID, SECRET};
+use crate::support::keys::Keys;
 use crate::support::load::{Client, segment};
-use crate::support::sigv4::Keys;
 
 /// Segments a second during a fault.
 pub const RATE: u32 = 500;

@@ -1,18 +1,16 @@
-//! What the fake X-Ray knows, and how it judges a request.
+//! What the fake X-Ray knows and remembers.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::behaviour::{Behaviour, Chooser, Endless, error};
+use super::behaviour::{Behaviour, Endless};
 use super::http::{Request, Response};
-use super::sigv4::{self, Fault, Keys};
-
-/// The service's own limit of documents in one request.
-const MOST_DOCUMENTS: usize = 50;
+use super::keys::Keys;
 
 /// What a connection does with the request it has just read.
 pub enum Action {
@@ -23,6 +21,9 @@ pub enum Action {
     Bytes(&'static [u8]),
     Endless(Endless),
 }
+
+/// Another service that is reached at the same address.
+pub type Neighbour = Arc<dyn Fn(&mut State, &Request) -> Response + Send + Sync>;
 
 /// One `POST /TraceSegments` that was read to its end.
 pub struct Batch {
@@ -52,8 +53,12 @@ pub struct State {
     pub requests: usize,
     pub warm_ups: usize,
     pub connections: usize,
+    /// Ids of the keys that well-signed requests came with.
+    pub signers: BTreeSet<String>,
     /// Requests by keys that the service does not know.
     pub unknown_keys: usize,
+    /// Requests by keys that are past their end.
+    pub expired: usize,
     /// Requests signed too far from the service's clock.
     pub skewed: usize,
     /// What is wrong whatever the circumstances: any entry fails the test.
@@ -69,11 +74,13 @@ pub struct State {
     pub clock_offset: i64,
     /// Answers by path, instead of the usual ones.
     pub answers: HashMap<String, Response>,
+    /// By the hosts that their requests name.
+    pub neighbours: HashMap<String, Neighbour>,
     pub region: &'static str,
 }
 
 impl State {
-    pub fn new(keys: Keys, region: &'static str) -> Self {
+    pub fn new(keys: Vec<Keys>, region: &'static str) -> Self {
         Self {
             accepted: Vec::new(),
             different: HashSet::new(),
@@ -86,15 +93,18 @@ impl State {
             requests: 0,
             warm_ups: 0,
             connections: 0,
+            signers: BTreeSet::new(),
             unknown_keys: 0,
+            expired: 0,
             skewed: 0,
             violations: Vec::new(),
             behaviour: Behaviour::Ok,
             once: VecDeque::new(),
             generation: 0,
-            keys: vec![keys],
+            keys,
             clock_offset: 0,
             answers: HashMap::new(),
+            neighbours: HashMap::new(),
             region,
         }
     }
@@ -114,7 +124,7 @@ impl State {
         self.different.len()
     }
 
-    fn accept(&mut self, document: &str) {
+    pub fn accept(&mut self, document: &str) {
         self.different.insert(self.hasher.hash_one(document));
         self.accepted.push(document.to_owned());
     }
@@ -126,173 +136,6 @@ impl State {
             *times.entry(document.as_str()).or_default() += 1;
         }
         times
-    }
-
-    /// Takes note of a request, and decides what to do with it.
-    pub fn judge(&mut self, request: &Request) -> Action {
-        let verdict = sigv4::verify(request, &self.keys, self.region, "xray", self.now());
-        // The one request that needs no signature: it only opens a connection ahead of time.
-        let warms_up = request.method == "HEAD" && verdict == Err(Fault::Unsigned);
-        if warms_up {
-            self.warm_ups += 1;
-        } else {
-            self.requests += 1;
-        }
-        match &verdict {
-            Err(fault @ (Fault::Bad(_) | Fault::Unsigned)) if !warms_up => self
-                .violations
-                .push(format!("{} {}: {fault:?}", request.method, request.target)),
-            _ => {}
-        }
-        let documents = self.documents(request);
-        let behaviour = self
-            .once
-            .pop_front()
-            .unwrap_or_else(|| self.behaviour.clone());
-        let mut action = match behaviour {
-            Behaviour::Ok => Action::Answer(self.serve(request, &documents, verdict)),
-            Behaviour::Unprocessed(chooser) => {
-                self.process_some(request, &documents, verdict, &chooser)
-            }
-            Behaviour::Delay(time) => {
-                Action::AnswerAfter(time, self.serve(request, &documents, verdict))
-            }
-            Behaviour::RejectContaining(text) if documents.iter().any(|d| d.contains(text)) => {
-                Action::Answer(error(400, "InvalidRequestException", "Bad document"))
-            }
-            Behaviour::TooLarge(bytes) if request.body.len() > bytes => {
-                Action::Answer(error(413, "RequestEntityTooLarge", "Too large"))
-            }
-            Behaviour::RejectContaining(_) | Behaviour::TooLarge(_) => {
-                Action::Answer(self.serve(request, &documents, verdict))
-            }
-            Behaviour::Answer(response) => Action::Answer(response),
-            Behaviour::Hang => Action::Hold,
-            Behaviour::CloseOnAccept | Behaviour::CloseAfterReading | Behaviour::Gone => {
-                Action::Close
-            }
-            Behaviour::Bytes(bytes) => Action::Bytes(bytes),
-            Behaviour::Endless(answer) => Action::Endless(answer),
-        };
-        let status = match &mut action {
-            Action::Answer(response) | Action::AnswerAfter(_, response) => {
-                if request.method == "HEAD" {
-                    response.body.clear();
-                }
-                Some(response.status)
-            }
-            _ => None,
-        };
-        if request.path() == "/TraceSegments" {
-            self.batches.push(Batch {
-                documents: documents.len(),
-                bytes: request.body.len(),
-                status,
-            });
-        }
-        if status.is_none() {
-            self.unanswered.extend(documents);
-        }
-        action
-    }
-
-    /// The documents of a `POST /TraceSegments`; none for any other request.
-    fn documents(&mut self, request: &Request) -> Vec<String> {
-        if request.path() != "/TraceSegments" {
-            return Vec::new();
-        }
-        let mut wrong = Vec::new();
-        if request.header("content-type") != Some("application/json") {
-            wrong.push(format!("Content-Type {:?}", request.header("content-type")));
-        }
-        let documents = match serde_json::from_slice::<Value>(&request.body) {
-            Ok(body) => body["TraceSegmentDocuments"]
-                .as_array()
-                .and_then(|list| list.iter().map(|d| d.as_str().map(str::to_owned)).collect()),
-            Err(error) => {
-                wrong.push(format!("body is not JSON: {error}"));
-                None
-            }
-        };
-        let documents: Vec<String> = documents.unwrap_or_default();
-        if !(1..=MOST_DOCUMENTS).contains(&documents.len()) {
-            wrong.push(format!("{} documents in a batch", documents.len()));
-        }
-        self.violations.extend(wrong);
-        documents
-    }
-
-    fn refuse(&mut self, verdict: Result<(), Fault>) -> Option<Response> {
-        let (code, text) = match verdict {
-            Ok(()) => return None,
-            Err(Fault::Unsigned) => ("MissingAuthenticationTokenException", "No token"),
-            Err(Fault::UnknownKey(_)) => {
-                self.unknown_keys += 1;
-                (
-                    "UnrecognizedClientException",
-                    "The security token is invalid",
-                )
-            }
-            Err(Fault::Skewed(_)) => {
-                self.skewed += 1;
-                ("InvalidSignatureException", "Signature expired")
-            }
-            Err(Fault::Bad(_)) => ("InvalidSignatureException", "The signature does not match"),
-        };
-        Some(error(403, code, text))
-    }
-
-    /// What X-Ray answers.
-    fn serve(
-        &mut self,
-        request: &Request,
-        documents: &[String],
-        verdict: Result<(), Fault>,
-    ) -> Response {
-        if let Some(refusal) = self.refuse(verdict) {
-            return refusal;
-        }
-        match request.path() {
-            "/TraceSegments" => {
-                documents.iter().for_each(|document| self.accept(document));
-                Response::new(200, r#"{"UnprocessedTraceSegments":[]}"#)
-            }
-            "/TelemetryRecords" => {
-                let body = serde_json::from_slice(&request.body);
-                self.telemetry
-                    .push(body.unwrap_or_else(|e| json!(e.to_string())));
-                Response::new(200, "{}")
-            }
-            path => {
-                let answer = self.answers.get(path).cloned();
-                self.calls.push(request.clone());
-                answer.unwrap_or_else(|| error(404, "UnknownOperationException", "No such path"))
-            }
-        }
-    }
-
-    fn process_some(
-        &mut self,
-        request: &Request,
-        documents: &[String],
-        verdict: Result<(), Fault>,
-        chooser: &Chooser,
-    ) -> Action {
-        if documents.is_empty() || verdict.is_err() {
-            return Action::Answer(self.serve(request, documents, verdict));
-        }
-        let mut entries = Vec::new();
-        for document in documents {
-            match chooser(document) {
-                Some(entry) => {
-                    entries.push(entry);
-                    self.unprocessed.push(document.clone());
-                }
-                None => self.accept(document),
-            }
-        }
-        let body = json!({ "UnprocessedTraceSegments": entries }).to_string();
-        Action::Answer(Response::new(200, body))
     }
 }
 
@@ -314,8 +157,9 @@ impl fmt::Display for State {
         )?;
         writeln!(
             f,
-            "{} of unknown keys, {} skewed, {} telemetry, {} other calls",
+            "{} of unknown keys, {} of expired ones, {} skewed, {} telemetry, {} other calls",
             self.unknown_keys,
+            self.expired,
             self.skewed,
             self.telemetry.len(),
             self.calls.len()

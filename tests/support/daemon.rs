@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::DEADLINE;
 use super::fake_xray::{FakeXray, KEY_ID, REGION, SECRET};
-use super::watch::Watch;
+use super::watch::{DEADLINE, Watch};
 
 /// How to start a daemon.
 pub struct Launch {
@@ -48,7 +47,9 @@ impl Launch {
             None => launch,
             Some(authority) => {
                 let port = fake.url().rsplit(':').next().unwrap().to_owned();
-                let bundle = authority.write_pem(&port);
+                let name = format!("{port}-{}.pem", std::process::id());
+                let bundle = launch.directory.with_file_name(name);
+                std::fs::write(&bundle, &authority.pem).unwrap();
                 launch.env("AWS_CA_BUNDLE", bundle.to_str().unwrap())
             }
         }

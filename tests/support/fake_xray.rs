@@ -1,4 +1,4 @@
-//! A fake X-Ray on a loopback port: threads and std sockets, TLS when asked for.
+//! A fake X-Ray: threads and std sockets, TLS when asked for.
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Write};
@@ -10,13 +10,12 @@ use std::time::{Duration, SystemTime};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::DEADLINE;
 use super::backend::{Action, State};
 use super::behaviour::Behaviour;
 use super::http::{self, Response};
-use super::sigv4::Keys;
+use super::keys::Keys;
 use super::tls::Authority;
-use super::watch::Watch;
+use super::watch::{DEADLINE, Watch};
 
 /// The region that requests must be signed for.
 pub const REGION: &str = "us-east-1";
@@ -51,15 +50,20 @@ impl FakeXray {
 
     /// Starts on HTTPS with a certificate of a private authority.
     pub fn start_tls() -> Self {
-        Self::start_with(Some(Authority::new()))
+        Self::start_with(Some(Authority::new(&["localhost", "127.0.0.1"])))
     }
 
     fn start_with(authority: Option<Authority>) -> Self {
-        let listener = bind_outside_the_ephemeral_range();
+        let state = State::new(vec![Keys::new(KEY_ID, SECRET, None)], REGION);
+        Self::on(bind_outside_the_ephemeral_range(), state, authority)
+    }
+
+    /// Starts where `listener` is bound.
+    pub fn on(listener: TcpListener, state: State, authority: Option<Authority>) -> Self {
         let mut fake = Self {
             address: listener.local_addr().unwrap(),
             shared: Arc::new(Shared {
-                state: Watch::new(State::new(Keys::new(KEY_ID, SECRET, None), REGION)),
+                state: Watch::new(state),
                 answering: RwLock::new(()),
                 streams: Watch::default(),
                 tls: authority.as_ref().map(|authority| authority.server.clone()),

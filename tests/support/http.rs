@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::DEADLINE;
+use super::watch::DEADLINE;
 
 /// A request exactly as it came: header names, order and repetitions kept.
 #[derive(Clone, Debug, Default)]

@@ -1,4 +1,4 @@
-//! Fakes of the endpoints that give credentials: any of them, the EC2 metadata service, STS.
+//! Fakes of the endpoints that give credentials: any of them, and the EC2 metadata service.
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Write};
@@ -6,15 +6,16 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-use serde_json::json;
-
 use super::http::{self, Request, Response};
-use super::watch::Watch;
+use super::keys::Keys;
+use super::watch::{DEADLINE, Watch};
 
 /// What a fake does with a request.
 pub enum Answer {
     /// An HTTP response.
     Say(Response),
+    /// One whose packets come no further than so many hops.
+    Near(u32, Response),
     /// These bytes, then the end of the connection.
     Raw(Vec<u8>),
     /// Nothing, until the client gives up.
@@ -77,6 +78,18 @@ impl Fake {
         self.requests.read(Clone::clone)
     }
 
+    /// Waits for so many requests.
+    #[track_caller]
+    pub fn wait_asked(&self, times: usize) {
+        let enough = |all: &Vec<Request>| (all.len() >= times).then_some(());
+        let asked = self.requests.wait(DEADLINE, enough);
+        assert!(
+            asked.is_some(),
+            "{} was not asked {times} times",
+            self.url()
+        );
+    }
+
     /// Method and target of every request so far.
     pub fn asked(&self) -> Vec<String> {
         let line = |request: &Request| format!("{} {}", request.method, request.target);
@@ -89,7 +102,7 @@ fn serve(
     seen: &Watch<Vec<Request>>,
     answer: &dyn Fn(usize, &Request) -> Answer,
 ) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(super::DEADLINE))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
     let mut reader = BufReader::new(stream);
     let Some(request) = http::read_request(&mut reader)? else {
         return Ok(());
@@ -98,8 +111,12 @@ fn serve(
         all.push(request.clone());
         all.len() - 1
     });
-    match answer(number, &request) {
-        Answer::Say(response) => {
+    let answer = answer(number, &request);
+    if let Answer::Near(hops, _) = answer {
+        reader.get_ref().set_ttl(hops)?;
+    }
+    match answer {
+        Answer::Say(response) | Answer::Near(_, response) => {
             let response = response.with("Connection", "close");
             reader.get_mut().write_all(&response.to_bytes())
         }
@@ -111,16 +128,9 @@ fn serve(
     }
 }
 
-/// The body of a container endpoint or, with `"Code":"Success"`, of the EC2 metadata service.
+/// What a container endpoint or the EC2 metadata service says of the keys that all fakes give.
 pub fn keys(id: &str, expiration: &str) -> String {
-    json!({
-        "Code": "Success",
-        "AccessKeyId": id,
-        "SecretAccessKey": "hush",
-        "Token": "session token of fakes".replace(' ', "/"),
-        "Expiration": expiration,
-    })
-    .to_string()
+    Keys::new(id, "hush", Some("session/token/of/fakes")).json_until(expiration)
 }
 
 /// How the EC2 metadata service behaves.
@@ -130,6 +140,8 @@ pub struct Ec2 {
     pub put: u16,
     /// Seconds granted; `None` says nothing of it.
     pub life: Option<u64>,
+    /// How far from the instance a token may go.
+    pub hops: u32,
     /// Whether requests without a token are answered.
     pub version_1: bool,
     /// The one token that is good.
@@ -143,6 +155,7 @@ impl Default for Ec2 {
         Self {
             put: 200,
             life: Some(21600),
+            hops: 64,
             version_1: false,
             token: "good".to_owned(),
             pages: BTreeMap::new(),
@@ -153,11 +166,13 @@ impl Default for Ec2 {
 impl Ec2 {
     /// With a role and its credentials.
     pub fn with_role(id: &str, expiration: &str) -> Self {
-        Self::default().page(ROLES, 200, "app\n").page(
-            &format!("{ROLES}app"),
-            200,
-            &keys(id, expiration),
-        )
+        Self::default().role(&keys(id, expiration))
+    }
+
+    /// With a role, whose credentials these are.
+    pub fn role(self, credentials: &str) -> Self {
+        self.page(ROLES, 200, "app\n")
+            .page(&format!("{ROLES}app"), 200, credentials)
     }
 
     /// With one more page.
@@ -167,7 +182,8 @@ impl Ec2 {
         self
     }
 
-    fn answer(&self, request: &Request) -> Answer {
+    /// What it answers.
+    pub fn answer(&self, request: &Request) -> Answer {
         let path = request.path().strip_prefix("/latest/").unwrap_or_default();
         if request.method == "PUT" && path == "api/token" {
             // What the real one insists on.
@@ -182,12 +198,13 @@ impl Ec2 {
                 return Answer::Silence;
             }
             let response = Response::new(self.put, self.token.as_str());
-            return Answer::Say(match self.life {
+            let response = match self.life {
                 Some(life) => {
                     response.with("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", &life.to_string())
                 }
                 None => response,
-            });
+            };
+            return Answer::Near(self.hops, response);
         }
         match request.header("x-aws-ec2-metadata-token") {
             Some(token) if token != self.token => Answer::text(401, ""),
@@ -221,68 +238,4 @@ impl FakeEc2 {
     pub fn update(&self, change: impl FnOnce(&mut Ec2)) {
         self.state.update(change);
     }
-}
-
-/// What STS answers to `action`, in JSON.
-pub fn sts_json(action: &str, id: &str, expiration: &str) -> String {
-    json!({
-        format!("{action}Response"): {
-            format!("{action}Result"): {
-                "Credentials": {
-                    "AccessKeyId": id,
-                    "SecretAccessKey": "hush",
-                    "SessionToken": "token/of+sts==",
-                    "Expiration": serde_json::from_str::<serde_json::Value>(expiration).unwrap(),
-                },
-                "PackedPolicySize": null,
-            },
-            "ResponseMetadata": {"RequestId": "r"},
-        }
-    })
-    .to_string()
-}
-
-/// The same in XML.
-pub fn sts_xml(action: &str, id: &str, expiration: &str) -> String {
-    format!(
-        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>\
-         <Credentials><AccessKeyId>{id}</AccessKeyId><SecretAccessKey>hush</SecretAccessKey>\
-         <SessionToken>token/of+sts==</SessionToken><Expiration>{expiration}</Expiration>\
-         </Credentials></{action}Result></{action}Response>"
-    )
-}
-
-/// An error of STS, in JSON.
-pub fn sts_error(status: u16, code: &str, message: &str) -> Answer {
-    let body = json!({
-        "Error": {"Code": code, "Message": message, "Type": "Sender"},
-        "RequestId": "r",
-    });
-    Answer::Say(Response::new(status, body.to_string()))
-}
-
-/// The parameters of a form.
-pub fn form(request: &Request) -> BTreeMap<String, String> {
-    let body = std::str::from_utf8(&request.body).unwrap();
-    let pairs = body.split('&').map(|pair| pair.split_once('=').unwrap());
-    pairs
-        .map(|(name, value)| (name.to_owned(), decode(value)))
-        .collect()
-}
-
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first == b'%' {
-            let (digits, after) = rest.split_at(2);
-            let digits = std::str::from_utf8(digits).unwrap();
-            bytes.push(u8::from_str_radix(digits, 16).unwrap());
-            rest = after;
-        } else {
-            bytes.push(*first);
-        }
-    }
-    String::from_utf8(bytes).unwrap()
 }

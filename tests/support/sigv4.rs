@@ -7,24 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use super::http::Request;
-
-/// Keys the fake service knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keys {
-    pub id: String,
-    pub secret: String,
-    pub token: Option<String>,
-}
-
-impl Keys {
-    pub fn new(id: &str, secret: &str, token: Option<&str>) -> Self {
-        Self {
-            id: id.to_owned(),
-            secret: secret.to_owned(),
-            token: token.map(str::to_owned),
-        }
-    }
-}
+use super::keys::Keys;
 
 /// Why a request was not accepted.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +16,8 @@ pub enum Fault {
     Unsigned,
     /// Signed by a key the service does not know, or with a token that is not the key's.
     UnknownKey(String),
+    /// Signed by keys that are past their end.
+    Expired(String),
     /// The signing time is more than five minutes from the service's clock.
     Skewed(String),
     /// A wrong signature or scope: never right, whatever the circumstances.
@@ -134,6 +119,9 @@ pub fn verify(
     if request.header("x-amz-security-token") != keys.token.as_deref() {
         return Err(Fault::UnknownKey(format!("{id} with another token")));
     }
+    if keys.expires.is_some_and(|end| end < now) {
+        return Err(Fault::Expired(id.to_owned()));
+    }
     let apart = now
         .duration_since(signed_at)
         .unwrap_or_else(|early| early.duration());
@@ -141,6 +129,12 @@ pub fn verify(
         return Err(Fault::Skewed(format!("{date} is {apart:?} from now")));
     }
     Ok(())
+}
+
+/// The id of the keys that `request` claims to be signed with.
+pub fn signer(request: &Request) -> Option<&str> {
+    let (_, credential) = request.header("authorization")?.split_once("Credential=")?;
+    credential.split('/').next()
 }
 
 fn signature_of(
@@ -252,7 +246,8 @@ fn percent_encode(bytes: &[u8]) -> String {
     text
 }
 
-fn percent_decode(text: &str) -> Vec<u8> {
+/// A plus is a blank, as in a query.
+pub fn percent_decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

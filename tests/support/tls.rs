@@ -1,6 +1,5 @@
 //! A private certificate authority and a server certificate.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -14,18 +13,13 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// For the loopback address.
-    pub fn new() -> Self {
-        Self::of(&["localhost", "127.0.0.1"])
-    }
-
-    /// For a server of these names.
-    pub fn of(names: &[&str]) -> Self {
+    /// For a server that has these names or addresses.
+    pub fn new(names: &[&str]) -> Self {
         let mut ca = CertificateParams::new(Vec::new()).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let certificate = CertificateParams::new(names)
             .unwrap()
             .signed_by(&key, &ca)
@@ -44,13 +38,5 @@ impl Authority {
             server: Arc::new(server),
             pem: ca.pem(),
         }
-    }
-
-    /// Writes the authority's certificate to a file of its own.
-    pub fn write_pem(&self, name: &str) -> PathBuf {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("{name}-{}.pem", std::process::id()));
-        std::fs::write(&path, &self.pem).unwrap();
-        path
     }
 }

@@ -3,6 +3,10 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How long a test waits for an event before it fails. An event that comes is never waited for
+/// any longer, so this is only as generous as the slowest, busiest machine needs.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
 /// A mutex and the condition variable that every change signals.
 #[derive(Default)]
 pub struct Watch<T> {

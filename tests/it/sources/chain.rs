@@ -9,7 +9,8 @@ use xray::profile::{Profiles, read_file};
 use super::sts::client;
 use super::{LATER, NOW, Scratch, Time, Var, env_of};
 use crate::support::DEADLINE;
-use crate::support::metadata::{Answer, Ec2, Fake, FakeEc2, form, sts_json};
+use crate::support::metadata::{Answer, Ec2, Fake, FakeEc2};
+use crate::support::sts::{form, sts_json};
 
 fn chain(vars: &[Var<'_>], role_arn: Option<&str>, sts: &str, time: &Time) -> Chain {
     let env = env_of(vars);

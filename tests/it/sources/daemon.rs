@@ -8,21 +8,24 @@ use super::Scratch;
 use crate::support::daemon::Launch;
 use crate::support::fake_xray::{FakeXray, REGION};
 use crate::support::http::Response;
+use crate::support::keys::Keys;
 use crate::support::load::{Client, segment};
-use crate::support::metadata::{Answer, Ec2, Fake, FakeEc2, form, sts_error, sts_json};
-use crate::support::sigv4::{Keys, verify};
+use crate::support::metadata::{Answer, Ec2, Fake, FakeEc2};
+use crate::support::sts;
 
 fn in_an_hour() -> SystemTime {
     SystemTime::now() + Duration::from_secs(3600)
 }
 
-fn sts_answer(action: &str) -> Answer {
-    let expires = in_an_hour().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    Answer::json(sts_json(action, "ASIASTS", &expires.as_secs().to_string()))
-}
-
-fn sts_keys() -> Keys {
-    Keys::new("ASIASTS", "hush", Some("token/of+sts=="))
+/// The fake X-Ray knows only the keys of the role, and STS only these.
+fn role(known: Vec<Keys>) -> (Fake, FakeXray) {
+    let role = Keys::new("ASIASTS", "hush", Some("token/of+sts==")).until(in_an_hour());
+    let fake = FakeXray::start();
+    fake.update(|state| state.keys = vec![role.clone()]);
+    let sts = Fake::start(move |_, request| {
+        Answer::Say(sts::assume(request, &known, REGION, || role.clone()))
+    });
+    (sts, fake)
 }
 
 fn without_keys(fake: &FakeXray) -> Launch {
@@ -63,9 +66,7 @@ fn an_ec2_instance_asks_its_metadata_service_past_any_proxy() {
 /// STS.
 #[test]
 fn a_service_account_becomes_its_role() {
-    let sts = Fake::start(|_, _| sts_answer("AssumeRoleWithWebIdentity"));
-    let fake = FakeXray::start();
-    fake.update(|state| state.keys = vec![sts_keys()]);
+    let (sts, fake) = role(Vec::new());
     let token = Scratch::new("irsa", "service.account.jwt");
     let config = Scratch::new(
         "irsa-cfg",
@@ -82,27 +83,15 @@ fn a_service_account_becomes_its_role() {
     fake.wait_for("the document", |state| state.accepted.len() == 1);
     let request = &sts.requests()[0];
     assert_eq!(request.header("authorization"), None);
-    assert_eq!(form(request)["WebIdentityToken"], "service.account.jwt");
+    assert_eq!(
+        sts::form(request)["WebIdentityToken"],
+        "service.account.jwt"
+    );
 }
 
 #[test]
 fn the_role_of_another_account_is_assumed() {
-    let base = Keys::new("AKIABASE", "base secret", None);
-    let sts = Fake::start({
-        let base = base.clone();
-        move |_, request| match verify(
-            request,
-            std::slice::from_ref(&base),
-            REGION,
-            "sts",
-            SystemTime::now(),
-        ) {
-            Ok(()) => sts_answer("AssumeRole"),
-            Err(fault) => sts_error(403, "AccessDenied", &format!("{fault:?}")),
-        }
-    });
-    let fake = FakeXray::start();
-    fake.update(|state| state.keys = vec![sts_keys()]);
+    let (sts, fake) = role(vec![Keys::new("AKIABASE", "base secret", None)]);
     let daemon = Launch::against(&fake)
         .env("AWS_ACCESS_KEY_ID", "AKIABASE")
         .env("AWS_SECRET_ACCESS_KEY", "base secret")
@@ -111,7 +100,7 @@ fn the_role_of_another_account_is_assumed() {
         .start();
     Client::new(daemon.udp).document(segment(1));
     fake.wait_for("the document", |state| state.accepted.len() == 1);
-    let form = form(&sts.requests()[0]);
+    let form = sts::form(&sts.requests()[0]);
     assert_eq!(form["RoleArn"], "arn:aws:iam::210987654321:role/xray");
     assert_eq!(form["RoleSessionName"], "xray-daemon");
 }

@@ -9,9 +9,9 @@ use crate::support::DEADLINE;
 use crate::support::daemon::Launch;
 use crate::support::fake_xray::{FakeXray, REGION};
 use crate::support::http::exchange;
+use crate::support::keys::Keys;
 use crate::support::load::{Client, segment};
 use crate::support::metadata::{Answer, Ec2, Fake, FakeEc2, ROLES, keys};
-use crate::support::sigv4::Keys;
 use crate::support::watch::Watch;
 
 const DOCUMENT: &str = "dynamic/instance-identity/document";

@@ -11,8 +11,10 @@ use xray::endpoint::{Endpoints, StsFallback};
 
 use super::{LATER, NOW, Scratch, Time, env_of};
 use crate::support::http::{Request, Response};
-use crate::support::metadata::{Answer, Fake, form, sts_error, sts_json, sts_xml};
-use crate::support::sigv4::{Keys, verify};
+use crate::support::keys::Keys;
+use crate::support::metadata::{Answer, Fake};
+use crate::support::sigv4::verify;
+use crate::support::sts::{form, sts_error, sts_json, sts_xml};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/a b";
 const ASSUME: &str = "AssumeRole";

@@ -16,7 +16,7 @@ use super::sts::client;
 use super::{LATER, NOW, Scratch, Time};
 use crate::support::DEADLINE;
 use crate::support::http::{Request, Response, read_request};
-use crate::support::metadata::{form, sts_json};
+use crate::support::sts::{form, sts_json};
 use crate::support::tls::Authority;
 
 /// A proxy that stands at both ends of its tunnels.
@@ -30,7 +30,7 @@ struct Proxy {
 impl Proxy {
     /// Is `host` to whoever asks for it, and answers all with `answer`.
     fn to(host: &str, answer: Response) -> Self {
-        let authority = Authority::of(&[host]);
+        let authority = Authority::new(&[host]);
         let bundle = Scratch::new(&format!("{host}.pem"), &authority.pem);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://us%40er:pass@{}", listener.local_addr().unwrap());
