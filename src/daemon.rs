@@ -125,11 +125,6 @@ impl Daemon {
         }
         let limit = memory::buffer_limit(config.buffer_mb.map(u64::from));
         log::info!("Using buffer memory limit of {} MB", limit >> 20);
-        if config.no_verify_ssl {
-            log::warn!(
-                "NoVerifySSL: certificates are not checked, anyone on the way can read the traces and use the credentials"
-            );
-        }
         let udp = socket::udp(&config.bind_udp).map_err(StartError::Bind)?;
         let tcp = socket::tcp(&config.bind_tcp).map_err(StartError::Bind)?;
         if let Ok(address) = udp.local_addr() {

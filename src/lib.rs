@@ -14,10 +14,11 @@ pub mod memory;
 
 // From the datagram to the queue.
 pub mod socket;
-pub mod segment;
-pub mod batch;
 pub mod reader;
 pub mod intake;
+pub mod segment;
+pub mod batch;
+pub mod event;
 pub mod pending;
 
 // To whom, and with whose permission.
@@ -36,7 +37,6 @@ pub mod target;
 pub mod retry;
 pub mod back_off;
 pub mod lane;
-pub mod event;
 pub mod uploader;
 pub mod telemetry;
 

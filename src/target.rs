@@ -38,6 +38,8 @@ pub struct Found {
     pub proxy: Target,
     /// Why this region: `AWS_REGION`, `EC2 metadata`.
     pub region_source: String,
+    /// The credential source and why: `environment (AWS_ACCESS_KEY_ID is set)`.
+    pub credentials: String,
     /// The proxy that requests go through: host and port.
     pub through: Option<String>,
     /// The metadata service of EC2, where it may be asked for instance id and host name.
@@ -137,6 +139,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         },
         profiles,
     );
+    let credentials = chain.choice();
     let upload = Target {
         agent: agent()?,
         endpoint: endpoints.xray.clone(),
@@ -152,6 +155,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
             ..upload.clone()
         },
         region_source: region.source,
+        credentials,
         through: service
             .proxy_name(&endpoints.xray)
             .map_err(TargetError::Agent)?,

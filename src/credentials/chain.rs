@@ -49,28 +49,31 @@ impl Chain {
     }
 
     /// Replaces the source when the plan has become another one, so that what it remembers is
-    /// lost only then.
-    fn choose(&mut self, profiles: &Profiles) -> Result<(), SourceError> {
+    /// lost only then. Answers whether it did.
+    fn choose(&mut self, profiles: &Profiles) -> Result<bool, SourceError> {
         let selection = select(&*self.parts.env, profiles, self.parts.role_arn.as_deref())?;
         if self
             .chosen
             .as_ref()
             .is_ok_and(|(plan, _)| *plan == selection.plan)
         {
-            return Ok(());
+            return Ok(false);
         }
         for warning in &selection.warnings {
             log::warn!("AWS credentials: {warning}");
         }
         self.warn_of_the_past(&selection.plan);
         let source = self.build(&selection.plan);
-        log::info!(
-            "AWS credentials are asked for from: {} ({})",
-            source.name(),
-            selection.plan.why()
-        );
         self.chosen = Ok((selection.plan, source));
-        Ok(())
+        Ok(true)
+    }
+
+    /// The source that was chosen and why, for the log.
+    pub fn choice(&self) -> String {
+        match &self.chosen {
+            Ok((plan, source)) => format!("{} ({})", source.name(), plan.why()),
+            Err(error) => format!("nowhere yet: {error}"),
+        }
     }
 
     /// Nobody can change the environment of a running process, so that it alone can tell.
@@ -147,8 +150,11 @@ impl Source for Chain {
         let changed = Profiles::load(&*env, &read_file)
             .map_err(|error| SourceError::Setting(error.to_string()))
             .and_then(|profiles| self.choose(&profiles));
+        if matches!(changed, Ok(true)) {
+            log::info!("AWS credentials are asked for from: {}", self.choice());
+        }
         match (&mut self.chosen, changed) {
-            (Ok((_, source)), Ok(())) => source.fetch(),
+            (Ok((_, source)), Ok(_)) => source.fetch(),
             (Ok((_, source)), Err(error)) => {
                 // Half-written, or away while it is replaced.
                 log::warn!("AWS credentials: the new configuration is not used: {error}");

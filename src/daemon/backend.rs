@@ -169,10 +169,14 @@ impl Identify {
             upload,
             proxy,
             region_source,
+            credentials,
             through,
             host,
         } = target::resolve(&self.settings, &self.clock)?;
-        log::info!("Using region: {} (from {region_source})", upload.region);
+        log::info!(
+            "Using region: {} (from {region_source}), AWS credentials from: {credentials}",
+            upload.region
+        );
         log::info!("Using endpoint: {}", upload.endpoint);
         if let Some(through) = through {
             log::info!("Using proxy: {through}");

@@ -58,7 +58,11 @@ fn an_ec2_instance_asks_its_metadata_service_past_any_proxy() {
     let daemon = launch.start();
     Client::new(daemon.udp).document(segment(1));
     fake.wait_for("the document", |state| state.accepted.len() == 1);
-    daemon.wait_log("AWS credentials are asked for from: EC2 instance role");
+    let chosen = daemon.wait_log("Using region: ");
+    assert!(
+        chosen.contains("(from EC2 metadata), AWS credentials from: EC2 instance role ("),
+        "{chosen}"
+    );
     assert!(proxy.asked().is_empty());
 }
 
