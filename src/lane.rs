@@ -8,7 +8,7 @@ use aws_credential_types::Credentials;
 use ureq::Agent;
 
 use crate::batch::Batch;
-use crate::clock::{Clock, Exchange};
+use crate::clock::{Clock, Exchange, is_skew_error};
 use crate::retry::{self, Answer, Failure, Verdict};
 use crate::sign::{self, SignError, SignRequest};
 use crate::target::Target;
@@ -78,13 +78,14 @@ pub struct Done {
 
 /// Signs a request, sends it, waits for the answer and judges it. `clock` learns from the answer.
 pub fn carry(job: Job, clock: &Clock) -> Done {
-    let (sent, start) = (SystemTime::now(), Instant::now());
+    let (sent, start, skew) = (SystemTime::now(), Instant::now(), clock.skew());
+    let mut measured = None;
     let mut result = signed(&job, clock)
         .map_err(|error| (Failure::Other, error.to_string()))
         .and_then(|(url, headers)| post(&job.target.agent, &url, &headers, job.cargo.body()));
     let took = start.elapsed();
     if let Ok(answer) = &mut result {
-        clock.observe(&Exchange {
+        measured = clock.observe(&Exchange {
             sent,
             received: SystemTime::now(),
             date: answer.date.as_deref(),
@@ -94,13 +95,18 @@ pub fn carry(job: Job, clock: &Clock) -> Done {
             answer.hide(token);
         }
     }
-    let verdict = match &result {
+    let mut verdict = match &result {
         Ok(answer) => retry::judge(answer),
         Err(_) => Verdict::Hold {
             after: None,
             credentials: false,
         },
     };
+    if let (Verdict::Hold { credentials, .. }, Ok(answer)) = (&mut verdict, &result) {
+        let code = answer.error_code().unwrap_or_default();
+        // New keys do not cure a wrong clock.
+        *credentials &= !is_skew_error(&code, skew, measured);
+    }
     Done {
         cargo: job.cargo,
         credentials: job.credentials,

@@ -102,6 +102,27 @@ fn rotated_container_keys_lose_nothing() {
     assert_eq!((totals.received, totals.sent), (1_000, 1_000));
 }
 
+/// A signature that is refused for the host's wrong clock says nothing against the keys.
+#[test]
+fn a_wrong_clock_asks_for_no_new_keys() {
+    let keys = Keys::new("ASIACLOCK", "secret", Some("token"));
+    let ecs = FakeEcs::start(keys.clone(), Duration::from_secs(3600));
+    let fake = FakeXray::start();
+    fake.update(|state| state.keys = vec![keys]);
+    let daemon = from_container(&fake, &ecs).start();
+    let client = Client::new(daemon.udp);
+    for (number, offset) in [(1, 0), (2, 1_200), (3, -1_200)] {
+        fake.update(|state| state.clock_offset = offset);
+        client.document(segment(number));
+        fake.wait_for("the document", |state| {
+            state.accepted.len() == number as usize
+        });
+    }
+    daemon.stop();
+    fake.read(|state| assert_eq!(state.skewed, 2));
+    assert_eq!(ecs.fake.asked().len(), 1);
+}
+
 /// Keys are refreshed before they expire, also when nothing is sent.
 #[test]
 fn expiring_keys_are_refreshed_ahead() {
