@@ -115,7 +115,7 @@ fn a_wrong_clock_asks_for_no_new_keys() {
         fake.update(|state| state.clock_offset = offset);
         client.document(segment(number));
         fake.wait_for("the document", |state| {
-            state.accepted.len() == number as usize
+            state.accepted.len() == number
         });
     }
     daemon.stop();
