@@ -8,4 +8,12 @@ mod house;
 mod limits;
 mod requests;
 mod service;
+#[expect(dead_code, reason = "the integration tests use the rest")]
+#[path = "../support"]
+mod support {
+    pub mod http;
+    pub mod keys;
+    pub mod sigv4;
+    pub mod watch;
+}
 mod trouble;

@@ -1,16 +1,15 @@
 //! What plays X-Ray: keeps the requests as they came, answers as the test says.
 
-use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
-
 use crate::client::PATIENCE;
+use crate::support::http::Request;
+use crate::support::keys::Keys;
+use crate::support::sigv4::{parse_date, verify};
 
 pub const REGION: &str = "us-east-1";
 pub const KEY: &str = "AKIDEXAMPLE";
@@ -40,56 +39,21 @@ impl Received {
         names
     }
 
-    /// Checks Signature Version 4 by its specification, not by the library that made it.
+    /// Checks that the signature is one that X-Ray takes, at the time when it was made.
     #[track_caller]
     pub fn is_signed_by(&self, key: &str, secret: &str) {
-        let authorization = self.header("authorization").expect("a signature");
-        let field = |name: &str| {
-            let start = authorization.find(name).unwrap() + name.len();
-            authorization[start..].split(',').next().unwrap()
+        let mut words = self.line.split(' ').map(str::to_owned);
+        let request = Request {
+            method: words.next().unwrap(),
+            target: words.next().unwrap(),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
         };
-        let date = self.header("x-amz-date").unwrap();
-        let scope = format!("{}/{REGION}/xray/aws4_request", &date[..8]);
-        assert_eq!(field("Credential="), format!("{key}/{scope}"));
-
-        let mut words = self.line.split(' ');
-        let (method, target) = (words.next().unwrap(), words.next().unwrap());
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let mut canonical = format!("{method}\n{}\n{query}\n", path.replace('%', "%25"));
-        let signed_headers = field("SignedHeaders=");
-        for name in signed_headers.split(';') {
-            let value = self.header(name).unwrap_or_default().trim();
-            writeln!(canonical, "{name}:{value}").unwrap();
-        }
-        write!(
-            canonical,
-            "\n{signed_headers}\n{}",
-            hex(&Sha256::digest(&self.body))
-        )
-        .unwrap();
-        let to_sign = format!(
-            "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
-            hex(&Sha256::digest(&canonical))
-        );
-        let mut signing = format!("AWS4{secret}").into_bytes();
-        for part in scope.split('/').chain([to_sign.as_str()]) {
-            signing = mac(&signing, part);
-        }
-        assert_eq!(field("Signature="), hex(&signing), "{canonical}");
+        let keys = Keys::new(key, secret, self.header("x-amz-security-token"));
+        let time = self.header("x-amz-date").and_then(parse_date).unwrap();
+        let verdict = verify(&request, &[keys], REGION, "xray", time);
+        assert_eq!(verdict, Ok(()), "{self:?}");
     }
-}
-
-fn mac(key: &[u8], text: &str) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
 }
 
 /// What is written back; the connection is closed where it says so.

@@ -274,7 +274,7 @@ pub fn percent_decode(text: &str) -> Vec<u8> {
 }
 
 /// `YYYYMMDDTHHMMSSZ`.
-fn parse_date(date: &str) -> Option<SystemTime> {
+pub fn parse_date(date: &str) -> Option<SystemTime> {
     let number = |range: std::ops::Range<usize>| date.get(range)?.parse::<u64>().ok();
     if date.len() != 16 || &date[8..9] != "T" || !date.ends_with('Z') {
         return None;
