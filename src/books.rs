@@ -89,9 +89,10 @@ impl Books {
         self.held_bytes.store(bytes as u64, Relaxed);
     }
 
-    /// Sets the kernel's own count of drops on the UDP socket.
+    /// Sets the kernel's own count of drops on the UDP socket. Of two threads that read it at once,
+    /// the slower one does not set it back: what was lost since the last look is a difference.
     pub fn set_kernel_drops(&self, drops: u64) {
-        self.kernel_drops.store(drops, Relaxed);
+        self.kernel_drops.fetch_max(drops, Relaxed);
     }
 
     /// Whether any datagram has arrived yet.
@@ -115,5 +116,21 @@ impl Books {
             held_bytes: self.held_bytes.load(Relaxed),
             kernel_drops: self.kernel_drops.load(Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Set back, the difference to the count before was below zero, and the log told of 2^64
+    /// segments that were lost.
+    #[test]
+    fn kernel_drops_are_never_set_back() {
+        let books = Books::default();
+        for drops in [3, 5, 4] {
+            books.set_kernel_drops(drops);
+        }
+        assert_eq!(books.totals().lost(), 5);
     }
 }

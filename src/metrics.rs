@@ -38,6 +38,11 @@ impl Gauges {
         self.lanes.store(lanes, Relaxed);
     }
 
+    /// The number of lanes that exist.
+    pub fn lanes(&self) -> usize {
+        self.lanes.load(Relaxed)
+    }
+
     /// Counts a request that has ended.
     pub fn request(&self, result: &Result<Answer, (Failure, String)>, took: Duration) {
         let outcome = match result {
@@ -137,7 +142,7 @@ pub fn render(shown: &Shown<'_>) -> String {
             "lanes",
             "gauge",
             "Connections that upload.",
-            shown.gauges.lanes.load(Relaxed) as u64,
+            shown.gauges.lanes() as u64,
         ),
     ] {
         head(&mut text, name, kind, help);

@@ -120,7 +120,7 @@ impl Uploader {
             let left = ends.saturating_duration_since(Instant::now());
             thread::park_timeout(left);
             let over = left.is_zero();
-            if let Some(called) = self.at_desk(|desk| desk.lanes.is_called(number, over)) {
+            if let Some(called) = self.at_desk(|desk| desk.is_called(number, over)) {
                 return called;
             }
         }
@@ -137,3 +137,6 @@ impl Uploader {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,9 @@ use crate::target::Target;
 /// A batch that is not full goes out this long after its first document.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
+/// As many as may be asked at once by TCP: more wait only when the uploader does not answer.
+const MAX_PINGS: usize = 128;
+
 pub(super) struct Desk {
     pub(super) parts: Parts,
     pub(super) pending: Pending,
@@ -83,16 +86,16 @@ impl Desk {
             }
             Event::Credentials => self.back_off.retry_now(),
             Event::Ping(answer) => {
-                self.pings.push(answer);
+                // Whoever is turned away knows at once that it does not answer.
+                if self.pings.len() < MAX_PINGS {
+                    self.pings.push(answer);
+                }
                 self.wake_uploader(now);
             }
             Event::Stop(deadline) => {
                 self.stop = Some(deadline);
                 // The readers have ended: this is the last of it.
-                let last = self.parts.intake.take();
-                if !last.is_empty() {
-                    self.pending.push(last);
-                }
+                self.pending.push(self.parts.intake.take());
                 self.due = None;
                 self.back_off.hurry();
             }
@@ -109,6 +112,13 @@ impl Desk {
         }
         self.see_to_it(now);
         job
+    }
+
+    /// Whether a lane that rests has been called; see [`Lanes::is_called`].
+    pub(super) fn is_called(&mut self, lane: usize, over: bool) -> Option<bool> {
+        let called = self.lanes.is_called(lane, over);
+        self.parts.gauges.set_lanes(self.lanes.count());
+        called
     }
 
     fn next_job(&mut self, now: Instant) -> Option<Job> {
@@ -146,7 +156,7 @@ impl Desk {
             Some(_) => match self.lanes.call() {
                 Some(lane) => self.wake.push(lane),
                 // It is the uploader that starts lanes.
-                None if self.wants_lane() => self.wake_uploader(now),
+                None if self.wants_lane(now) => self.wake_uploader(now),
                 None => {}
             },
             None => {}
@@ -190,12 +200,12 @@ impl Desk {
         }
     }
 
-    pub(super) fn wants_lane(&self) -> bool {
+    pub(super) fn wants_lane(&self, now: Instant) -> bool {
         let crowded = self.pending.is_crowded() && self.back_off.is_healthy();
-        self.lanes.may_grow(crowded || self.outbox.is_some())
+        self.lanes.may_grow(crowded || self.outbox.is_some(), now)
     }
 
-    fn credentials(&mut self, now: Instant) -> Option<Credentials> {
+    pub(super) fn credentials(&mut self, now: Instant) -> Option<Credentials> {
         let keeper = &self.target.as_ref()?.keeper;
         let credentials = keeper.current();
         if credentials.is_none() && !self.pending.is_empty() {

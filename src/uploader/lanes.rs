@@ -1,6 +1,10 @@
 //! Which lanes there are, and which of them to wake.
 
 use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+/// After the system has refused a thread, the lanes that there are do for so long without another.
+const REFUSED: Duration = Duration::from_secs(5);
 
 /// Which lanes there are, and what they are about.
 pub(super) struct Lanes {
@@ -12,6 +16,8 @@ pub(super) struct Lanes {
     /// With a request that is out.
     carrying: usize,
     started: usize,
+    /// When the system last refused a thread.
+    refused: Option<Instant>,
 }
 
 struct Idle {
@@ -28,6 +34,7 @@ impl Lanes {
             called: 0,
             carrying: 0,
             started: 0,
+            refused: None,
         }
     }
 
@@ -46,9 +53,12 @@ impl Lanes {
         self.carrying
     }
 
-    /// Whether there may be one more. It is worth its memory only when work is `crowded`.
-    pub(super) fn may_grow(&self, crowded: bool) -> bool {
-        self.count() == 0 || (crowded && self.count() < self.limit)
+    /// Whether there may be one more. It is worth its memory only when work is `crowded` and nobody
+    /// rests.
+    pub(super) fn may_grow(&self, crowded: bool, now: Instant) -> bool {
+        let refused = self.refused.is_some_and(|at| now < at + REFUSED);
+        self.count() == 0
+            || (crowded && self.idle.is_empty() && self.count() < self.limit && !refused)
     }
 
     /// Counts a new lane, which comes as if it had been called, and gives it its number.
@@ -59,8 +69,9 @@ impl Lanes {
     }
 
     /// The new lane could not be started.
-    pub(super) fn dismiss(&mut self) {
+    pub(super) fn dismiss(&mut self, now: Instant) {
         self.called -= 1;
+        self.refused = Some(now);
     }
 
     /// Calls the lane that rested last; it is to be woken.

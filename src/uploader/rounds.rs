@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::desk::{Desk, LINGER};
 use crate::back_off;
+use crate::pending::Pending;
 use crate::retry::Failure;
 use crate::telemetry;
 
@@ -40,7 +41,7 @@ impl Desk {
             return Next::End;
         }
         let request = self.next_request(now);
-        if request.is_some_and(|at| at <= now) && self.wants_lane() {
+        if request.is_some_and(|at| at <= now) && self.wants_lane(now) {
             return Next::StartLane(self.lanes.admit());
         }
         self.sleeper = Some(uploader.clone());
@@ -60,11 +61,17 @@ impl Desk {
 
     /// The lane could not be started.
     pub(super) fn no_lane(&mut self, error: &io::Error, now: Instant) {
-        self.lanes.dismiss();
-        self.back_off
-            .failed(self.back_off.epoch(), now, None, back_off::jitter());
+        self.lanes.dismiss(now);
         let words = format!("no thread for a lane: {error}");
-        self.trouble.failed(&Err((Failure::Other, words)), now);
+        if self.lanes.count() > 0 {
+            // The others go on, and X-Ray has refused nothing.
+            log::debug!("{words}");
+        } else {
+            self.back_off
+                .failed(self.back_off.epoch(), now, None, back_off::jitter());
+            self.trouble.failed(&Err((Failure::Other, words)), now);
+            self.forget_telemetry();
+        }
         self.see_to_it(now);
     }
 
@@ -88,23 +95,28 @@ impl Desk {
         if !self.parts.books.any_received() {
             return;
         }
-        let due = *self.telemetry_due.get_or_insert(now + telemetry::INTERVAL);
         if self.stop.is_some() {
-            if self.is_delivered() && !self.final_record {
+            // A time that nobody minds any more would keep the uploader awake once it is past.
+            self.telemetry_due = None;
+            if self.is_done() && !self.final_record {
                 self.final_record = true;
-                self.record_telemetry();
+                self.record_telemetry(now);
             }
-        } else if now >= due {
+            return;
+        }
+        let due = *self.telemetry_due.get_or_insert(now + telemetry::INTERVAL);
+        if now >= due {
             self.telemetry_due = Some(now + telemetry::INTERVAL);
-            self.record_telemetry();
+            self.record_telemetry(now);
         }
     }
 
-    fn record_telemetry(&mut self) {
+    fn record_telemetry(&mut self, now: Instant) {
         self.count_kernel_drops();
         let totals = self.parts.books.totals();
         self.parts.telemetry.record(self.parts.clock.now(), totals);
-        if self.back_off.is_healthy() && self.outbox.is_none() {
+        // Only what can go at once is laid out: the end waits for it.
+        if self.back_off.is_healthy() && self.outbox.is_none() && self.credentials(now).is_some() {
             self.outbox = self.parts.telemetry.next_call();
         }
     }
@@ -146,6 +158,9 @@ impl Desk {
     /// The end: what is still held is lost, and said to be.
     fn leave(&mut self) {
         self.closed = true;
+        // Lanes that come back find nothing more to carry.
+        self.pending = Pending::new(0);
+        self.outbox = None;
         let left = self.parts.books.totals().held();
         if left > 0 {
             self.parts
