@@ -114,9 +114,7 @@ fn a_wrong_clock_asks_for_no_new_keys() {
     for (number, offset) in [(1, 0), (2, 1_200), (3, -1_200)] {
         fake.update(|state| state.clock_offset = offset);
         client.document(segment(number));
-        fake.wait_for("the document", |state| {
-            state.accepted.len() == number as usize
-        });
+        fake.wait_for("the document", |state| state.accepted.len() == number);
     }
     daemon.stop();
     fake.read(|state| assert_eq!(state.skewed, 2));
