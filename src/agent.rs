@@ -246,7 +246,7 @@ fn proxy(config: &ServiceConfig<'_>) -> Result<Option<NamedProxy>, AgentError> {
     let named = if from_env {
         first(config.env, &["HTTPS_PROXY", "https_proxy"])
     } else {
-        Some(("ProxyAddress", config.proxy_address.to_owned()))
+        Some(("-p (ProxyAddress)", config.proxy_address.to_owned()))
     };
     let Some((source, address)) = named else {
         return Ok(None);

@@ -38,6 +38,8 @@ pub struct Parsed {
     pub command: Command,
     /// The settings given. Meaningless for [`Command::Help`].
     pub flags: Flags,
+    /// The word that ended the flags: it and what follows were not looked at.
+    pub ignored: Option<String>,
 }
 
 /// A command line that cannot be understood: print this on stderr, [`help`] on stdout, and exit
@@ -70,6 +72,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
             continue;
         }
         let Some(body) = argument.strip_prefix('-').filter(|b| !b.is_empty()) else {
+            parsed.ignored = Some(argument);
             break;
         };
         if body == "-" {

@@ -13,7 +13,11 @@ const FAILED: u8 = 1;
 
 /// The program, but for its name: `args` are the arguments after it.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let Parsed { command, flags } = match cli::parse(args) {
+    let Parsed {
+        command,
+        flags,
+        ignored,
+    } = match cli::parse(args) {
         Ok(parsed) => parsed,
         Err(error) => {
             // Nobody may be reading: a closed stream is no reason for a panic, here and below.
@@ -26,7 +30,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Help => print(&cli::help()),
         Command::Version => print(&format!("{}\n", cli::version())),
         Command::Healthcheck | Command::Run => {
-            let config = match config::load(&flags, &config::read_file) {
+            let mut config = match config::load(&flags, &config::read_file) {
                 Ok(config) => config,
                 Err(error) => {
                     for problem in &error.problems {
@@ -35,6 +39,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                     return ExitCode::from(FAILED);
                 }
             };
+            // As in Go, but said: `-o true -n eu-west-1` has no region.
+            config.warnings.extend(ignored.map(|word| {
+                format!(
+                    "the command line is ignored from {word:?} on: it is neither a flag nor a \
+                     flag's value (a switch takes its value as in -o=true)"
+                )
+            }));
             return match command {
                 Command::Healthcheck => healthcheck(&config),
                 _ => run(config),

@@ -56,6 +56,10 @@ impl std::error::Error for StartError {}
 /// Status after a second signal: documents that were held are lost.
 const STOPPED_AT_ONCE: i32 = 1;
 
+/// A signal this soon after the first is its echo: `timeout` and some supervisors signal a process
+/// and then its group, and a person needs longer to press a key twice.
+const ECHO: Duration = Duration::from_millis(300);
+
 /// How long clients on TCP may take to get answers that are under way at the end.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
@@ -73,13 +77,18 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let failed = Failed::default();
     let mut daemon = Some(Daemon::start(config, handle.clone(), &failed)?);
     let mut stopping = None;
+    let mut first = Instant::now();
     // Ends when the handle is closed: when all is done, or when no target can be found.
     for signal in signals.forever() {
         let Some(daemon) = daemon.take() else {
+            if first.elapsed() < ECHO {
+                continue;
+            }
             log::warn!("a second signal: stopping at once");
             logging::flush();
             std::process::exit(STOPPED_AT_ONCE);
         };
+        first = Instant::now();
         let name = if signal == SIGINT {
             "interrupt"
         } else {

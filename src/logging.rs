@@ -1,5 +1,5 @@
 //! The log: `2026-11-22T19:20:47Z [Info] message` on stdout or in a file, as the official daemon
-//! writes it, or one JSON object a line.
+//! writes it, or one JSON object a line. On stderr where stdout belongs to the JSON exporter.
 //!
 //! Modules log with the macros of `log`. Whatever they say becomes one line, escaped and cut; text
 //! from the network goes through [`escape()`] first, and what a client can trigger through
@@ -23,7 +23,7 @@ use aws_smithy_types::date_time::{DateTime, Format};
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
 
-use crate::cli::LogFormat;
+use crate::cli::{Exporter, LogFormat};
 use crate::config::Config;
 use escape::Line;
 pub use escape::escape;
@@ -47,8 +47,8 @@ static QUEUE: OnceLock<Queue> = OnceLock::new();
 pub enum LogError {
     /// The file of `-f` cannot be opened.
     Unwritable(PathBuf, io::Error),
-    /// Standard output cannot be used.
-    Stdout(io::Error),
+    /// The stream of this name cannot be used.
+    Stream(&'static str, io::Error),
     /// The thread that writes cannot be started.
     Thread(io::Error),
 }
@@ -62,8 +62,8 @@ impl fmt::Display for LogError {
                  or leave it out (-f, Logging.LogPath) to log to stdout",
                 path.display()
             ),
-            LogError::Stdout(error) => {
-                write!(f, "cannot log to stdout: {error}; name a log file with -f")
+            LogError::Stream(name, error) => {
+                write!(f, "cannot log to {name}: {error}; name a log file with -f")
             }
             LogError::Thread(error) => write!(
                 f,
@@ -88,10 +88,16 @@ pub fn init(config: &Config) -> Result<(), LogError> {
             Box::new(file)
         }
         None => {
+            // A program reads the documents: nothing else may stand between them.
+            let (name, stream) = match config.exporter {
+                Exporter::Json => ("stderr", io::stderr().as_fd().try_clone_to_owned()),
+                _ => ("stdout", io::stdout().as_fd().try_clone_to_owned()),
+            };
             // A descriptor of its own: one write a batch, and no lock shared with what prints
             // segments.
-            let stdout = io::stdout().as_fd().try_clone_to_owned();
-            Box::new(File::from(stdout.map_err(LogError::Stdout)?))
+            Box::new(File::from(
+                stream.map_err(|error| LogError::Stream(name, error))?,
+            ))
         }
     };
     let format = config.log_format;

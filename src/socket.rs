@@ -36,6 +36,11 @@ impl fmt::Display for BindError {
                 f,
                 "another daemon may be running: stop it, or pass {flag} HOST:PORT"
             ),
+            io::ErrorKind::AddrNotAvailable => write!(
+                f,
+                "this machine does not have that address: pass {flag} HOST:PORT with one that it \
+                 has, or 0.0.0.0:PORT for all of them"
+            ),
             _ => write!(f, "pass {flag} HOST:PORT"),
         }
     }

@@ -100,7 +100,7 @@ fn a_bad_proxy_is_named_without_its_password() {
             panic!("{address} was accepted");
         };
         let text = error.to_string();
-        assert!(text.starts_with("ProxyAddress: "), "{text}");
+        assert!(text.starts_with("-p (ProxyAddress): "), "{text}");
         assert!(!text.contains("hun"), "{text}");
     }
 }

@@ -41,6 +41,9 @@ fn switches_take_no_word_but_may_take_a_value() {
         assert_eq!(flags(line).local_mode, expected, "{line}");
     }
     assert_eq!(flags("-o false -n x").region, None);
+    let ignored = |line| run(line).unwrap().ignored;
+    assert_eq!(ignored("-o false -n x").as_deref(), Some("false"));
+    assert_eq!(ignored("-o -n x healthcheck"), None);
 }
 
 #[test]

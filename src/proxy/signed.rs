@@ -139,6 +139,12 @@ impl Signed {
             upstream = upstream.header(name, value);
         }
         let response = send(&target.agent, upstream, request)?;
+        // Passed on, it would make the client wait for another answer on a connection that has
+        // none.
+        if response.status().is_informational() {
+            let unasked = std::io::Error::other("it switched protocols unasked");
+            return Err(ForwardError::Transport(Box::new(unasked.into())));
+        }
         let measured = self.observe(sent, response.headers());
         Ok(Asked {
             response,
@@ -177,6 +183,10 @@ impl Signed {
 
 impl Upstream for Signed {
     fn forward(&self, request: &Request) -> Result<Response, ForwardError> {
+        // Whoever answers it sends the request back as it came: signature and token too.
+        if request.method.eq_ignore_ascii_case("TRACE") {
+            return Err(ForwardError::Request);
+        }
         let deadline = Instant::now() + PATIENCE;
         let headers = headers::forwarded(request)?;
         let target = self.target(left(deadline)).ok_or(ForwardError::NoTarget)?;

@@ -64,6 +64,7 @@ fn what_cannot_be_done_exits_1_and_says_why() {
         (format!("{local} -m 2"), "3"),
         (format!("{local} -b nonsense"), "nonsense"),
         (format!("{local} -b 127.0.0.1:99999"), "99999"),
+        (format!("{local} -b 192.0.2.1:0"), "this machine"),
         (format!("{local} -b {udp}"), udp.as_str()),
         (format!("{local} -t {tcp}"), tcp.as_str()),
         (format!("{local} -c /no/such/cfg.yaml"), "/no/such/cfg.yaml"),
@@ -132,6 +133,27 @@ fn the_region_comes_from_the_environment_too() {
         daemon.wait_log("Using region: us-east-1");
         Client::new(daemon.udp).document(segment(1));
         fake.wait_for("the document", |state| state.accepted.len() == 1);
+    }
+}
+
+/// `-o true` ends the flags, as in Go, and the region behind it is gone: nobody would guess.
+#[test]
+fn words_that_are_ignored_are_named() {
+    let ended = run("-b 127.0.0.1:0 -t 127.0.0.1:0 -o true -n us-east-1");
+    let text = text(&ended);
+    assert!(text.contains("ignored from \"true\" on"), "{text}");
+}
+
+/// They go to a program: `xray --exporter json | jq`.
+#[test]
+fn json_documents_have_stdout_to_themselves() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let ended = run(&format!("--exporter json -b 127.0.0.1:0 -t {taken}"));
+    assert_eq!(ended.log, [""; 0]);
+    let errors = ended.errors.join("\n");
+    for part in ["Initializing", "cannot listen on tcp"] {
+        assert!(errors.contains(part), "no {part:?} in\n{errors}");
     }
 }
 

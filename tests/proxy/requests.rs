@@ -336,6 +336,11 @@ fn requests_that_cannot_be_sent_on_are_the_clients_fault() {
         .client()
         .ask(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Type: \xff\xfe\r\n\r\n")
         .is_own(400);
+    // The answer to a TRACE is the request: signature and session token would come back.
+    house
+        .client()
+        .ask("TRACE / HTTP/1.1\r\nHost: h\r\n\r\n")
+        .is_own(400);
     assert!(!service.has_more());
     house.stop();
 }

@@ -23,6 +23,8 @@ fn own_errors_are_empty_and_leave_the_connection_usable() {
         Reply::Close(b"HTTP/1.1 20".to_vec()),
         Reply::Close(b"<html>a captive portal</html>\r\n\r\n".to_vec()),
         Reply::Close(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n".to_vec()),
+        // No final answer: the client would go on waiting for one.
+        Reply::Close(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n".to_vec()),
     ];
     for reply in replies {
         let service = Service::start(move |_| reply.clone());
