@@ -53,12 +53,16 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Status after a second signal: documents that were held are lost.
+/// Status after a second signal, or when stopping hangs: documents that were held are lost.
 const STOPPED_AT_ONCE: i32 = 1;
 
 /// A signal this soon after the first is its echo: `timeout` and some supervisors signal a process
 /// and then its group, and a person needs longer to press a key twice.
 const ECHO: Duration = Duration::from_millis(300);
+
+/// How long after its deadline a stop may still take. Only what waits for a stdout that nobody reads
+/// takes longer, and that may be for ever.
+const OVERDUE: Duration = Duration::from_secs(5);
 
 /// How long clients on TCP may take to get answers that are under way at the end.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -95,6 +99,14 @@ pub fn run(config: Config) -> Result<(), StartError> {
             "terminated"
         };
         log::info!("Got shutdown signal: {name}");
+        let limit = daemon.shutdown_delay + daemon.shutdown_timeout + OVERDUE;
+        // Without a thread to be had, the stop still has its own deadline.
+        let _ = spawn("overdue", move || {
+            thread::sleep(limit);
+            log::error!("not stopped after {limit:?}, is stdout not read? Ending at once");
+            logging::flush();
+            std::process::exit(STOPPED_AT_ONCE);
+        });
         stopping = Some(spawn("stop", {
             let handle = handle.clone();
             move || {

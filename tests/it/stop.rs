@@ -1,6 +1,10 @@
 //! How it ends: what arrived is delivered, and nothing makes it miss its deadline.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Instant;
 
 use crate::support::DEADLINE;
@@ -50,7 +54,7 @@ fn during_load_everything_received_is_delivered() {
     let fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
     let over = AtomicBool::new(false);
-    let ended = std::thread::scope(|scope| {
+    let ended = thread::scope(|scope| {
         scope.spawn(|| {
             let client = Client::new(daemon.udp);
             for n in 0.. {
@@ -138,6 +142,33 @@ fn the_second_signal_ends_it_at_once() {
         daemon.signal("TERM");
     }
     assert_eq!(daemon.wait_exit(DEADLINE).code, Some(1));
+}
+
+/// A paused pager: the printer waits for it, and the readers for the printer, but not for ever.
+#[test]
+fn a_stdout_that_nobody_reads_does_not_hold_it() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_xray"))
+        .args("--exporter json -b 127.0.0.1:0 -t 127.0.0.1:0 --shutdown-timeout 0s".split(' '))
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _unread = child.stdout.take();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let mut log = log.lines().map(Result::unwrap);
+    let udp = log.find_map(|line| line.split_once(" udp ")?.1.parse().ok());
+    let client = Client::new(udp.unwrap());
+    // More than a pipe holds.
+    (0..200).for_each(|n| client.document(segment(n)));
+    let pid = child.id().to_string();
+    let kill = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(kill.unwrap().success());
+    let (sender, ended) = channel();
+    thread::spawn(move || sender.send(child.wait().unwrap()));
+    let ended = ended.recv_timeout(DEADLINE).expect("it has not ended");
+    assert_eq!(ended.code(), Some(1));
+    assert!(log.any(|line| line.contains("is stdout not read?")));
 }
 
 #[test]
