@@ -22,8 +22,9 @@ use crate::target::Target;
 /// takes a fraction of what is left.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// As much of a refusal is read to find its error code.
-const MAX_REASON: u64 = 8 * 1024;
+/// As much of a refusal is read to find its error code, and to hide the session token, of which it
+/// may have a kilobyte or two.
+const MAX_REASON: u64 = 16 * 1024;
 
 /// The signing side of the proxy.
 pub struct Signed {
@@ -191,18 +192,22 @@ impl Upstream for Signed {
         let headers = headers::forwarded(request)?;
         let target = self.target(left(deadline)).ok_or(ForwardError::NoTarget)?;
         let keeper = &target.keeper;
-        let credentials = keeper
+        let mut credentials = keeper
             .wait(left(deadline))
             .ok_or(ForwardError::NoCredentials)?;
         let mut asked = self.ask(&target, request, &headers, &credentials)?;
-        let mut read = Vec::new();
-        if matches!(asked.response.status().as_u16(), 400 | 401 | 403) {
-            read = beginning(&mut asked.response)?;
-            let reason = reason(&asked.response, &read);
+        let mut read = refusal(&mut asked.response)?;
+        if let Some(body) = &read {
+            let reason = reason(&asked.response, body);
             if let Some(newer) = self.cure(&asked, &reason, (keeper, &credentials), deadline) {
                 asked = self.ask(&target, request, &headers, &newer)?;
-                read.clear();
+                read = refusal(&mut asked.response)?;
+                credentials = newer;
             }
+        }
+        let mut read = read.unwrap_or_default();
+        if let Some(token) = credentials.session_token() {
+            mask(&mut read, token.as_bytes());
         }
         Ok(passed_back(request, read, asked.response))
     }
@@ -258,7 +263,11 @@ fn run(
     agent.run(upstream)
 }
 
-fn beginning(response: &mut http::Response<ureq::Body>) -> Result<Vec<u8>, ForwardError> {
+/// The beginning of a refusal's body; `None` for any other answer.
+fn refusal(response: &mut http::Response<ureq::Body>) -> Result<Option<Vec<u8>>, ForwardError> {
+    if !matches!(response.status().as_u16(), 400 | 401 | 403) {
+        return Ok(None);
+    }
     let mut read = Vec::new();
     response
         .body_mut()
@@ -266,7 +275,17 @@ fn beginning(response: &mut http::Response<ureq::Body>) -> Result<Vec<u8>, Forwa
         .take(MAX_REASON)
         .read_to_end(&mut read)
         .map_err(|error| ForwardError::Transport(Box::new(ureq::Error::Io(error))))?;
-    Ok(read)
+    Ok(Some(read))
+}
+
+/// Makes `secret` unreadable in a refusal, whose length is said already: a signature is refused with
+/// the request as the service read it, session token included.
+fn mask(text: &mut [u8], secret: &[u8]) {
+    let mut rest = text;
+    while let Some(at) = rest.windows(secret.len().max(1)).position(|w| w == secret) {
+        rest = &mut rest[at..];
+        rest[..secret.len()].fill(b'*');
+    }
 }
 
 fn reason(response: &http::Response<ureq::Body>, read: &[u8]) -> Answer {

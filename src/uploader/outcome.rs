@@ -180,6 +180,12 @@ pub(super) fn explain(result: &Result<Answer, (Failure, String)>) -> String {
         Err((failure, words)) => return format!("{failure} ({})", shown(Some(words))),
         Ok(answer) => answer,
     };
+    if (200..300).contains(&answer.status) {
+        return format!(
+            "HTTP {}, but the answer is not X-Ray's: is a proxy or a portal in between?",
+            answer.status
+        );
+    }
     let mut text = format!("HTTP {}", answer.status);
     let code = answer.error_code();
     for part in [code.as_deref(), answer.message().as_deref()]

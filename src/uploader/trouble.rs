@@ -24,18 +24,24 @@ const ANOTHER: Duration = Duration::from_secs(10);
 
 impl Trouble {
     pub(super) fn failed(&mut self, result: &Result<Answer, (Failure, String)>, now: Instant) {
-        self.begin(explain(result), now);
+        if !self.begin(
+            format!("X-Ray does not take them: {}", explain(result)),
+            now,
+        ) {
+            self.held_back += 1;
+        }
     }
 
     /// There are documents, but nothing to sign them with.
     pub(super) fn no_credentials(&mut self, status: &Status, now: Instant) {
         // The first attempt is still under way: no trouble yet.
         if let Some(why) = &status.error {
-            self.begin(format!("no credentials: {why}"), now);
+            self.begin(format!("nothing can sign them: {why}"), now);
         }
     }
 
-    fn begin(&mut self, reason: String, now: Instant) {
+    /// Says it, unless it was said lately; answers whether it did.
+    fn begin(&mut self, reason: String, now: Instant) -> bool {
         self.since.get_or_insert(now);
         let pause = if reason == self.reason {
             AGAIN
@@ -43,14 +49,13 @@ impl Trouble {
             ANOTHER
         };
         if self.said.is_some_and(|said| now - said < pause) {
-            self.held_back += 1;
-            return;
+            return false;
         }
         let again = match self.held_back {
             0 => String::new(),
             n => format!(" ({n} more tries failed since the last such line)"),
         };
-        log::error!("segments are held, X-Ray does not take them: {reason}{again}");
+        log::error!("segments are held, {reason}{again}");
         *self = Trouble {
             since: self.since,
             said: Some(now),
@@ -59,6 +64,7 @@ impl Trouble {
             told: self.told,
             held_back: 0,
         };
+        true
     }
 
     pub(super) fn over(&mut self, now: Instant) {
@@ -86,16 +92,15 @@ impl Trouble {
     /// One line a minute, if anything was lost in it or is held.
     pub(super) fn summary(&mut self, totals: Totals) {
         let lost = totals.lost() - self.told.lost();
-        let what = match lost {
-            0 => "no segment was lost in the last minute, some are held".to_owned(),
-            lost => format!("{lost} segments were lost in the last minute"),
-        };
-        if lost > 0 || (totals.held() > 0 && self.since.is_some()) {
+        if lost > 0 {
             let reason = match self.reason.as_str() {
                 "" => String::new(),
-                reason => format!("; X-Ray: {reason}"),
+                reason => format!("; {reason}"),
             };
-            log::warn!("{what}: {totals}{reason}");
+            log::warn!("{lost} segments were lost in the last minute: {totals}{reason}");
+        } else if totals.held() > 0 && self.since.is_some() {
+            // Why, the line about the trouble says.
+            log::warn!("no segment was lost in the last minute, some are held: {totals}");
         }
         self.spilled = 0;
         self.told = totals;

@@ -10,6 +10,7 @@ use crate::support::behaviour::Behaviour;
 use crate::support::books::Totals;
 use crate::support::daemon::{Launch, Running};
 use crate::support::fake_xray::{FakeXray, KEY_ID, SECRET};
+use crate::support::http::Response;
 use crate::support::keys::Keys;
 use crate::support::load::{Client, segment};
 
@@ -139,6 +140,18 @@ fn trickling() {
 #[test]
 fn talking_nonsense() {
     through(NONSENSE);
+}
+
+/// What says 200 and is not X-Ray has taken nothing, and the log says what it may be.
+#[test]
+fn behind_a_captive_portal() {
+    let mut fake = FakeXray::start();
+    let daemon = Launch::against(&fake).start();
+    fake.behave(Behaviour::Answer(Response::new(200, "<html>log in</html>")));
+    Client::new(daemon.udp).load(0..1, RATE);
+    daemon.wait_log("HTTP 200, but the answer is not X-Ray's");
+    fake.behave(Behaviour::Ok);
+    all_arrived(&fake, daemon, 1);
 }
 
 #[test]
