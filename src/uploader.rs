@@ -13,7 +13,7 @@ mod trouble;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::books::Books;
 use crate::clock::Clock;
@@ -42,9 +42,11 @@ pub struct Parts {
     pub limit: usize,
     /// Telemetry with the sender's identity.
     pub telemetry: Telemetry,
-    /// Reads the kernel's count of dropped datagrams.
-    pub kernel_drops: Box<dyn Fn() -> Option<u64> + Send>,
 }
+
+/// The kernel's count of drops is looked up at most this often: before each telemetry record and
+/// each summary, which come once a minute.
+const COUNT: Duration = Duration::from_secs(30);
 
 /// The uploader, shared by the threads that bring it something.
 pub struct Uploader {
@@ -52,6 +54,7 @@ pub struct Uploader {
     intake: Arc<Intake>,
     clock: Arc<Clock>,
     gauges: Arc<Gauges>,
+    books: Arc<Books>,
 }
 
 impl Uploader {
@@ -61,6 +64,7 @@ impl Uploader {
             intake: Arc::clone(&parts.intake),
             clock: Arc::clone(&parts.clock),
             gauges: Arc::clone(&parts.gauges),
+            books: Arc::clone(&parts.books),
             desk: Mutex::new(Desk::new(parts)),
         })
     }
@@ -72,14 +76,25 @@ impl Uploader {
     }
 
     /// The thread `uploader`. Ends when everything is delivered after [`Event::Stop`], or at its
-    /// deadline.
-    pub fn run(self: &Arc<Self>) {
+    /// deadline. `kernel_drops` reads the kernel's count of dropped datagrams.
+    pub fn run(self: &Arc<Self>, kernel_drops: &dyn Fn() -> Option<u64>) {
+        // Not at the desk: on a host with many sockets it is long reading.
+        let count = || {
+            if let Some(drops) = kernel_drops() {
+                self.books.set_kernel_drops(drops);
+            }
+        };
+        let mut counted = Instant::now();
         loop {
+            if counted.elapsed() >= COUNT {
+                count();
+                counted = Instant::now();
+            }
             match self.at_desk(|desk| desk.round(&thread::current(), Instant::now())) {
                 Next::StartLane(number) => self.start_lane(number),
                 Next::Sleep(None) => thread::park(),
                 Next::Sleep(Some(pause)) => thread::park_timeout(pause),
-                Next::End => return,
+                Next::End => return count(),
             }
         }
     }

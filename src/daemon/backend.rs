@@ -95,11 +95,12 @@ pub(super) fn start(
             hostname: set("AWS_HOSTNAME"),
             resource_arn: settings.config.resource_arn.clone().unwrap_or_default(),
         }),
-        kernel_drops: Box::new(move || socket::kernel_drops(&counted)),
     });
     let events = uploader.events();
     let operator = operator(&events);
-    let delivery = spawn("uploader", move || uploader.run())?;
+    let delivery = spawn("uploader", move || {
+        uploader.run(&|| socket::kernel_drops(&counted));
+    })?;
     let signed = Arc::new(Signed::new(Arc::clone(&clock)));
     let identity = Identify {
         settings,

@@ -112,7 +112,6 @@ impl Desk {
     }
 
     fn record_telemetry(&mut self, now: Instant) {
-        self.count_kernel_drops();
         let totals = self.parts.books.totals();
         self.parts.telemetry.record(self.parts.clock.now(), totals);
         // Only what can go at once is laid out: the end waits for it.
@@ -135,14 +134,7 @@ impl Desk {
         let due = *self.summary_due.get_or_insert(now + SUMMARY);
         if now >= due {
             self.summary_due = Some(now + SUMMARY);
-            self.count_kernel_drops();
             self.trouble.summary(self.parts.books.totals());
-        }
-    }
-
-    fn count_kernel_drops(&self) {
-        if let Some(drops) = (self.parts.kernel_drops)() {
-            self.parts.books.set_kernel_drops(drops);
         }
     }
 
@@ -172,6 +164,5 @@ impl Desk {
             // Lanes are not waited for: nothing interrupts a name lookup.
             target.agent.clone().shutdown();
         }
-        self.count_kernel_drops();
     }
 }

@@ -75,7 +75,6 @@ impl World {
                 concurrency,
                 limit,
                 telemetry: Telemetry::new(Identity::default()),
-                kernel_drops: Box::new(|| None),
             }),
             // The open batch knows the real time: to be always older than that keeps runs alike.
             now: Instant::now() + Duration::from_secs(3600),
