@@ -62,8 +62,6 @@ pub struct Job {
 
 /// What became of a request.
 pub struct Done {
-    /// What the request carried.
-    pub cargo: Cargo,
     /// What it was signed with.
     pub credentials: Credentials,
     /// The back-off's epoch when it went out.
@@ -76,8 +74,9 @@ pub struct Done {
     pub took: Duration,
 }
 
-/// Signs a request, sends it, waits for the answer and judges it. `clock` learns from the answer.
-pub fn carry(job: Job, clock: &Clock) -> Done {
+/// Signs a request, sends it, waits for the answer and judges it. Gives back what it carried.
+/// `clock` learns from the answer.
+pub fn carry(job: Job, clock: &Clock) -> (Cargo, Done) {
     let (sent, start, skew) = (SystemTime::now(), Instant::now(), clock.skew());
     let mut measured = None;
     let mut result = signed(&job, clock)
@@ -107,14 +106,14 @@ pub fn carry(job: Job, clock: &Clock) -> Done {
         // New keys do not cure a wrong clock.
         *credentials &= !is_skew_error(&code, skew, measured);
     }
-    Done {
-        cargo: job.cargo,
+    let done = Done {
         credentials: job.credentials,
         epoch: job.epoch,
         result,
         verdict,
         took,
-    }
+    };
+    (job.cargo, done)
 }
 
 type Headers = Vec<(String, String)>;

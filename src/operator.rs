@@ -38,8 +38,8 @@ pub struct Operator {
     pub clock: Arc<Clock>,
     /// Known once the target is.
     pub keeper: Arc<OnceLock<Arc<Keeper>>>,
-    /// Reads the kernel's count of dropped datagrams.
-    pub kernel_drops: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+    /// Brings the kernel's count of dropped datagrams into the books.
+    pub count_drops: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Operator {
@@ -73,9 +73,7 @@ impl Operator {
     }
 
     fn metrics(&self) -> String {
-        if let Some(drops) = (self.kernel_drops)() {
-            self.books.set_kernel_drops(drops);
-        }
+        (self.count_drops)();
         let (status, available) = match self.keeper.get() {
             Some(keeper) => (keeper.status(), keeper.current().is_some()),
             None => Default::default(),

@@ -54,7 +54,6 @@ pub struct Uploader {
     intake: Arc<Intake>,
     clock: Arc<Clock>,
     gauges: Arc<Gauges>,
-    books: Arc<Books>,
 }
 
 impl Uploader {
@@ -64,7 +63,6 @@ impl Uploader {
             intake: Arc::clone(&parts.intake),
             clock: Arc::clone(&parts.clock),
             gauges: Arc::clone(&parts.gauges),
-            books: Arc::clone(&parts.books),
             desk: Mutex::new(Desk::new(parts)),
         })
     }
@@ -76,25 +74,20 @@ impl Uploader {
     }
 
     /// The thread `uploader`. Ends when everything is delivered after [`Event::Stop`], or at its
-    /// deadline. `kernel_drops` reads the kernel's count of dropped datagrams.
-    pub fn run(self: &Arc<Self>, kernel_drops: &dyn Fn() -> Option<u64>) {
-        // Not at the desk: on a host with many sockets it is long reading.
-        let count = || {
-            if let Some(drops) = kernel_drops() {
-                self.books.set_kernel_drops(drops);
-            }
-        };
+    /// deadline. `count_drops` brings the kernel's count of dropped datagrams into the books.
+    pub fn run(self: &Arc<Self>, count_drops: &dyn Fn()) {
         let mut counted = Instant::now();
         loop {
+            // Not at the desk: on a host with many sockets it is long reading.
             if counted.elapsed() >= COUNT {
-                count();
+                count_drops();
                 counted = Instant::now();
             }
             match self.at_desk(|desk| desk.round(&thread::current(), Instant::now())) {
                 Next::StartLane(number) => self.start_lane(number),
                 Next::Sleep(None) => thread::park(),
                 Next::Sleep(Some(pause)) => thread::park_timeout(pause),
-                Next::End => return count(),
+                Next::End => return count_drops(),
             }
         }
     }
@@ -115,9 +108,9 @@ impl Uploader {
         loop {
             let job = self.at_desk(|desk| desk.job(number, Instant::now()));
             if let Some(job) = job {
-                let done = lane::carry(job, &self.clock);
+                let (cargo, done) = lane::carry(job, &self.clock);
                 self.gauges.request(&done.result, done.took);
-                let settled = self.at_desk(|desk| desk.done(done, Instant::now()));
+                let settled = self.at_desk(|desk| desk.done(cargo, done, Instant::now()));
                 if let Some(settled) = settled {
                     settled.tell();
                     self.intake.recycle(settled.batch);

@@ -57,19 +57,24 @@ pub(super) fn start(
     let clock = Arc::new(Clock::new(uncorrected));
     let keeper = Arc::new(OnceLock::new());
     let gauges = Arc::new(Gauges::default());
-    let operator = |events: &Events| {
-        let counted = Arc::clone(&shared.socket);
-        Operator {
-            books: Arc::clone(&shared.books),
-            gauges: Arc::clone(&gauges),
-            calls: Arc::default(),
-            limit: shared.limit,
-            reading: Arc::clone(&shared.reading),
-            events: Arc::clone(events),
-            clock: Arc::clone(&clock),
-            keeper: Arc::clone(&keeper),
-            kernel_drops: Box::new(move || socket::kernel_drops(&counted)),
+    let count_drops: Arc<dyn Fn() + Send + Sync> = Arc::new({
+        let (socket, books) = (Arc::clone(&shared.socket), Arc::clone(&shared.books));
+        move || {
+            if let Some(drops) = socket::kernel_drops(&socket) {
+                books.set_kernel_drops(drops);
+            }
         }
+    });
+    let operator = |events: &Events| Operator {
+        books: Arc::clone(&shared.books),
+        gauges: Arc::clone(&gauges),
+        calls: Arc::default(),
+        limit: shared.limit,
+        reading: Arc::clone(&shared.reading),
+        events: Arc::clone(events),
+        clock: Arc::clone(&clock),
+        keeper: Arc::clone(&keeper),
+        count_drops: Arc::clone(&count_drops),
     };
     if let Some(style) = style(&settings) {
         let (intake, books) = (Arc::clone(&shared.intake), Arc::clone(&shared.books));
@@ -81,7 +86,6 @@ pub(super) fn start(
             events,
         });
     }
-    let counted = Arc::clone(&shared.socket);
     let set = |name| environment::set(&*settings.env, name).unwrap_or_default();
     let uploader = Uploader::new(Parts {
         intake: Arc::clone(&shared.intake),
@@ -98,9 +102,7 @@ pub(super) fn start(
     });
     let events = uploader.events();
     let operator = operator(&events);
-    let delivery = spawn("uploader", move || {
-        uploader.run(&|| socket::kernel_drops(&counted));
-    })?;
+    let delivery = spawn("uploader", move || uploader.run(&*count_drops))?;
     let signed = Arc::new(Signed::new(Arc::clone(&clock)));
     let identity = Identify {
         settings,

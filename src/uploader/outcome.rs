@@ -21,28 +21,25 @@ const MAX_TEXT: usize = 300;
 
 impl Desk {
     /// A lane is back: settles the documents it carried. `None`: there are none, or they are held.
-    pub(super) fn done(&mut self, done: Done, now: Instant) -> Option<Settled> {
+    pub(super) fn done(&mut self, cargo: Cargo, done: Done, now: Instant) -> Option<Settled> {
         self.lanes.returned();
-        let settled = match done.cargo {
+        let settled = match cargo {
             Cargo::Telemetry(_) => {
                 self.telemetry_done(&done.result);
                 None
             }
             // Booked as lost already.
             Cargo::Segments(_) if self.closed => None,
-            Cargo::Segments(ref batch) => {
+            Cargo::Segments(batch) => {
                 self.in_flight_bytes -= batch.body().len();
-                self.segments_done(done, now)
+                self.segments_done(batch, done, now)
             }
         };
         self.see_to_it(now);
         settled
     }
 
-    fn segments_done(&mut self, done: Done, now: Instant) -> Option<Settled> {
-        let Cargo::Segments(batch) = done.cargo else {
-            return None;
-        };
+    fn segments_done(&mut self, batch: Batch, done: Done, now: Instant) -> Option<Settled> {
         match &done.verdict {
             Verdict::Delivered(unprocessed) => {
                 self.heard_from_backend(now);
@@ -75,12 +72,7 @@ impl Desk {
                 self.parts.books.rejected(batch.len());
             }
         }
-        Some(Settled {
-            batch,
-            verdict: done.verdict,
-            result: done.result,
-            took: done.took,
-        })
+        Some(Settled { batch, done })
     }
 
     fn heard_from_backend(&mut self, now: Instant) {
@@ -102,15 +94,13 @@ impl Desk {
 /// Documents that are in the books, and what there is to say of them.
 pub(super) struct Settled {
     pub(super) batch: Batch,
-    verdict: Verdict,
-    result: Result<Answer, (Failure, String)>,
-    took: Duration,
+    done: Done,
 }
 
 impl Settled {
     /// Writes it to the log. Reads documents, so it is not for those who hold the lock.
     pub(super) fn tell(&self) {
-        match &self.verdict {
+        match &self.done.verdict {
             Verdict::Delivered(unprocessed) => self.tell_delivered(unprocessed),
             Verdict::Refused => self.tell_refused(),
             Verdict::Hold { .. } => {}
@@ -126,7 +116,7 @@ impl Settled {
             log::info!(
                 "Successfully sent batch of {} segments ({:.3} seconds){held_back}",
                 self.batch.len() - bad,
-                self.took.as_secs_f64()
+                self.done.took.as_secs_f64()
             );
         }
     }
@@ -161,7 +151,7 @@ impl Settled {
                 shown(trace_id.as_deref()),
                 shown(id.as_deref()),
                 document.len(),
-                explain(&self.result),
+                explain(&self.done.result),
             );
         }
     }

@@ -33,8 +33,11 @@ impl Desk {
         if self.due.is_some_and(|due| due <= now) {
             self.take_open_batch(now);
         }
-        self.telemetry(now);
-        self.summary(now);
+        // A daemon that nobody has sent anything to has nothing to tell.
+        if self.parts.books.any_received() {
+            self.telemetry(now);
+            self.summary(now);
+        }
         self.see_to_it(now);
         if self.stop.is_some_and(|end| now >= end || self.is_done()) {
             self.leave();
@@ -92,9 +95,6 @@ impl Desk {
     }
 
     fn telemetry(&mut self, now: Instant) {
-        if !self.parts.books.any_received() {
-            return;
-        }
         if self.stop.is_some() {
             // A time that nobody minds any more would keep the uploader awake once it is past.
             self.telemetry_due = None;
@@ -128,9 +128,6 @@ impl Desk {
     }
 
     fn summary(&mut self, now: Instant) {
-        if !self.parts.books.any_received() {
-            return;
-        }
         let due = *self.summary_due.get_or_insert(now + SUMMARY);
         if now >= due {
             self.summary_due = Some(now + SUMMARY);

@@ -194,14 +194,13 @@ impl World {
         };
         let (result, verdict) = outcome.judged();
         let done = Done {
-            cargo: job.cargo,
             credentials: job.credentials,
             epoch: job.epoch,
             result,
             verdict,
             took: Duration::ZERO,
         };
-        if let Some(settled) = self.desk.done(done, self.now) {
+        if let Some(settled) = self.desk.done(job.cargo, done, self.now) {
             self.intake.recycle(settled.batch);
         }
         self.settle();
