@@ -7,7 +7,7 @@ use std::time::{Instant, UNIX_EPOCH};
 use aws_credential_types::Credentials;
 use xray::batch::Batch;
 use xray::segment;
-use xray::sign::{self, SignRequest};
+use xray::sign::call::{self, Call};
 
 #[path = "load/sender.rs"]
 #[expect(dead_code, reason = "only its datagram is needed here")]
@@ -78,16 +78,14 @@ fn sign(datagram: &[u8], times: u64) {
     }
     let credentials = Credentials::new("AKIDEXAMPLE", "SECRETEXAMPLE", None, None, "bench");
     for _ in 0..times {
-        let signed = sign::sign(&SignRequest {
-            method: "POST",
-            url: "https://xray.us-east-1.amazonaws.com/TraceSegments",
-            headers: &[("content-type", "application/json")],
+        let signed = call::headers(&Call {
+            host: "xray.us-east-1.amazonaws.com",
+            path: "/TraceSegments",
             body: black_box(batch.body()),
             region: "us-east-1",
-            service: "xray",
             time: UNIX_EPOCH,
             credentials: &credentials,
         });
-        black_box(signed.expect("the request can be signed"));
+        black_box(signed.expect("the call can be signed"));
     }
 }

@@ -1,5 +1,7 @@
 //! Signs one request with AWS Signature Version 4.
 
+pub mod call;
+
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -36,6 +38,12 @@ const LAST_DAY: Duration = Duration::from_secs(253_402_214_400);
 #[derive(Debug)]
 pub struct SignError(String);
 
+impl SignError {
+    fn clock() -> Self {
+        SignError("the clock is not between 1970 and 9999".into())
+    }
+}
+
 impl fmt::Display for SignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot sign the request: {}", self.0)
@@ -57,7 +65,7 @@ pub fn sign(request: &SignRequest<'_>) -> Result<Vec<(String, String)>, SignErro
     }
     let since_1970 = request.time.duration_since(SystemTime::UNIX_EPOCH);
     if !since_1970.is_ok_and(|t| t < LAST_DAY) {
-        return Err(SignError("the clock is not between 1970 and 9999".into()));
+        return Err(SignError::clock());
     }
     let identity = with_usable_token(request.credentials).into();
     let params = v4::SigningParams::builder()

@@ -33,8 +33,8 @@ pub struct Settings {
 /// The cache file of a session, by its name, or of an older profile, by its start URL.
 pub fn cache_file(home: &str, key: &str) -> PathBuf {
     let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, key.as_bytes());
-    let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    Path::new(home).join(".aws/sso/cache").join(hex + ".json")
+    let name = hex::encode(digest) + ".json";
+    Path::new(home).join(".aws/sso/cache").join(name)
 }
 
 /// A profile with `sso_*` keys, as a source.

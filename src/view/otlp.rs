@@ -259,8 +259,5 @@ fn utf8(bytes: &[u8]) -> &str {
 
 fn hex(bytes: &[u8]) -> String {
     // 16 bytes is the longest id there is; more would only be kept, never matched.
-    let digits = bytes.iter().take(16).flat_map(|b| [b >> 4, b & 15]);
-    digits
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
+    hex::encode(&bytes[..bytes.len().min(16)])
 }
