@@ -4,8 +4,6 @@
 //! A name is looked up again after half a minute; a connection in use keeps its address until it is
 //! closed by the peer or has been idle for `IDLE_AGE`.
 
-mod whole;
-
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,15 +11,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use ureq::Agent;
+use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::transport::{Connector, DefaultConnector};
+use ureq::unversioned::transport::DefaultConnector;
 
 use crate::endpoint::without_credentials;
 use crate::no_proxy;
 use crate::resolver::Remembering;
-
-use whole::WholeRequests;
+use crate::wire::{Limits, Wire};
 
 /// Metadata answers come from this host or its hypervisor in milliseconds; no answer in a second is
 /// no answer (off EC2 the address is a black hole).
@@ -187,8 +185,36 @@ impl Service {
     /// # Errors
     /// When `target` has no scheme or host.
     pub fn agent(&self, target: &str) -> Result<Agent, AgentError> {
-        let proxy = self.proxy_for(target)?;
-        let is_plain = target.starts_with("http://");
+        let (_, config) = self.config(target)?;
+        let resolver = Remembering::default();
+        Ok(Agent::with_parts(config, DefaultConnector::new(), resolver))
+    }
+
+    /// The same for requests that are only posted, and many of them.
+    ///
+    /// # Errors
+    /// When `target` has no scheme or host.
+    pub fn wire(&self, target: &str) -> Result<Wire, AgentError> {
+        let (endpoint, config) = self.config(target)?;
+        let limits = Limits {
+            connect: SERVICE_CONNECT,
+            whole: SERVICE_WHOLE,
+            silence: SERVICE_SILENCE,
+            idle: IDLE_AGE,
+        };
+        let user_agent = self.user_agent.clone();
+        Ok(Wire::new(
+            endpoint,
+            config,
+            limits,
+            user_agent,
+            self.connections,
+        ))
+    }
+
+    fn config(&self, target: &str) -> Result<(Uri, Config), AgentError> {
+        let (uri, proxy) = self.proxy_for(target)?;
+        let is_plain = uri.scheme_str() == Some("http");
         let config = Agent::config_builder()
             .proxy(proxy)
             .tls_config(self.tls.clone())
@@ -207,9 +233,7 @@ impl Service {
             .max_idle_connections_per_host(self.connections)
             .max_idle_age(IDLE_AGE)
             .build();
-        let resolver = Remembering::default();
-        let connector = DefaultConnector::new().chain(WholeRequests);
-        Ok(Agent::with_parts(config, connector, resolver))
+        Ok((uri, config))
     }
 
     /// Whether requests to `target` go through the proxy, for the line that is logged at start:
@@ -218,12 +242,11 @@ impl Service {
     /// # Errors
     /// When `target` has no scheme or host.
     pub fn proxy_name(&self, target: &str) -> Result<Option<String>, AgentError> {
-        Ok(self
-            .proxy_for(target)?
-            .map(|proxy| format!("{}:{}", proxy.host(), proxy.port())))
+        let (_, proxy) = self.proxy_for(target)?;
+        Ok(proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port())))
     }
 
-    fn proxy_for(&self, target: &str) -> Result<Option<ureq::Proxy>, AgentError> {
+    fn proxy_for(&self, target: &str) -> Result<(Uri, Option<ureq::Proxy>), AgentError> {
         let bad = || AgentError::Target(without_credentials(target).to_owned());
         let uri: Uri = target.parse().map_err(|_| bad())?;
         let scheme = uri.scheme_str().ok_or_else(bad)?;
@@ -231,13 +254,14 @@ impl Service {
         let port = uri
             .port_u16()
             .unwrap_or(if scheme == "http" { 80 } else { 443 });
-        Ok(self
+        let proxy = self
             .proxy
             .as_ref()
             // The variable is meant for the world outside; a proxy given by name is meant for this.
             .filter(|named| !(named.from_env && no_proxy::is_loopback(host)))
             .filter(|_| !no_proxy::exempts(&self.no_proxy, host, port))
-            .map(|named| named.proxy.clone()))
+            .map(|named| named.proxy.clone());
+        Ok((uri, proxy))
     }
 }
 

@@ -352,7 +352,11 @@ fn normal(url: &str) -> Option<String> {
     // The parser lets a port through that is no number, and credentials, which must not be here.
     let bare = authority.as_str() == host
         || authority.port_u16().is_some() && authority.as_str().starts_with(host);
+    // A signature is over the path without such segments, and nobody says whether they are sent.
+    let is_odd = |segment| matches!(segment, "" | "." | "..");
+    let path = uri.path().strip_prefix('/').unwrap_or_default();
     let plain = matches!(uri.scheme_str(), Some("http" | "https"))
+        && (path.is_empty() || !path.split('/').any(is_odd))
         && bare
         && !host.is_empty()
         && uri.query().is_none()

@@ -19,7 +19,7 @@ mod tests;
 use std::fmt;
 use std::mem;
 
-use chunked::Chunked;
+pub(crate) use chunked::Chunked;
 use head::{Framing, Head};
 pub use response::{BodyFraming, CONTINUE, Persistence, chunk_end, chunk_start, response_head};
 

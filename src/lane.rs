@@ -2,25 +2,22 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
-use ureq::Agent;
 
 use crate::batch::Batch;
 use crate::clock::{Clock, Exchange, is_skew_error};
 use crate::retry::{self, Answer, Failure, Verdict};
-use crate::sign::{self, SignError, SignRequest};
+use crate::sign::call::{self, Call};
 use crate::target::Target;
+use crate::wire::WireError;
 
 /// A lane that nobody has called for this long ends. Its connection stays with the agent.
 pub const IDLE: Duration = Duration::from_secs(10);
 
 /// A TLS handshake is the deepest that a lane goes.
 pub const STACK: usize = 256 * 1024;
-
-/// More of an answer is not read: fifty documents refused with a reason each are 50 KB.
-const MAX_ANSWER: u64 = 256 * 1024;
 
 /// What a request carries.
 #[derive(Debug)]
@@ -40,10 +37,10 @@ impl Cargo {
         }
     }
 
-    fn path(&self) -> &'static str {
+    fn call(&self) -> &'static str {
         match self {
-            Cargo::Segments(_) => "/TraceSegments",
-            Cargo::Telemetry(_) => "/TelemetryRecords",
+            Cargo::Segments(_) => "TraceSegments",
+            Cargo::Telemetry(_) => "TelemetryRecords",
         }
     }
 }
@@ -79,9 +76,7 @@ pub struct Done {
 pub fn carry(job: Job, clock: &Clock) -> (Cargo, Done) {
     let (sent, start, skew) = (SystemTime::now(), Instant::now(), clock.skew());
     let mut measured = None;
-    let mut result = signed(&job, clock)
-        .map_err(|error| (Failure::Other, error.to_string()))
-        .and_then(|(url, headers)| post(&job.target.agent, &url, &headers, job.cargo.body()));
+    let mut result = request(&job, clock);
     let took = start.elapsed();
     if let Ok(answer) = &mut result {
         measured = clock.observe(&Exchange {
@@ -116,71 +111,32 @@ pub fn carry(job: Job, clock: &Clock) -> (Cargo, Done) {
     (job.cargo, done)
 }
 
-type Headers = Vec<(String, String)>;
-
-/// URL and headers. Secret: `authorization` is among them.
-fn signed(job: &Job, clock: &Clock) -> Result<(String, Headers), SignError> {
-    let url = format!("{}{}", job.target.endpoint, job.cargo.path());
-    let time = clock.now();
-    let stamp = timestamp(time);
-    let headers = [
-        ("content-type", "application/json"),
-        ("x-amzn-xray-timestamp", stamp.as_str()),
-    ];
-    let signed = sign::sign(&SignRequest {
-        method: "POST",
-        url: &url,
-        headers: &headers,
+fn request(job: &Job, clock: &Clock) -> Result<Answer, (Failure, String)> {
+    let wire = &job.target.wire;
+    let path = wire.path(job.cargo.call());
+    let headers = call::headers(&Call {
+        host: wire.host(),
+        path: &path,
         body: job.cargo.body(),
         region: &job.target.region,
-        service: "xray",
-        time,
+        time: clock.now(),
         credentials: &job.credentials,
-    })?;
-    let mut all: Headers = headers
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-    all.extend(signed);
-    Ok((url, all))
+    })
+    .map_err(|error| (Failure::Other, error.to_string()))?;
+    wire.post(&path, &headers, job.cargo.body())
+        .map_err(explain)
 }
 
-/// `X-Amzn-Xray-Timestamp`: seconds since the epoch with nine decimals, as the official daemon
-/// sends it.
-fn timestamp(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
-}
-
-fn post(
-    agent: &Agent,
-    url: &str,
-    headers: &[(String, String)],
-    body: &[u8],
-) -> Result<Answer, (Failure, String)> {
-    let mut request = agent.post(url);
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let mut response = request.send(body).map_err(explain)?;
-    let header = |name: &str| {
-        let value = response.headers().get(name)?;
-        Some(value.to_str().ok()?.to_owned())
-    };
-    let mut answer = Answer {
-        status: response.status().as_u16(),
-        error_type: header("x-amzn-errortype"),
-        retry_after: header("retry-after"),
-        date: header("date"),
-        aged: response.headers().contains_key("age"),
-        body: Vec::new(),
-    };
-    let body = response.body_mut().with_config().limit(MAX_ANSWER);
-    answer.body = body.read_to_vec().map_err(explain)?;
-    Ok(answer)
-}
-
-fn explain(error: ureq::Error) -> (Failure, String) {
+fn explain(error: WireError) -> (Failure, String) {
     let failure = match &error {
+        WireError::Transport(error) => failure(error),
+        WireError::Answer(_) => Failure::Other,
+    };
+    (failure, error.to_string())
+}
+
+fn failure(error: &ureq::Error) -> Failure {
+    match error {
         ureq::Error::Timeout(_) => Failure::Timeout,
         ureq::Error::HostNotFound => Failure::UnknownHost,
         ureq::Error::Io(io) => match io.kind() {
@@ -189,6 +145,5 @@ fn explain(error: ureq::Error) -> (Failure, String) {
             _ => Failure::Other,
         },
         _ => Failure::Other,
-    };
-    (failure, error.to_string())
+    }
 }

@@ -36,6 +36,7 @@ pub mod target;
 // From the queue to X-Ray.
 pub mod retry;
 pub mod back_off;
+pub mod wire;
 pub mod lane;
 pub mod uploader;
 pub mod telemetry;

@@ -16,26 +16,26 @@ use crate::credentials::{Keeper, SourceError, Timing, imds, sts};
 use crate::endpoint::{EndpointError, Endpoints};
 use crate::profile::{Profiles, read_file};
 use crate::region::{self, NoRegion};
+use crate::wire::Wire;
 
 /// Where to send, and with what.
-#[derive(Clone)]
 pub struct Target {
     /// `https://host`, without a slash at its end.
     pub endpoint: String,
     /// Region to sign for.
     pub region: String,
-    /// Carries the requests.
+    /// Carries the requests of the daemon.
+    pub wire: Wire,
+    /// Carries those of the clients of the TCP front.
     pub agent: Agent,
     /// Keys to sign with, never waited for.
     pub keeper: Arc<Keeper>,
 }
 
-/// Targets for the two that send, and what may be told of this host.
+/// The target, and what may be told of this host.
 pub struct Found {
-    /// For the uploader.
-    pub upload: Target,
-    /// For the proxy: the same with an agent of its own, so that either can be interrupted alone.
-    pub proxy: Target,
+    /// For all that send.
+    pub target: Arc<Target>,
     /// Why this region: `AWS_REGION`, `EC2 metadata`.
     pub region_source: String,
     /// The credential source and why: `environment (AWS_ACCESS_KEY_ID is set)`.
@@ -122,7 +122,6 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
     })
     .map_err(TargetError::Agent)?;
     let service = Arc::new(service);
-    let agent = || service.agent(&endpoints.xray).map_err(TargetError::Agent);
     let chain = Chain::new(
         chain::Parts {
             env: Arc::clone(env),
@@ -140,8 +139,9 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         profiles,
     );
     let credentials = chain.choice();
-    let upload = Target {
-        agent: agent()?,
+    let target = Target {
+        wire: service.wire(&endpoints.xray).map_err(TargetError::Agent)?,
+        agent: service.agent(&endpoints.xray).map_err(TargetError::Agent)?,
         endpoint: endpoints.xray.clone(),
         region: region.name,
         keeper: Keeper::new(Box::new(chain), timing),
@@ -150,17 +150,13 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
     let on_fargate = environment::set(&**env, "AWS_EXECUTION_ENV").as_deref() == Some(FARGATE);
     let ask_host = !config.local_mode && !on_fargate;
     Ok(Found {
-        proxy: Target {
-            agent: agent()?,
-            ..upload.clone()
-        },
         region_source: region.source,
         credentials,
         through: service
             .proxy_name(&endpoints.xray)
             .map_err(TargetError::Agent)?,
         host: asked.filter(|_| ask_host),
-        upload,
+        target: Arc::new(target),
     })
 }
 

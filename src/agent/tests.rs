@@ -120,30 +120,24 @@ fn a_target_must_be_absolute() {
 
 #[test]
 fn connect_carries_basic_credentials_and_the_user_agent() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://us%40er:p%3Aw@{}", listener.local_addr().unwrap());
-    let seen = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let head = request_head(&stream);
-        stream
-            .write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
-            .unwrap();
-        head
-    });
-    let agent = built(&config(&address, &nothing)).agent(XRAY).unwrap();
-    let error = agent.get(XRAY).call().unwrap_err();
-    let head = seen.join().unwrap();
-    assert!(
-        head.starts_with("CONNECT xray.us-east-1.amazonaws.com:443 HTTP/1.1\r\n"),
-        "{head}"
-    );
-    // base64 of us@er:p:w
-    assert!(
-        head.contains("Proxy-Authorization: Basic dXNAZXI6cDp3\r\n"),
-        "{head}"
-    );
-    assert!(head.contains("User-Agent: xray/test\r\n"), "{head}");
-    assert!(error.to_string().contains("407"), "{error}");
+    for ask in ASKERS {
+        let (proxy, seen) = answer_once("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+        let address = proxy.replace("http://", "http://us%40er:p%3Aw@");
+        let service = built(&config(&address, &nothing));
+        let error = ask(&service, "https://xray.us-east-1.amazonaws.com").unwrap_err();
+        let head = seen.join().unwrap();
+        assert!(
+            head.starts_with("CONNECT xray.us-east-1.amazonaws.com:443 HTTP/1.1\r\n"),
+            "{head}"
+        );
+        // base64 of us@er:p:w
+        assert!(
+            head.contains("Proxy-Authorization: Basic dXNAZXI6cDp3\r\n"),
+            "{head}"
+        );
+        assert!(head.contains("User-Agent: xray/test\r\n"), "{head}");
+        assert!(error.contains("407"), "{error}");
+    }
 }
 
 #[test]
@@ -233,20 +227,22 @@ fn a_private_root_is_trusted_only_when_named() {
     let certified = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let bundle = dir.file("ca.pem", certified.cert.pem().as_bytes());
     let named = |name: &str| (name == "AWS_CA_BUNDLE").then(|| bundle.display().to_string());
-    let fetch = |config: &ServiceConfig<'_>| {
-        let (port, server) = tls_server(&certified, false);
-        let url = format!("https://localhost:{port}/");
-        let result = built(config).agent(&url).unwrap().get(&url).call();
-        server.join().unwrap();
-        result.map(|response| response.status().as_u16())
-    };
-    assert_eq!(fetch(&config("", &named)).unwrap(), 200);
-    assert!(fetch(&config("", &nothing)).is_err());
     let unchecked = ServiceConfig {
         no_verify_ssl: true,
         ..config("", &nothing)
     };
-    assert_eq!(fetch(&unchecked).unwrap(), 200);
+    for ask in ASKERS {
+        let answer = |config: &ServiceConfig<'_>| {
+            let (port, server) = tls_server(&certified, false);
+            let answer = ask(&built(config), &format!("https://localhost:{port}"));
+            server.join().unwrap();
+            answer
+        };
+        assert_eq!(answer(&config("", &named)), Ok(200));
+        assert_eq!(answer(&unchecked), Ok(200));
+        let refused = answer(&config("", &nothing)).unwrap_err();
+        assert!(refused.contains("certificate"), "{refused}");
+    }
 }
 
 #[test]
@@ -254,21 +250,21 @@ fn tls_goes_through_the_tunnel_to_the_target() {
     let certified = rcgen::generate_simple_self_signed(vec!["xray.test".into()]).unwrap();
     let dir = Scratch::new("tunnel");
     let bundle = dir.file("ca.pem", certified.cert.pem().as_bytes());
-    let (port, proxy) = tls_server(&certified, true);
-    let env = |name: &str| match name {
-        "HTTPS_PROXY" => Some(format!("http://127.0.0.1:{port}")),
-        "NO_PROXY" => Some("xray.test:8443".to_owned()),
-        "SSL_CERT_FILE" => Some(bundle.display().to_string()),
-        _ => None,
-    };
-    let service = built(&config("", &env));
-    // The name exists nowhere: only the proxy is asked for it.
-    let url = "https://xray.test/GetSamplingRules";
-    let response = service.agent(url).unwrap().get(url).call().unwrap();
-    assert_eq!(response.status(), 200);
-    let connect = proxy.join().unwrap();
-    assert!(connect.starts_with("CONNECT xray.test:443 "), "{connect}");
-    assert!(!connect.contains("GetSamplingRules"), "{connect}");
+    for ask in ASKERS {
+        let (port, proxy) = tls_server(&certified, true);
+        let env = |name: &str| match name {
+            "HTTPS_PROXY" => Some(format!("http://127.0.0.1:{port}")),
+            "NO_PROXY" => Some("xray.test:8443".to_owned()),
+            "SSL_CERT_FILE" => Some(bundle.display().to_string()),
+            _ => None,
+        };
+        // The name exists nowhere: only the proxy is asked for it.
+        let status = ask(&built(&config("", &env)), "https://xray.test");
+        assert_eq!(status, Ok(200));
+        let connect = proxy.join().unwrap();
+        assert!(connect.starts_with("CONNECT xray.test:443 "), "{connect}");
+        assert!(!connect.contains("GetSamplingRules"), "{connect}");
+    }
 }
 
 #[test]
@@ -288,6 +284,26 @@ fn der_length_table() {
         assert_eq!(is_der_sequence(der), expected, "{der:x?}");
     }
 }
+
+/// A request by either of the two, and its status.
+type Ask = fn(&Service, &str) -> Result<u16, String>;
+
+const ASKERS: [Ask; 2] = [
+    |service, endpoint| {
+        let url = format!("{endpoint}/GetSamplingRules");
+        let response = service.agent(&url).unwrap().get(&url).call();
+        response
+            .map(|response| response.status().as_u16())
+            .map_err(|error| error.to_string())
+    },
+    |service, endpoint| {
+        let wire = service.wire(endpoint).unwrap();
+        let answer = wire.post("/GetSamplingRules", &[], b"{}");
+        answer
+            .map(|answer| answer.status)
+            .map_err(|error| error.to_string())
+    },
+];
 
 fn request_head(stream: &std::net::TcpStream) -> String {
     let mut head = String::new();

@@ -169,8 +169,7 @@ struct Identify {
 impl Identify {
     fn run(self) -> Result<(), TargetError> {
         let Found {
-            upload,
-            proxy,
+            target,
             region_source,
             credentials,
             through,
@@ -178,16 +177,16 @@ impl Identify {
         } = target::resolve(&self.settings, &self.clock)?;
         log::info!(
             "Using region: {} (from {region_source}), AWS credentials from: {credentials}",
-            upload.region
+            target.region
         );
-        log::info!("Using endpoint: {}", upload.endpoint);
+        log::info!("Using endpoint: {}", target.endpoint);
         if let Some(through) = through {
             log::info!("Using proxy: {through}");
         }
-        let keeper = Arc::clone(&upload.keeper);
+        let keeper = Arc::clone(&target.keeper);
         let _ = self.keeper.set(Arc::clone(&keeper));
-        (self.events)(Event::Target(Arc::new(upload)));
-        self.signed.set_target(proxy);
+        (self.events)(Event::Target(Arc::clone(&target)));
+        self.signed.set_target(target);
         self.beside(host);
         let events = self.events;
         keeper.run(Box::new(move || events(Event::Credentials)));

@@ -7,7 +7,7 @@ const MAX_SIZE_LINE: usize = 256;
 
 /// Where in the coding the last byte left us.
 #[derive(Default)]
-pub(super) struct Chunked {
+pub(crate) struct Chunked {
     part: Part,
     /// Bytes of trailers read so far.
     trailers: usize,
@@ -25,7 +25,7 @@ enum Part {
 
 impl Chunked {
     /// Moves data from `input` to `body`: the bytes used, and whether the body is complete.
-    pub(super) fn advance(
+    pub(crate) fn advance(
         &mut self,
         input: &[u8],
         body: &mut Vec<u8>,

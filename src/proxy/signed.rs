@@ -57,10 +57,10 @@ impl Signed {
     }
 
     /// Where requests go from now on.
-    pub fn set_target(&self, target: Target) {
+    pub fn set_target(&self, target: Arc<Target>) {
         let mut known = self.lock();
         if !matches!(*known, Known::Stopped) {
-            *known = Known::Is(Arc::new(target));
+            *known = Known::Is(target);
             self.changed.notify_all();
         }
     }

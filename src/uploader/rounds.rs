@@ -157,9 +157,5 @@ impl Desk {
                 .spilled(usize::try_from(left).unwrap_or(usize::MAX));
             log::error!("{left} segments could not be delivered before the daemon had to stop");
         }
-        if let Some(target) = &self.target {
-            // Lanes are not waited for: nothing interrupts a name lookup.
-            target.agent.clone().shutdown();
-        }
     }
 }

@@ -79,13 +79,14 @@ pub fn agents(ca_bundle: Option<String>) -> Agents {
     .unwrap()
 }
 
-pub fn target(agents: &Agents, endpoint: &str, keeper: &Arc<Keeper>) -> Target {
-    Target {
+pub fn target(agents: &Agents, endpoint: &str, keeper: &Arc<Keeper>) -> Arc<Target> {
+    Arc::new(Target {
+        wire: agents.wire(endpoint).unwrap(),
         agent: agents.agent(endpoint).unwrap(),
         endpoint: endpoint.to_owned(),
         region: REGION.to_owned(),
         keeper: Arc::clone(keeper),
-    }
+    })
 }
 
 pub fn local() -> Local {

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 
+use crate::agent::{Service, ServiceConfig};
 use crate::credentials::{Keeper, Renewal, Source, SourceError, Timing};
 use crate::retry::{Answer, Failure, Unprocessed, Verdict};
 use crate::target::Target;
@@ -28,6 +29,8 @@ impl Source for Fixed {
     }
 }
 
+const NOWHERE: &str = "http://127.0.0.1:1";
+
 /// There are credentials while `valid` is true, which it has to be at first.
 pub(super) fn target(valid: Arc<AtomicBool>) -> Arc<Target> {
     let now = move || match valid.load(SeqCst) {
@@ -37,10 +40,20 @@ pub(super) fn target(valid: Arc<AtomicBool>) -> Arc<Target> {
     let keeper = Keeper::new(Box::new(Fixed), Timing::new(Arc::new(now)));
     // Returns at once: such credentials are not renewed.
     keeper.run(Box::new(|| ()));
+    let service = Service::new(&ServiceConfig {
+        proxy_address: "",
+        no_verify_ssl: true,
+        profile_ca_bundle: None,
+        connections: 1,
+        user_agent: "test",
+        env: &|_| None,
+    })
+    .unwrap();
     Arc::new(Target {
-        endpoint: "http://127.0.0.1:1".to_owned(),
+        endpoint: NOWHERE.to_owned(),
         region: "us-east-1".to_owned(),
-        agent: crate::agent::metadata(),
+        wire: service.wire(NOWHERE).unwrap(),
+        agent: service.agent(NOWHERE).unwrap(),
         keeper,
     })
 }
