@@ -36,6 +36,10 @@ pub struct Limits {
     pub idle: Duration,
 }
 
+/// More than the lines take that every request has. Not much more: from 4 KB on, musl's allocator
+/// asks the system for pages, and gives them back after the request.
+const HEAD: usize = 512;
+
 /// Connections to one endpoint, kept open between requests.
 pub struct Wire {
     endpoint: Uri,
@@ -220,7 +224,10 @@ impl Wire {
     }
 
     fn head(&self, path: &str, headers: &[(&str, String)], length: usize) -> Vec<u8> {
-        let mut head = Vec::with_capacity(4096);
+        let lines = headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4);
+        let mut head = Vec::with_capacity(HEAD + lines.sum::<usize>());
         // Writing to a Vec cannot fail.
         let _ = write!(
             head,
