@@ -130,7 +130,7 @@ fn request(job: &Job, clock: &Clock) -> Result<Answer, (Failure, String)> {
 fn explain(error: WireError) -> (Failure, String) {
     let failure = match &error {
         WireError::Transport(error) => failure(error),
-        WireError::Answer(_) => Failure::Other,
+        WireError::HeadTooLong(_) | WireError::Answer(_) => Failure::Other,
     };
     (failure, error.to_string())
 }

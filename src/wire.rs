@@ -6,8 +6,9 @@
 
 pub mod answer;
 
+use std::borrow::Cow;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,10 +37,6 @@ pub struct Limits {
     pub idle: Duration,
 }
 
-/// More than the lines take that every request has. Not much more: from 4 KB on, musl's allocator
-/// asks the system for pages, and gives them back after the request.
-const HEAD: usize = 512;
-
 /// Connections to one endpoint, kept open between requests.
 pub struct Wire {
     endpoint: Uri,
@@ -59,11 +56,19 @@ struct Kept {
     since: Instant,
 }
 
+struct Head<'a> {
+    path: &'a str,
+    headers: &'a [(&'a str, Cow<'a, str>)],
+    length: usize,
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum WireError {
     /// No connection, or it broke.
     Transport(ureq::Error),
+    /// The head does not fit the buffer, which is so long.
+    HeadTooLong(usize),
     /// What came is not an answer.
     Answer(BadAnswer),
 }
@@ -72,6 +77,10 @@ impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WireError::Transport(error) => error.fmt(f),
+            WireError::HeadTooLong(room) => write!(
+                f,
+                "the request's head is longer than {room} bytes; is the session token what it should be?"
+            ),
             WireError::Answer(bad) => bad.fmt(f),
         }
     }
@@ -125,7 +134,7 @@ impl Wire {
     pub fn post(
         &self,
         path: &str,
-        headers: &[(&str, String)],
+        headers: &[(&str, Cow<'_, str>)],
         body: &[u8],
     ) -> Result<Answer, WireError> {
         let end = Instant::now() + self.limits.whole;
@@ -133,8 +142,12 @@ impl Wire {
             Some(transport) => transport,
             None => self.open(end)?,
         };
-        let head = self.head(path, headers, body.len());
-        let (answer, is_reusable) = self.exchange(&mut *transport, [&head, body], end)?;
+        let head = Head {
+            path,
+            headers,
+            length: body.len(),
+        };
+        let (answer, is_reusable) = self.exchange(&mut *transport, &head, body, end)?;
         if is_reusable {
             self.keep(transport);
         }
@@ -145,10 +158,15 @@ impl Wire {
     fn exchange(
         &self,
         transport: &mut dyn Transport,
-        request: [&[u8]; 2],
+        head: &Head<'_>,
+        body: &[u8],
         end: Instant,
     ) -> Result<(Answer, bool), WireError> {
-        match self.send(transport, request, end) {
+        let output = transport.buffers().output();
+        let room = output.len();
+        let left = self.write_head(head, output);
+        let head = room - left.map_err(|_| WireError::HeadTooLong(room))?;
+        match self.send(transport, head, body, end) {
             Ok(()) => self.receive(transport, end),
             // Who answers before everything has come may close the connection upon it.
             Err(error @ ureq::Error::Io(_)) => match self.receive(transport, end) {
@@ -223,49 +241,41 @@ impl Wire {
         Ok(transport)
     }
 
-    fn head(&self, path: &str, headers: &[(&str, String)], length: usize) -> Vec<u8> {
-        let lines = headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 4);
-        let mut head = Vec::with_capacity(HEAD + lines.sum::<usize>());
-        // Writing to a Vec cannot fail.
-        let _ = write!(
-            head,
-            "POST {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: {}\r\ncontent-length: {length}\r\n",
-            self.host, self.user_agent
-        );
-        for (name, value) in headers {
-            let _ = write!(head, "{name}: {value}\r\n");
+    /// Straight into the buffer of the connection: with a session token a head is so long that musl's
+    /// allocator would map pages for it, and give them back after the request. Answers how many
+    /// bytes of `output` are left; a head that does not fit is an error.
+    fn write_head(&self, head: &Head<'_>, mut output: &mut [u8]) -> io::Result<usize> {
+        write!(
+            output,
+            "POST {} HTTP/1.1\r\nhost: {}\r\nuser-agent: {}\r\ncontent-length: {}\r\n",
+            head.path, self.host, self.user_agent, head.length
+        )?;
+        for (name, value) in head.headers {
+            write!(output, "{name}: {value}\r\n")?;
         }
-        head.extend_from_slice(b"\r\n");
-        head
+        output.write_all(b"\r\n")?;
+        Ok(output.len())
     }
 
+    /// Sends what `filled` the beginning of the output, and `body` behind it.
     fn send(
         &self,
         transport: &mut dyn Transport,
-        request: [&[u8]; 2],
+        mut filled: usize,
+        mut body: &[u8],
         end: Instant,
     ) -> Result<(), ureq::Error> {
-        let mut filled = 0;
-        for mut part in request {
-            while !part.is_empty() {
-                let output = &mut transport.buffers().output()[filled..];
-                let amount = output.len().min(part.len());
-                output[..amount].copy_from_slice(&part[..amount]);
-                let is_full = amount == output.len();
-                part = &part[amount..];
-                filled += amount;
-                if is_full {
-                    transport.transmit_output(filled, self.left(end, Timeout::SendBody))?;
-                    filled = 0;
-                }
+        loop {
+            let output = &mut transport.buffers().output()[filled..];
+            let amount = output.len().min(body.len());
+            output[..amount].copy_from_slice(&body[..amount]);
+            body = &body[amount..];
+            transport.transmit_output(filled + amount, self.left(end, Timeout::SendBody))?;
+            if body.is_empty() {
+                return Ok(());
             }
+            filled = 0;
         }
-        if filled > 0 {
-            transport.transmit_output(filled, self.left(end, Timeout::SendBody))?;
-        }
-        Ok(())
     }
 
     fn receive(

@@ -97,7 +97,7 @@ fn a_request_is_what_was_asked_for_and_no_more() {
     let (uri, seen) = peer(&[Act::Answer(OK)]);
     let port = uri.port_u16().unwrap();
     let wire = wire(uri);
-    let headers = [("content-type", "application/json".to_owned())];
+    let headers = [("content-type", "application/json".into())];
     let answer = wire.post("/TraceSegments", &headers, b"{}").unwrap();
     assert_eq!((answer.status, &*answer.body), (200, &b"ok"[..]));
     let (_, head, body) = seen.recv().unwrap();
@@ -185,6 +185,14 @@ fn an_answer_that_comes_too_early_counts() {
     let (uri, _seen) = peer(&[Act::Hurry(refused)]);
     let body = vec![b'x'; 32 * 1024 * 1024];
     assert_eq!(status(&wire(uri).post("/", &[], &body)), 413);
+}
+
+#[test]
+fn a_head_that_is_too_long_is_an_error() {
+    let (uri, _seen) = peer(&[Act::Answer(OK)]);
+    let token = [("x-amz-security-token", "x".repeat(1 << 20).into())];
+    let error = wire(uri).post("/", &token, b"{}").unwrap_err();
+    assert!(matches!(error, WireError::HeadTooLong(_)), "{error}");
 }
 
 #[test]
