@@ -26,7 +26,8 @@ use crate::wire::{Limits, Wire};
 const METADATA_CONNECT: Duration = Duration::from_secs(1);
 /// One metadata call whole, body included: the SDKs' limit for an operation on IMDS.
 const METADATA_WHOLE: Duration = Duration::from_secs(5);
-/// Proxy, TCP and TLS handshakes together: several round trips to the far side of the world.
+/// Proxy, TCP and TLS handshakes together: several round trips to the far side of the world. ureq
+/// counts it anew for each step of a CONNECT.
 const SERVICE_CONNECT: Duration = Duration::from_secs(3);
 /// One request whole, name lookup to last byte: a lane must come back while its batch is worth a
 /// retry, and a stop must not wait longer than an orchestrator's grace.

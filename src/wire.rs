@@ -1,4 +1,5 @@
-//! The connections that batches go out on: one look, one write and one answer a request.
+//! The connections that batches go out on: a look, a request and an answer at a time. Where the buffers
+//! are large enough for it, as without TLS, a request is one write.
 //!
 //! ureq opens them, with names, proxies and TLS. What goes over an open one is written and read
 //! here, because there is so little of it: a request of ours has no redirect, no cookie, no body of
@@ -28,7 +29,8 @@ use answer::{BadAnswer, Reader, Step};
 pub struct Limits {
     /// Proxy, TCP and TLS handshakes together.
     pub connect: Duration,
-    /// One request whole, name lookup to last byte.
+    /// One request whole, name lookup to last byte. Looked at between reads and writes: one write
+    /// to a peer that takes a little every now and then is not cut short.
     pub whole: Duration,
     /// Within it, the longest silence. Being constant, it spares the system call that would set the
     /// time that is left before every read and write.
@@ -164,14 +166,16 @@ impl Wire {
     ) -> Result<(Answer, bool), WireError> {
         let output = transport.buffers().output();
         let room = output.len();
-        let left = self.write_head(head, output);
-        let head = room - left.map_err(|_| WireError::HeadTooLong(room))?;
-        match self.send(transport, head, body, end) {
+        let filled = self
+            .write_head(head, output)
+            .map_err(|_| WireError::HeadTooLong(room))?;
+        match self.send(transport, filled, body, end) {
             Ok(()) => self.receive(transport, end),
-            // Who answers before everything has come may close the connection upon it.
+            // Who refuses a request before everything has come may close the connection upon it.
+            // It cannot have taken it, whatever it says.
             Err(error @ ureq::Error::Io(_)) => match self.receive(transport, end) {
-                Ok((answer, _)) => Ok((answer, false)),
-                Err(_) => Err(error.into()),
+                Ok((answer, _)) if answer.status >= 300 => Ok((answer, false)),
+                _ => Err(error.into()),
             },
             Err(error) => Err(error.into()),
         }
@@ -242,9 +246,10 @@ impl Wire {
     }
 
     /// Straight into the buffer of the connection: with a session token a head is so long that musl's
-    /// allocator would map pages for it, and give them back after the request. Answers how many
-    /// bytes of `output` are left; a head that does not fit is an error.
+    /// allocator would map pages for it, and give them back after the request. Answers its length; a
+    /// head that does not fit is an error.
     fn write_head(&self, head: &Head<'_>, mut output: &mut [u8]) -> io::Result<usize> {
+        let room = output.len();
         write!(
             output,
             "POST {} HTTP/1.1\r\nhost: {}\r\nuser-agent: {}\r\ncontent-length: {}\r\n",
@@ -254,10 +259,10 @@ impl Wire {
             write!(output, "{name}: {value}\r\n")?;
         }
         output.write_all(b"\r\n")?;
-        Ok(output.len())
+        Ok(room - output.len())
     }
 
-    /// Sends what `filled` the beginning of the output, and `body` behind it.
+    /// Sends the first `filled` bytes of the output, then `body`.
     fn send(
         &self,
         transport: &mut dyn Transport,

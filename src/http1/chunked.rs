@@ -11,6 +11,8 @@ pub(crate) struct Chunked {
     part: Part,
     /// Bytes of trailers read so far.
     trailers: usize,
+    /// Blanks behind a size are allowed.
+    padded: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -24,6 +26,15 @@ enum Part {
 }
 
 impl Chunked {
+    /// For an answer. Old servers pad their sizes with blanks; in a request that would be for two
+    /// readers to understand in two ways.
+    pub(crate) fn of_answer() -> Self {
+        Chunked {
+            padded: true,
+            ..Chunked::default()
+        }
+    }
+
     /// Moves data from `input` to `body`: the bytes used, and whether the body is complete.
     pub(crate) fn advance(
         &mut self,
@@ -39,7 +50,7 @@ impl Chunked {
                         return Ok((used, false));
                     };
                     used += line.len() + 2;
-                    let size = chunk_size(line)?;
+                    let size = chunk_size(line, self.padded)?;
                     if size > MAX_BODY - body.len() {
                         return Err(Refusal::BodyTooLarge);
                     }
@@ -109,7 +120,8 @@ fn line(input: &[u8], limit: usize) -> Result<Option<&[u8]>, Refusal> {
 }
 
 /// Hexadecimal digits, then perhaps an extension after a semicolon.
-fn chunk_size(line: &[u8]) -> Result<usize, Refusal> {
+fn chunk_size(line: &[u8], padded: bool) -> Result<usize, Refusal> {
+    let line = if padded { line.trim_ascii_end() } else { line };
     let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
     let (size, extension) = line.split_at(digits);
     if digits == 0 || !matches!(extension, [] | [b';', ..]) {

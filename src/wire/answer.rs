@@ -80,7 +80,10 @@ impl Reader {
 
     /// Goes on with what there is. `at_end`: no more will come.
     pub fn step(&mut self, at_end: bool) -> Result<Step, BadAnswer> {
-        while self.begun.is_none() {
+        let mut begun = loop {
+            if let Some(begun) = self.begun.take() {
+                break begun;
+            }
             let Some((begun, used)) = head(&self.input)? else {
                 return match (at_end, self.input.is_empty()) {
                     (true, true) => Err(BadAnswer::Nothing),
@@ -90,9 +93,6 @@ impl Reader {
             };
             self.input.drain(..used);
             self.begun = begun;
-        }
-        let Some(mut begun) = self.begun.take() else {
-            return Ok(Step::NeedMore);
         };
         let body = &mut begun.answer.body;
         let (used, is_whole) = match &mut begun.framing {
@@ -170,7 +170,12 @@ fn understand(status: u16, parsed: &httparse::Response<'_, '_>) -> Result<Begun,
                     return Err(BadAnswer::Malformed("two lengths"));
                 }
             }
-            name if name.eq_ignore_ascii_case("transfer-encoding") => coding = Some(header.value),
+            name if name.eq_ignore_ascii_case("transfer-encoding") => {
+                let before = coding.replace(header.value);
+                if before.is_some() {
+                    return Err(BadAnswer::Malformed("two transfer codings"));
+                }
+            }
             name if name.eq_ignore_ascii_case("connection") => {
                 is_reusable &= !header
                     .value
@@ -186,7 +191,7 @@ fn understand(status: u16, parsed: &httparse::Response<'_, '_>) -> Result<Begun,
         (_, Some(coding), _) if coding.eq_ignore_ascii_case(b"chunked") => {
             // With a length beside it, somebody on the way may have read it differently.
             is_reusable &= length.is_none();
-            Framing::Chunked(Chunked::default())
+            Framing::Chunked(Chunked::of_answer())
         }
         (_, Some(_), _) => return Err(BadAnswer::Malformed("a transfer coding but chunked")),
         (_, None, Some(length)) if length > MAX_BODY => return Err(BadAnswer::TooLong),

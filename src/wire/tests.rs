@@ -178,13 +178,20 @@ fn a_connection_that_was_idle_for_long_is_not_used_again() {
     }
 }
 
-/// A front that refuses a request for its length does not read it to its end.
+/// A front that refuses a request for its length does not read it to its end; one that takes what it
+/// has not read is none.
 #[test]
-fn an_answer_that_comes_too_early_counts() {
+fn an_answer_that_comes_too_early_counts_if_it_refuses() {
     let refused = "HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n";
-    let (uri, _seen) = peer(&[Act::Hurry(refused)]);
     let body = vec![b'x'; 32 * 1024 * 1024];
+    let (uri, _seen) = peer(&[Act::Hurry(refused)]);
     assert_eq!(status(&wire(uri).post("/", &[], &body)), 413);
+    let (uri, _seen) = peer(&[Act::Hurry(OK)]);
+    let error = wire(uri).post("/", &[], &body).unwrap_err();
+    assert!(
+        matches!(error, WireError::Transport(ureq::Error::Io(_))),
+        "{error}"
+    );
 }
 
 #[test]

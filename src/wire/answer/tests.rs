@@ -46,6 +46,12 @@ fn every_framing() {
             "ok",
             false,
         ),
+        (
+            "HTTP/1.1 200 OK\ntransfer-encoding: chunked\n\n2  \nok\n0 \n\n",
+            200,
+            "ok",
+            true,
+        ),
         ("HTTP/1.1 200 OK\n\nto the end", 200, "to the end", false),
         ("HTTP/1.0 200 OK\ncontent-length: 2\n\nok", 200, "ok", false),
         (
@@ -126,6 +132,10 @@ fn what_is_no_answer_says_why() {
             malformed,
         ),
         ("HTTP/1.1 200 OK\ntransfer-encoding: gzip\n\n", malformed),
+        (
+            "HTTP/1.1 200 OK\ntransfer-encoding: gzip\ntransfer-encoding: chunked\n\n0\n\n",
+            malformed,
+        ),
         (
             "HTTP/1.1 200 OK\ntransfer-encoding: chunked\n\nx\n",
             malformed,
