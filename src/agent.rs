@@ -16,7 +16,7 @@ use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::DefaultConnector;
 
-use crate::endpoint::without_credentials;
+use crate::endpoint::{default_port, without_credentials};
 use crate::no_proxy;
 use crate::resolver::Remembering;
 use crate::wire::{Limits, Wire};
@@ -250,11 +250,9 @@ impl Service {
     fn proxy_for(&self, target: &str) -> Result<(Uri, Option<ureq::Proxy>), AgentError> {
         let bad = || AgentError::Target(without_credentials(target).to_owned());
         let uri: Uri = target.parse().map_err(|_| bad())?;
-        let scheme = uri.scheme_str().ok_or_else(bad)?;
+        uri.scheme().ok_or_else(bad)?;
         let host = uri.host().filter(|h| !h.is_empty()).ok_or_else(bad)?;
-        let port = uri
-            .port_u16()
-            .unwrap_or(if scheme == "http" { 80 } else { 443 });
+        let port = uri.port_u16().unwrap_or(default_port(&uri));
         let proxy = self
             .proxy
             .as_ref()

@@ -364,6 +364,14 @@ fn normal(url: &str) -> Option<String> {
     plain.then_some(url)
 }
 
+/// The port that the scheme has by itself.
+pub(crate) fn default_port(url: &ureq::http::Uri) -> u16 {
+    match url.scheme_str() {
+        Some("http") => 80,
+        _ => 443,
+    }
+}
+
 /// What follows the last `@` of a URL, so that it can be shown: a password may itself hold one.
 pub(crate) fn without_credentials(url: &str) -> &str {
     url.rsplit_once('@').map_or(url, |(_, host)| host)

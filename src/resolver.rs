@@ -14,6 +14,8 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use crate::endpoint::default_port;
+
 /// A name is looked up again after this long. AWS changes the addresses of its endpoints by
 /// records that live for a minute.
 const FRESH: Duration = Duration::from_secs(30);
@@ -104,12 +106,8 @@ fn literal(uri: &Uri) -> Option<SocketAddr> {
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
     let ip: IpAddr = host.parse().ok()?;
-    let default = if uri.scheme_str() == Some("http") {
-        80
-    } else {
-        443
-    };
-    Some(SocketAddr::new(ip, uri.port_u16().unwrap_or(default)))
+    let port = uri.port_u16().unwrap_or(default_port(uri));
+    Some(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]

@@ -38,12 +38,6 @@ const LAST_DAY: Duration = Duration::from_secs(253_402_214_400);
 #[derive(Debug)]
 pub struct SignError(String);
 
-impl SignError {
-    fn clock() -> Self {
-        SignError("the clock is not between 1970 and 9999".into())
-    }
-}
-
 impl fmt::Display for SignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot sign the request: {}", self.0)
@@ -63,10 +57,7 @@ pub fn sign(request: &SignRequest<'_>) -> Result<Vec<(String, String)>, SignErro
     if url.authority().is_none() || url.scheme().is_none() {
         return Err(SignError(format!("no host in {}", request.url)));
     }
-    let since_1970 = request.time.duration_since(SystemTime::UNIX_EPOCH);
-    if !since_1970.is_ok_and(|t| t < LAST_DAY) {
-        return Err(SignError::clock());
-    }
+    since_1970(request.time)?;
     let identity = with_usable_token(request.credentials).into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
@@ -91,6 +82,14 @@ pub fn sign(request: &SignRequest<'_>) -> Result<Vec<(String, String)>, SignErro
         .headers()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect())
+}
+
+/// The time as a signature can say it.
+fn since_1970(time: SystemTime) -> Result<Duration, SignError> {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .ok()
+        .filter(|since| *since < LAST_DAY)
+        .ok_or_else(|| SignError("the clock is not between 1970 and 9999".into()))
 }
 
 /// aws-sigv4 would sign an empty token as a header, which AWS refuses.

@@ -1,5 +1,5 @@
-//! The connections that batches go out on: a look, a request and an answer at a time. Where the buffers
-//! are large enough for it, as without TLS, a request is one write.
+//! The connections that batches go out on: a look, a request and an answer at a time. Where the
+//! buffers are large enough for it, as without TLS, a request is one write.
 //!
 //! ureq opens them, with names, proxies and TLS. What goes over an open one is written and read
 //! here, because there is so little of it: a request of ours has no redirect, no cookie, no body of
@@ -21,6 +21,7 @@ use ureq::unversioned::transport::{
     ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport, time,
 };
 
+use crate::endpoint::default_port;
 use crate::resolver::Remembering;
 use crate::retry::Answer;
 use answer::{BadAnswer, Reader, Step};
@@ -56,12 +57,6 @@ pub struct Wire {
 struct Kept {
     transport: Box<dyn Transport>,
     since: Instant,
-}
-
-struct Head<'a> {
-    path: &'a str,
-    headers: &'a [(&'a str, Cow<'a, str>)],
-    length: usize,
 }
 
 /// Why there is no answer.
@@ -144,32 +139,28 @@ impl Wire {
             Some(transport) => transport,
             None => self.open(end)?,
         };
-        let head = Head {
-            path,
-            headers,
-            length: body.len(),
-        };
-        let (answer, is_reusable) = self.exchange(&mut *transport, &head, body, end)?;
+        let output = transport.buffers().output();
+        let room = output.len();
+        let head = self
+            .write_head(path, headers, body.len(), output)
+            .map_err(|_| WireError::HeadTooLong(room))?;
+        let (answer, is_reusable) = self.exchange(&mut *transport, head, body, end)?;
         if is_reusable {
             self.keep(transport);
         }
         Ok(answer)
     }
 
-    /// The answer, and whether the connection can carry another request.
+    /// Sends a request whose head is in the first `head` bytes of the output. Gives the answer, and
+    /// whether the connection can carry another request.
     fn exchange(
         &self,
         transport: &mut dyn Transport,
-        head: &Head<'_>,
+        head: usize,
         body: &[u8],
         end: Instant,
     ) -> Result<(Answer, bool), WireError> {
-        let output = transport.buffers().output();
-        let room = output.len();
-        let filled = self
-            .write_head(head, output)
-            .map_err(|_| WireError::HeadTooLong(room))?;
-        match self.send(transport, filled, body, end) {
+        match self.send(transport, head, body, end) {
             Ok(()) => self.receive(transport, end),
             // Who refuses a request before everything has come may close the connection upon it.
             // It cannot have taken it, whatever it says.
@@ -248,14 +239,20 @@ impl Wire {
     /// Straight into the buffer of the connection: with a session token a head is so long that musl's
     /// allocator would map pages for it, and give them back after the request. Answers its length; a
     /// head that does not fit is an error.
-    fn write_head(&self, head: &Head<'_>, mut output: &mut [u8]) -> io::Result<usize> {
+    fn write_head(
+        &self,
+        path: &str,
+        headers: &[(&str, Cow<'_, str>)],
+        length: usize,
+        mut output: &mut [u8],
+    ) -> io::Result<usize> {
         let room = output.len();
         write!(
             output,
-            "POST {} HTTP/1.1\r\nhost: {}\r\nuser-agent: {}\r\ncontent-length: {}\r\n",
-            head.path, self.host, self.user_agent, head.length
+            "POST {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: {}\r\ncontent-length: {length}\r\n",
+            self.host, self.user_agent
         )?;
-        for (name, value) in head.headers {
+        for (name, value) in headers {
             write!(output, "{name}: {value}\r\n")?;
         }
         output.write_all(b"\r\n")?;
@@ -316,12 +313,8 @@ impl Wire {
 /// Host and port, without the port that the scheme has by itself.
 fn host(endpoint: &Uri) -> String {
     let host = endpoint.host().unwrap_or_default();
-    let default = match endpoint.scheme_str() {
-        Some("http") => 80,
-        _ => 443,
-    };
     match endpoint.port_u16() {
-        Some(port) if port != default => format!("{host}:{port}"),
+        Some(port) if port != default_port(endpoint) => format!("{host}:{port}"),
         _ => host.to_owned(),
     }
 }

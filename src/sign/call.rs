@@ -4,13 +4,13 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use sha2::{Digest, Sha256};
 
-use super::{LAST_DAY, SignError};
+use super::{SignError, since_1970};
 use crate::credentials::date;
 
 /// Service of the credential scope.
@@ -45,11 +45,7 @@ pub type Headers<'a> = Vec<(&'static str, Cow<'a, str>)>;
 /// # Errors
 /// When a key or a token cannot stand in a header, or the time is no date.
 pub fn headers<'a>(call: &Call<'a>) -> Result<Headers<'a>, SignError> {
-    let since_1970 = call.time.duration_since(UNIX_EPOCH);
-    let since_1970 = since_1970
-        .ok()
-        .filter(|since| *since < LAST_DAY)
-        .ok_or_else(SignError::clock)?;
+    let since_1970 = since_1970(call.time)?;
     let key_id = graphic("access key id", call.credentials.access_key_id())?;
     let token = match call.credentials.session_token() {
         None | Some("") => None,
@@ -146,9 +142,9 @@ fn canonical_path(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sign::{SignRequest, sign};
+    use crate::sign::{LAST_DAY, SignRequest, sign};
     use proptest::prelude::*;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     fn value<'a>(headers: &'a Headers<'_>, name: &str) -> Option<&'a str> {
         let found = headers.iter().find(|(found, _)| *found == name);
