@@ -152,81 +152,99 @@ impl Batch {
 /// Bytes looked at together.
 const WORD: usize = 8;
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
 /// Text escaped in one go: what it may become is reserved, so this bounds that.
 const PIECE: usize = 1024;
 
-/// Bytes that need no escape, above a byte that is looked at alone.
-const BLANKS: u64 = 0x2020_2020_2020_2000;
+/// What a word may become without control characters, and the word that is written past its end.
+const WINDOW: usize = 3 * WORD;
 
-/// Appends `text` as it stands inside a JSON string. Documents hold a quote every few bytes, so
-/// this copies a word at a time up to the next byte that must be escaped.
+/// What each control character of a word takes above that.
+const CONTROL: usize = r"\u001f".len() - r#"\""#.len();
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Appends `text` as it stands inside a JSON string.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
     for piece in text.chunks(PIECE) {
-        let start = out.len();
-        // A short escape is twice as long as its byte; the last word may be written past its end.
-        out.resize(start + 2 * piece.len() + WORD, 0);
-        let (mut from, mut to) = (0, start);
-        while from < piece.len() {
-            let plain = match piece[from..].first_chunk::<WORD>() {
-                Some(word) => {
-                    out[to..to + WORD].copy_from_slice(word);
-                    plain_bytes(u64::from_le_bytes(*word))
-                }
-                // The last few bytes go one by one.
-                None => {
-                    out[to] = piece[from];
-                    usize::from(plain_bytes(u64::from(piece[from]) | BLANKS) > 0)
-                }
-            };
-            from += plain;
-            to += plain;
-            if plain == WORD || from == piece.len() {
-                continue;
-            }
-            match short_escape(piece[from]) {
-                Some(letter) => {
-                    out[to..to + 2].copy_from_slice(&[b'\\', letter]);
-                    to += 2;
-                    from += 1;
-                }
-                None if piece[from] < 0x20 => {
-                    // Rare: takes four bytes more than were reserved.
-                    out.resize(out.len() + 4, 0);
-                    let (high, low) = (piece[from] >> 4, usize::from(piece[from] & 15));
-                    out[to..to + 4].copy_from_slice(br"\u00");
-                    out[to + 4..to + 6].copy_from_slice(&[b'0' + high, HEX[low]]);
-                    to += 6;
-                    from += 1;
-                }
-                None => {}
-            }
+        let mut to = out.len();
+        out.resize(to + 2 * piece.len() + WINDOW, 0);
+        let (words, tail) = piece.as_chunks::<WORD>();
+        for word in words {
+            to = escape_word(word, to, out);
+        }
+        if !tail.is_empty() {
+            // Filled up with what stands for itself, and is cut off.
+            let mut word = [b' '; WORD];
+            word[..tail.len()].copy_from_slice(tail);
+            to = escape_word(&word, to, out) - (WORD - tail.len());
         }
         out.truncate(to);
     }
 }
 
-/// How many bytes of `word`, from its lowest on, stand for themselves in a JSON string.
-fn plain_bytes(word: u64) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    // The high bit of each byte that is zero; bytes above the first such one may be wrong.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-    let quote = zeros(word ^ (ONES * b'"' as u64));
-    let backslash = zeros(word ^ (ONES * b'\\' as u64));
-    ((control | quote | backslash).trailing_zeros() / 8) as usize
+/// Writes `word`, escaped, at `to`, where there is room for it; answers where it ends.
+fn escape_word(word: &[u8; WORD], to: usize, out: &mut Vec<u8>) -> usize {
+    let bits = u64::from_le_bytes(*word);
+    if has_control(bits) {
+        out.resize(out.len() + WORD * CONTROL, 0);
+        return escape_control(word, to, out);
+    }
+    let window = &mut out[to..to + WINDOW];
+    window[..WORD].copy_from_slice(word);
+    let mut marks = to_escape(bits);
+    let mut added = 0;
+    loop {
+        // Without a mark this is 8: what is written then stands behind the end. So the first is not
+        // asked for; every eighth byte of a document is a quote, and nobody foresees where.
+        let at = marks.trailing_zeros() / 8;
+        let backslash = at as usize + added;
+        window[backslash] = b'\\';
+        let rest = bits.wrapping_shr(8 * at).to_le_bytes();
+        window[backslash + 1..][..WORD].copy_from_slice(&rest);
+        added += usize::from(marks != 0);
+        marks &= marks.wrapping_sub(1);
+        if marks == 0 {
+            return to + WORD + added;
+        }
+    }
 }
 
-fn short_escape(byte: u8) -> Option<u8> {
-    match byte {
-        b'"' | b'\\' => Some(byte),
-        b'\n' => Some(b'n'),
-        b'\r' => Some(b'r'),
-        b'\t' => Some(b't'),
-        _ => None,
+/// The same, where control characters are among them.
+fn escape_control(word: &[u8; WORD], mut to: usize, out: &mut [u8]) -> usize {
+    let mut put = |bytes: &[u8]| {
+        out[to..to + bytes.len()].copy_from_slice(bytes);
+        to += bytes.len();
+    };
+    for &byte in word {
+        match byte {
+            b'"' | b'\\' => put(&[b'\\', byte]),
+            b'\n' => put(br"\n"),
+            b'\r' => put(br"\r"),
+            b'\t' => put(br"\t"),
+            ..0x20 => {
+                let digit = |four_bits: u8| HEX[usize::from(four_bits)];
+                put(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+            }
+            _ => put(&[byte]),
+        }
     }
+    to
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x80 * ONES;
+
+/// Whether one of the eight bytes is below a space.
+fn has_control(word: u64) -> bool {
+    !(((word & !HIGH) + (0x80 - 0x20) * ONES) | word) & HIGH != 0
+}
+
+/// The high bit of each byte that is a quote or a backslash.
+fn to_escape(word: u64) -> u64 {
+    // No sum reaches the next byte, so that each is told apart.
+    let not_zeros = |word: u64| ((word & !HIGH) + !HIGH) | word;
+    let (quote, backslash) = (u64::from(b'"'), u64::from(b'\\'));
+    !(not_zeros(word ^ (quote * ONES)) & not_zeros(word ^ (backslash * ONES))) & HIGH
 }
 
 /// Where each JSON string of a body stands, quotes included. A quote inside a string always
