@@ -332,8 +332,11 @@ mod tests {
                 );
             }
         }
-        let long: String = "k\u{1f}é\"\n".repeat(1000);
-        assert_eq!(read(&batch_of(&[long.clone().into_bytes()])), [long]);
+        // The longest that a piece can become, with and without an incomplete last word.
+        for unit in ["k\u{1f}é\"\n", "\u{1f}", "\"", "\\\u{1}"] {
+            let long = unit.repeat(3001);
+            assert_eq!(read(&batch_of(&[long.clone().into_bytes()])), [long]);
+        }
     }
 
     #[test]
