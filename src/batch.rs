@@ -1,6 +1,10 @@
 //! A batch: documents as JSON strings, straight in the body of one `PutTraceSegments` request.
 
+mod escape;
+
 use std::ops::Range;
+
+use escape::escape;
 
 /// Most documents in one request; X-Ray answers "Exceeding maximum segment count: 50" to more.
 pub const MAX_DOCUMENTS: usize = 50;
@@ -14,12 +18,24 @@ const PREFIX: &[u8] = br#"{"TraceSegmentDocuments":["#;
 const SUFFIX: &[u8] = b"]}";
 
 /// Documents, escaped, in a body that is a complete request at every moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Batch {
-    body: Vec<u8>,
+    /// The body, and behind it what earlier ones left: memory is made ready once, not once for each
+    /// document.
+    memory: Vec<u8>,
+    /// Length of the body.
+    end: usize,
     count: usize,
     suspect: bool,
 }
+
+impl PartialEq for Batch {
+    fn eq(&self, other: &Batch) -> bool {
+        (self.body(), self.suspect) == (other.body(), other.suspect)
+    }
+}
+
+impl Eq for Batch {}
 
 impl Default for Batch {
     fn default() -> Self {
@@ -30,8 +46,10 @@ impl Default for Batch {
 impl Batch {
     /// An empty batch.
     pub fn new() -> Self {
+        let memory = [PREFIX, SUFFIX].concat();
         Batch {
-            body: [PREFIX, SUFFIX].concat(),
+            end: memory.len(),
+            memory,
             count: 0,
             suspect: false,
         }
@@ -40,20 +58,24 @@ impl Batch {
     /// Adds one document as a JSON string. Bytes that are not UTF-8 become U+FFFD, one for each.
     pub fn push(&mut self, document: &[u8]) {
         self.open_end();
-        self.body.push(b'"');
-        // Checking all at once is many times faster than looking for the bad bytes.
-        if std::str::from_utf8(document).is_ok() {
-            escape(document, &mut self.body);
-        } else {
+        self.write(b"\"");
+        let start = self.end;
+        let escaped = escape(document, &mut self.memory, start);
+        self.end = escaped.end;
+        // Nearly every document is ASCII, which is known by now. Of the others, checking all at once
+        // is many times faster than looking for the bad bytes.
+        if !escaped.is_ascii && std::str::from_utf8(document).is_err() {
+            self.end = start;
             for chunk in document.utf8_chunks() {
-                escape(chunk.valid().as_bytes(), &mut self.body);
+                let valid = chunk.valid().as_bytes();
+                self.end = escape(valid, &mut self.memory, self.end).end;
                 for _ in chunk.invalid() {
-                    self.body.extend_from_slice("\u{fffd}".as_bytes());
+                    self.write("\u{fffd}".as_bytes());
                 }
             }
         }
-        self.body.push(b'"');
-        self.body.extend_from_slice(SUFFIX);
+        self.write(b"\"");
+        self.write(SUFFIX);
         self.count += 1;
     }
 
@@ -69,33 +91,32 @@ impl Batch {
 
     /// Whether it must take no further document.
     pub fn is_full(&self) -> bool {
-        self.count >= MAX_DOCUMENTS || self.body.len() >= FULL_BYTES
+        self.count >= MAX_DOCUMENTS || self.end >= FULL_BYTES
     }
 
     /// The body of the request.
     pub fn body(&self) -> &[u8] {
-        &self.body
+        &self.memory[..self.end]
     }
 
     /// An empty batch in the memory of this one.
     pub fn clear(mut self) -> Batch {
-        self.body.truncate(PREFIX.len());
-        self.body.extend_from_slice(SUFFIX);
-        Batch {
-            body: self.body,
-            count: 0,
-            suspect: false,
-        }
+        self.end = PREFIX.len();
+        self.write(SUFFIX);
+        self.count = 0;
+        self.suspect = false;
+        self
     }
 
     /// Gives back the memory that the documents do not need.
     pub fn shrink(&mut self) {
-        self.body.shrink_to_fit();
+        self.memory.truncate(self.end);
+        self.memory.shrink_to_fit();
     }
 
     /// Bytes of memory that the body has.
     pub fn capacity(&self) -> usize {
-        self.body.capacity()
+        self.memory.capacity()
     }
 
     /// Whether `next` may be appended: together within the limits of one request, and neither
@@ -104,7 +125,7 @@ impl Batch {
         !self.suspect
             && !next.suspect
             && self.count + next.count <= MAX_DOCUMENTS
-            && self.body.len() + next.body.len() <= FULL_BYTES
+            && self.end + next.end <= FULL_BYTES
     }
 
     /// Appends the documents of `next`. The caller has asked [`Batch::takes`].
@@ -113,18 +134,18 @@ impl Batch {
             return;
         }
         self.open_end();
-        self.body.extend_from_slice(&next.body[PREFIX.len()..]);
+        self.write(&next.body()[PREFIX.len()..]);
         self.count += next.count;
     }
 
     /// Two halves, after X-Ray has refused the whole. They stay apart until each is answered.
     pub fn split(&self) -> (Batch, Batch) {
         let mut halves = [Batch::new(), Batch::new()];
-        for (i, range) in ranges(&self.body).enumerate() {
+        for (i, range) in ranges(self.body()).enumerate() {
             let half = &mut halves[usize::from(i >= self.count / 2)];
             half.open_end();
-            half.body.extend_from_slice(&self.body[range]);
-            half.body.extend_from_slice(SUFFIX);
+            half.write(&self.memory[range]);
+            half.write(SUFFIX);
             half.count += 1;
         }
         let [mut first, mut second] = halves;
@@ -135,116 +156,27 @@ impl Batch {
 
     /// The documents as they were received (with U+FFFD for what was not UTF-8).
     pub fn documents(&self) -> impl Iterator<Item = String> + '_ {
-        ranges(&self.body).map(|range| {
-            serde_json::from_slice(&self.body[range]).expect("push wrote a JSON string")
+        ranges(self.body()).map(|range| {
+            serde_json::from_slice(&self.memory[range]).expect("push wrote a JSON string")
         })
     }
 
     /// Cuts off the suffix and puts a comma where a document stands before.
     fn open_end(&mut self) {
-        self.body.truncate(self.body.len() - SUFFIX.len());
+        self.end -= SUFFIX.len();
         if self.count > 0 {
-            self.body.push(b',');
+            self.write(b",");
         }
     }
-}
 
-/// Bytes looked at together.
-const WORD: usize = 8;
-
-/// Text escaped in one go: what it may become is reserved, so this bounds that.
-const PIECE: usize = 1024;
-
-/// What a word may become without control characters, and the word that is written past its end.
-const WINDOW: usize = 3 * WORD;
-
-/// What each control character of a word takes above that.
-const CONTROL: usize = r"\u001f".len() - r#"\""#.len();
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// Appends `text` as it stands inside a JSON string.
-fn escape(text: &[u8], out: &mut Vec<u8>) {
-    for piece in text.chunks(PIECE) {
-        let mut to = out.len();
-        out.resize(to + 2 * piece.len() + WINDOW, 0);
-        let (words, tail) = piece.as_chunks::<WORD>();
-        for word in words {
-            to = escape_word(word, to, out);
+    fn write(&mut self, bytes: &[u8]) {
+        let end = self.end + bytes.len();
+        if self.memory.len() < end {
+            self.memory.resize(end, 0);
         }
-        if !tail.is_empty() {
-            // Filled up with what stands for itself, and is cut off.
-            let mut word = [b' '; WORD];
-            word[..tail.len()].copy_from_slice(tail);
-            to = escape_word(&word, to, out) - (WORD - tail.len());
-        }
-        out.truncate(to);
+        self.memory[self.end..end].copy_from_slice(bytes);
+        self.end = end;
     }
-}
-
-/// Writes `word`, escaped, at `to`, where there is room for it; answers where it ends.
-fn escape_word(word: &[u8; WORD], to: usize, out: &mut Vec<u8>) -> usize {
-    let bits = u64::from_le_bytes(*word);
-    if has_control(bits) {
-        out.resize(out.len() + WORD * CONTROL, 0);
-        return escape_control(word, to, out);
-    }
-    let window = &mut out[to..to + WINDOW];
-    window[..WORD].copy_from_slice(word);
-    let mut marks = to_escape(bits);
-    let mut added = 0;
-    loop {
-        // Without a mark this is 8: what is written then stands behind the end. So the first is not
-        // asked for; every eighth byte of a document is a quote, and nobody foresees where.
-        let at = marks.trailing_zeros() / 8;
-        let backslash = at as usize + added;
-        window[backslash] = b'\\';
-        let rest = bits.wrapping_shr(8 * at).to_le_bytes();
-        window[backslash + 1..][..WORD].copy_from_slice(&rest);
-        added += usize::from(marks != 0);
-        marks &= marks.wrapping_sub(1);
-        if marks == 0 {
-            return to + WORD + added;
-        }
-    }
-}
-
-/// The same, where control characters are among them.
-fn escape_control(word: &[u8; WORD], mut to: usize, out: &mut [u8]) -> usize {
-    let mut put = |bytes: &[u8]| {
-        out[to..to + bytes.len()].copy_from_slice(bytes);
-        to += bytes.len();
-    };
-    for &byte in word {
-        match byte {
-            b'"' | b'\\' => put(&[b'\\', byte]),
-            b'\n' => put(br"\n"),
-            b'\r' => put(br"\r"),
-            b'\t' => put(br"\t"),
-            ..0x20 => {
-                let digit = |four_bits: u8| HEX[usize::from(four_bits)];
-                put(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
-            }
-            _ => put(&[byte]),
-        }
-    }
-    to
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x80 * ONES;
-
-/// Whether one of the eight bytes is below a space.
-fn has_control(word: u64) -> bool {
-    !(((word & !HIGH) + (0x80 - 0x20) * ONES) | word) & HIGH != 0
-}
-
-/// The high bit of each byte that is a quote or a backslash.
-fn to_escape(word: u64) -> u64 {
-    // No sum reaches the next byte, so that each is told apart.
-    let not_zeros = |word: u64| ((word & !HIGH) + !HIGH) | word;
-    let (quote, backslash) = (u64::from(b'"'), u64::from(b'\\'));
-    !(not_zeros(word ^ (quote * ONES)) & not_zeros(word ^ (backslash * ONES))) & HIGH
 }
 
 /// Where each JSON string of a body stands, quotes included. A quote inside a string always
@@ -384,12 +316,17 @@ mod tests {
         ) {
             let (mut left, right) = (batch_of(&first), batch_of(&second));
             left.append(&right);
-            let all = batch_of(&[first, second].concat());
+            let all = batch_of(&[first, second.clone()].concat());
             prop_assert_eq!(&left, &all);
             let (a, b) = left.split();
             prop_assert_eq!([read(&a), read(&b)].concat(), read(&all));
             prop_assert!(a.len().abs_diff(b.len()) <= 1);
-            prop_assert_eq!(left.clear(), Batch::new());
+            let mut again = left.clear();
+            prop_assert_eq!(&again, &Batch::new());
+            for document in &second {
+                again.push(document);
+            }
+            prop_assert_eq!(again, right);
         }
     }
 }
