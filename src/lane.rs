@@ -13,7 +13,7 @@ use crate::sign::call::{self, Call};
 use crate::target::Target;
 use crate::wire::WireError;
 
-/// A lane that nobody has called for this long ends. Its connection stays with the wire.
+/// A lane that has carried nothing for this long ends. Its connection stays with the wire.
 pub const IDLE: Duration = Duration::from_secs(10);
 
 /// A TLS handshake is the deepest that a lane goes.

@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use crate::batch::Batch;
 
+/// Batches that the empty queue keeps room for.
+const USUAL: usize = 4;
+
 /// Batches, oldest first. When the limit is passed, the oldest go.
 #[derive(Debug)]
 pub struct Pending {
@@ -77,7 +80,7 @@ impl Pending {
         }
         if self.queue.is_empty() {
             // The memory of a burst goes back.
-            self.queue = VecDeque::new();
+            self.queue.shrink_to(USUAL);
         }
         spilled
     }

@@ -23,19 +23,16 @@ impl fmt::Display for Malformed {
 }
 
 /// The two spellings that nearly every SDK sends; anything else takes the slow path.
-const USUAL_HEADERS: [&[u8]; 2] = [
-    b"{\"format\":\"json\",\"version\":1}\n",
-    b"{\"format\": \"json\", \"version\": 1}\n",
-];
+const COMPACT: &[u8; 30] = b"{\"format\":\"json\",\"version\":1}\n";
+const SPACED: &[u8; 33] = b"{\"format\": \"json\", \"version\": 1}\n";
 
 /// The document in `datagram`: every byte after the first newline, later newlines included.
 ///
 /// # Errors
 /// [`Malformed`], by the rules of the official daemon.
 pub fn document(datagram: &[u8]) -> Result<&[u8], Malformed> {
-    let usual = USUAL_HEADERS
-        .iter()
-        .find_map(|usual| datagram.strip_prefix(*usual));
+    let usual = datagram.strip_prefix(COMPACT);
+    let usual = usual.or_else(|| datagram.strip_prefix(SPACED));
     let document = match usual {
         Some(document) => document,
         None => {

@@ -12,7 +12,7 @@ mod rounds;
 mod trouble;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::books::Books;
@@ -23,7 +23,7 @@ use crate::lane;
 use crate::metrics::Gauges;
 use crate::telemetry::Telemetry;
 
-use desk::Desk;
+use desk::{Desk, Turn};
 use rounds::Next;
 
 /// What the uploader works with.
@@ -105,31 +105,22 @@ impl Uploader {
 
     /// The thread of a lane: carries what there is, and ends when nobody has called it for long.
     fn lane(&self, number: usize) {
+        let mut ends = Instant::now() + lane::IDLE;
         loop {
-            let job = self.at_desk(|desk| desk.job(number, Instant::now()));
-            if let Some(job) = job {
-                let (cargo, done) = lane::carry(job, &self.clock);
-                self.gauges.request(&done.result, done.took);
-                let settled = self.at_desk(|desk| desk.done(cargo, done, Instant::now()));
-                if let Some(settled) = settled {
-                    settled.tell();
-                    self.intake.recycle(settled.batch);
+            let now = Instant::now();
+            match self.at_desk(|desk| desk.turn(number, now >= ends, now)) {
+                Turn::Carry(job) => {
+                    let (cargo, done) = lane::carry(job, &self.clock);
+                    self.gauges.request(&done.result, done.took);
+                    let settled = self.at_desk(|desk| desk.done(cargo, done, Instant::now()));
+                    if let Some(settled) = settled {
+                        settled.tell();
+                        self.intake.recycle(settled.batch);
+                    }
+                    ends = Instant::now() + lane::IDLE;
                 }
-            } else if !self.rest(number) {
-                return;
-            }
-        }
-    }
-
-    /// Waits until the lane is called. False: for so long that it ends.
-    fn rest(&self, number: usize) -> bool {
-        let ends = Instant::now() + lane::IDLE;
-        loop {
-            let left = ends.saturating_duration_since(Instant::now());
-            thread::park_timeout(left);
-            let over = left.is_zero();
-            if let Some(called) = self.at_desk(|desk| desk.is_called(number, over)) {
-                return called;
+                Turn::Rest => thread::park_timeout(ends.saturating_duration_since(now)),
+                Turn::End => return,
             }
         }
     }
@@ -141,7 +132,7 @@ impl Uploader {
         let wake = std::mem::take(&mut desk.wake);
         // Not before the lock is free: the first thing that they do is to ask for it.
         drop(desk);
-        wake.iter().for_each(Thread::unpark);
+        wake.into_threads().for_each(|thread| thread.unpark());
         result
     }
 }

@@ -47,7 +47,31 @@ pub(super) struct Desk {
     /// When it wakes by itself.
     pub(super) wakes: Option<Instant>,
     /// Whom to wake when the lock is free.
-    pub(super) wake: Vec<Thread>,
+    pub(super) wake: Wake,
+}
+
+/// Those whom one visit calls: a lane, the uploader, or both. Kept without an allocation, because
+/// musl's allocator has one lock: who is woken asks for it while who woke him gives back.
+#[derive(Default)]
+pub(super) struct Wake {
+    lane: Option<Thread>,
+    uploader: Option<Thread>,
+}
+
+impl Wake {
+    pub(super) fn into_threads(self) -> impl Iterator<Item = Thread> {
+        [self.lane, self.uploader].into_iter().flatten()
+    }
+}
+
+/// What a lane is to do.
+pub(super) enum Turn {
+    /// Carry this.
+    Carry(Job),
+    /// Rest until it is called.
+    Rest,
+    /// End.
+    End,
 }
 
 impl Desk {
@@ -71,7 +95,7 @@ impl Desk {
             closed: false,
             sleeper: None,
             wakes: None,
-            wake: Vec::new(),
+            wake: Wake::default(),
         }
     }
 
@@ -103,22 +127,21 @@ impl Desk {
         self.see_to_it(now);
     }
 
-    /// What a lane that has come is to do now. `None`: it rests.
-    pub(super) fn job(&mut self, lane: usize, now: Instant) -> Option<Job> {
-        let job = self.next_job(now);
-        match job {
-            Some(_) => self.lanes.sets_out(),
-            None => self.lanes.rests(lane, thread::current()),
+    /// What a lane is to do now. When its time is `over` and nobody has called it, it ends.
+    pub(super) fn turn(&mut self, lane: usize, over: bool, now: Instant) -> Turn {
+        let turn = match (self.lanes.is_called(lane), over) {
+            (true, _) => self.next_job(now).map_or(Turn::Rest, Turn::Carry),
+            // Woken without a reason, which threads may be.
+            (false, false) => return Turn::Rest,
+            (false, true) => Turn::End,
+        };
+        match turn {
+            Turn::Carry(_) => self.lanes.sets_out(),
+            Turn::Rest => self.lanes.rests(lane, thread::current()),
+            Turn::End => self.lanes.ends(lane),
         }
         self.see_to_it(now);
-        job
-    }
-
-    /// Whether a lane that rests has been called; see [`Lanes::is_called`].
-    pub(super) fn is_called(&mut self, lane: usize, over: bool) -> Option<bool> {
-        let called = self.lanes.is_called(lane, over);
-        self.parts.gauges.set_lanes(self.lanes.count());
-        called
+        turn
     }
 
     fn next_job(&mut self, now: Instant) -> Option<Job> {
@@ -144,7 +167,7 @@ impl Desk {
     }
 
     /// After every change: keeps to the limit, calls a lane when there is work for one, and wakes
-    /// the uploader in time for what comes later.
+    /// the uploader in time for what comes later. Once a visit, so that a visit calls one lane at most.
     pub(super) fn see_to_it(&mut self, now: Instant) {
         let spilled = self.pending.spill(self.in_flight_bytes);
         if spilled > 0 {
@@ -154,7 +177,7 @@ impl Desk {
         match self.next_request(now) {
             Some(at) if at > now => self.wake_uploader(at),
             Some(_) => match self.lanes.call() {
-                Some(lane) => self.wake.push(lane),
+                Some(lane) => self.wake.lane = Some(lane),
                 // It is the uploader that starts lanes.
                 None if self.wants_lane(now) => self.wake_uploader(now),
                 None => {}
@@ -177,7 +200,7 @@ impl Desk {
         if self.wakes.is_none_or(|set| at < set)
             && let Some(sleeper) = self.sleeper.take()
         {
-            self.wake.push(sleeper);
+            self.wake.uploader = Some(sleeper);
         }
     }
 

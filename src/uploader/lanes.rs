@@ -99,16 +99,13 @@ impl Lanes {
         self.called += 1;
     }
 
-    /// Whether a lane that rests has been called. When its time is over and nobody has, it ends.
-    /// `None`: it rests on.
-    pub(super) fn is_called(&mut self, lane: usize, over: bool) -> Option<bool> {
-        let Some(at) = self.idle.iter().position(|idle| idle.lane == lane) else {
-            return Some(true);
-        };
-        if !over {
-            return None;
-        }
-        self.idle.remove(at);
-        Some(false)
+    /// Whether a lane is called, or new, and not at rest.
+    pub(super) fn is_called(&self, lane: usize) -> bool {
+        self.idle.iter().all(|idle| idle.lane != lane)
+    }
+
+    /// A lane that rests is no more.
+    pub(super) fn ends(&mut self, lane: usize) {
+        self.idle.retain(|idle| idle.lane != lane);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::Thread;
 use std::time::Duration;
 
 use super::super::*;
@@ -170,8 +171,8 @@ impl World {
     /// A lane that was called comes for work.
     pub(super) fn comes(&mut self, number: usize) {
         let out = self.count(Lane::is_carrying);
-        let lane = match self.desk.job(number, self.now) {
-            Some(job) => {
+        let lane = match self.desk.turn(number, false, self.now) {
+            Turn::Carry(job) => {
                 let back_off = &self.desk.back_off;
                 let at = back_off.next(out, self.now);
                 assert!(at.is_some_and(|at| at <= self.now), "too early");
@@ -181,7 +182,8 @@ impl World {
                 }
                 Lane::Carrying(job)
             }
-            None => Lane::Resting,
+            Turn::Rest => Lane::Resting,
+            Turn::End => panic!("lane {number} was called"),
         };
         self.lanes.insert(number, lane);
         self.settle();
@@ -208,7 +210,8 @@ impl World {
 
     /// The time of a lane that rests is over.
     pub(super) fn ends(&mut self, number: usize) {
-        assert_eq!(self.desk.is_called(number, true), Some(false));
+        let turn = self.desk.turn(number, true, self.now);
+        assert!(matches!(turn, Turn::End));
         self.lanes.remove(&number);
         self.settle();
     }
@@ -250,7 +253,7 @@ impl World {
     /// Wakes whom the desk wants woken, and looks whether all is well.
     fn settle(&mut self) {
         let mut woken = 0;
-        for thread in std::mem::take(&mut self.desk.wake) {
+        for thread in std::mem::take(&mut self.desk.wake).into_threads() {
             if thread.id() != self.thread.id() {
                 woken += 1;
             } else if let State::Asleep(_) = self.uploader {
@@ -258,7 +261,7 @@ impl World {
             }
         }
         for (number, lane) in &mut self.lanes {
-            let called = self.desk.lanes.is_called(*number, false) == Some(true);
+            let called = self.desk.lanes.is_called(*number);
             if called && lane.is_resting() {
                 *lane = Lane::Called;
                 woken -= 1;
