@@ -211,17 +211,19 @@ fn understand(status: u16, parsed: &httparse::Response<'_, '_>) -> Result<Begun,
 /// Digits only; some proxies repeat the value in a list (RFC 9110, 8.6).
 fn content_length(value: &[u8]) -> Result<usize, BadAnswer> {
     let bad = BadAnswer::Malformed("its length");
-    let text = std::str::from_utf8(value).map_err(|_| bad)?;
-    let mut lengths = text.split(',').map(|digits| {
-        let digits = digits.trim();
-        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        is_number.then(|| digits.parse().unwrap_or(usize::MAX))
-    });
+    let mut lengths = value.split(|byte| *byte == b',').map(number);
     let first = lengths.next().flatten().ok_or(bad)?;
     match lengths.all(|length| length == Some(first)) {
         true => Ok(first),
         false => Err(bad),
     }
+}
+
+/// One number beyond all that is read is like another.
+fn number(text: &[u8]) -> Option<usize> {
+    let digits = std::str::from_utf8(text.trim_ascii()).ok()?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]
