@@ -15,8 +15,8 @@ pub struct Row {
     pub runs: Vec<Run>,
 }
 
-/// How far the floor may move between runs, as a part of its median, before no factor of it means
-/// much.
+/// How far the floor may move in the middle half of its runs, as a part of its median, before no
+/// factor of it means much.
 const QUIET: f64 = 0.2;
 
 /// Starts without metadata: the program and its times in milliseconds, or why there are none.
@@ -38,8 +38,9 @@ impl Row {
     }
 
     fn spread(&self) -> f64 {
-        let all = || self.runs.iter().map(|run| run.cpu_us);
-        (all().fold(0.0, f64::max) - all().fold(f64::MAX, f64::min)) / self.median(|run| run.cpu_us)
+        let all = sorted(self.runs.iter().map(|run| run.cpu_us).collect());
+        let quarter = all.len() / 4;
+        (all[all.len() - 1 - quarter] - all[quarter]) / self.median(|run| run.cpu_us)
     }
 
     fn noisy(&self) -> bool {
@@ -55,9 +56,14 @@ impl Row {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
+fn median(values: Vec<f64>) -> f64 {
+    let values = sorted(values);
     values[values.len() / 2]
+}
+
+fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 /// The plain floor at the rate of `row`.
