@@ -247,18 +247,13 @@ impl Wire {
         mut output: &mut [u8],
     ) -> io::Result<usize> {
         let room = output.len();
-        let length = length.to_string();
-        let mut line = |parts: [&str; 4]| {
-            parts
-                .iter()
-                .try_for_each(|part| output.write_all(part.as_bytes()))
-        };
-        line(["POST ", path, " HTTP/1.1", "\r\n"])?;
-        line(["host", ": ", &self.host, "\r\n"])?;
-        line(["user-agent", ": ", &self.user_agent, "\r\n"])?;
-        line(["content-length", ": ", &length, "\r\n"])?;
+        write!(
+            output,
+            "POST {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: {}\r\ncontent-length: {length}\r\n",
+            self.host, self.user_agent
+        )?;
         for (name, value) in headers {
-            line([name, ": ", value, "\r\n"])?;
+            write!(output, "{name}: {value}\r\n")?;
         }
         output.write_all(b"\r\n")?;
         Ok(room - output.len())

@@ -84,8 +84,8 @@ const LOADS: [Load; 8] = [
     encrypted(10_000),
 ];
 
-/// Up to this rate each round has so many runs of a load: what a program takes then depends on which
-/// processors its threads wake up on, and that is drawn anew for each run.
+/// Up to this rate a load has so many times the runs of others: what a program takes then depends on
+/// which processors its threads wake up on, and that is drawn anew for each run.
 const SELDOM: u64 = 1_000;
 const SELDOM_RUNS: usize = 3;
 
@@ -94,7 +94,11 @@ const STARTS: usize = 5;
 
 /// Runs everything and reports it.
 pub fn all(options: &Options) -> io::Result<()> {
-    let (seconds, repeats) = if options.quick { (2, 1) } else { (6, 3) };
+    let (seconds, rounds) = if options.quick {
+        (2, 1)
+    } else {
+        (6, 3 * SELDOM_RUNS)
+    };
     let mut programs = vec![("floor", Program::Floor)];
     for (name, path) in [("ours", &options.ours), ("theirs", &options.theirs)] {
         programs.extend(path.clone().map(|path| (name, Program::Daemon(path))));
@@ -111,11 +115,6 @@ pub fn all(options: &Options) -> io::Result<()> {
         }
     }
 
-    let rounds = if options.quick {
-        1
-    } else {
-        repeats * SELDOM_RUNS
-    };
     let is_due =
         |load: Load, round: usize| load.rate <= SELDOM || round.is_multiple_of(SELDOM_RUNS);
     let due = |round| plan.iter().filter(move |(row, _)| is_due(row.load, round));
