@@ -5,9 +5,9 @@ use std::hint::black_box;
 use std::time::{Instant, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
+use xray::aws::sigv4::call::{self, Call};
 use xray::batch::Batch;
-use xray::segment;
-use xray::sign::call::{self, Call};
+use xray::ingest::header;
 
 #[path = "load/sender.rs"]
 #[expect(dead_code, reason = "only its datagram is needed here")]
@@ -40,13 +40,13 @@ fn main() {
 /// The header check of one datagram.
 fn header(datagram: &[u8], times: u64) {
     for _ in 0..times {
-        black_box(segment::document(black_box(datagram)).expect("the sender's header is good"));
+        black_box(header::document(black_box(datagram)).expect("the sender's header is good"));
     }
 }
 
 /// One document into a batch whose memory is warm: check, escape, append.
 fn push(datagram: &[u8], times: u64) {
-    let document = segment::document(datagram).expect("the sender's header is good");
+    let document = header::document(datagram).expect("the sender's header is good");
     let mut batch = Batch::new();
     for _ in 0..times {
         if batch.is_full() {
@@ -59,7 +59,7 @@ fn push(datagram: &[u8], times: u64) {
 
 /// A whole batch: 50 documents, in memory that is used again.
 fn batch(datagram: &[u8], times: u64) {
-    let document = segment::document(datagram).expect("the sender's header is good");
+    let document = header::document(datagram).expect("the sender's header is good");
     let mut batch = Batch::new();
     for _ in 0..times {
         for _ in 0..BATCH {
@@ -71,7 +71,7 @@ fn batch(datagram: &[u8], times: u64) {
 
 /// The signature over the body of one batch.
 fn sign(datagram: &[u8], times: u64) {
-    let document = segment::document(datagram).expect("the sender's header is good");
+    let document = header::document(datagram).expect("the sender's header is good");
     let mut batch = Batch::new();
     for _ in 0..BATCH {
         batch.push(document);

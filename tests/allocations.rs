@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use allocation_counter::measure;
 use xray::batch::MAX_DOCUMENTS;
-use xray::books::Books;
-use xray::event::Event;
-use xray::intake::Intake;
+use xray::ingest::intake::Intake;
+use xray::upload::counters::Books;
+use xray::upload::message::Event;
 
 const DATAGRAM: &[u8] = br#"{"format":"json","version":1}
 {"name":"shop","id":"70de5b6f19ff9a0a","trace_id":"1-581cf771-a006649127e371903a2de979"}"#;

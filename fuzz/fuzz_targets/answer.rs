@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xray::retry::Answer;
-use xray::wire::answer::{BadAnswer, Reader, Step};
+use xray::http::wire::answer::{BadAnswer, Reader, Step};
+use xray::upload::response::Answer;
 
 /// The first answer in `pieces`, after which no more come.
 fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Answer, BadAnswer> {

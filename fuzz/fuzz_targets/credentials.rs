@@ -5,11 +5,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
+use xray::aws::endpoint::is_region;
+use xray::aws::region::{identity_region, task_region};
 use xray::credentials::date;
 use xray::credentials::json::{JsonError, credentials};
-use xray::credentials::sts::answer::{Unread, read};
-use xray::endpoint::is_region;
-use xray::region::{identity_region, task_region};
+use xray::credentials::sources::sts::answer::{Unread, read};
 
 fn in_a_header(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())

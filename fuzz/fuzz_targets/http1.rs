@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xray::http1::{MAX_BODY, MAX_HEAD, MAX_HEADERS, Reader, Refusal, Request, Step};
+use xray::http::server::{MAX_BODY, MAX_HEAD, MAX_HEADERS, Reader, Refusal, Request, Step};
 
 fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Refusal>) {
     let mut reader = Reader::default();

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use xray::profile::{Kind, Profile, Sections, parse};
+use xray::aws::profile::{Kind, Profile, Sections, parse};
 
 /// Writes sections in the spelling that leaves nothing to interpretation: values in quotes, and
 /// line ends of Windows, so that a carriage return at the end of a value stays in it.

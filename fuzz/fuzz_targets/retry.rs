@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use xray::retry::{Answer, Verdict, judge};
+use xray::upload::response::{Answer, Verdict, judge};
 
 fuzz_target!(|input: (u16, Option<String>, Option<String>, &[u8])| {
     let (status, error_type, retry_after, body) = input;

@@ -7,7 +7,7 @@ use std::fmt;
 use libfuzzer_sys::fuzz_target;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use xray::segment::{Malformed, document, ids};
+use xray::ingest::header::{Malformed, document, ids};
 
 /// The members of a JSON object, in order, repeated ones too, values as they are written.
 struct Members(Vec<(String, Box<RawValue>)>);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli;
+use crate::config::cli;
 use std::ffi::OsString;
 
 /// Loads with the given files and command line.

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use aws_credential_types::Credentials;
 
-use super::container::Container;
-use super::environment::{Env, Fixed, set};
-use super::instance::InstanceRole;
 use super::plan::{Plan, select};
-use super::process::Process;
-use super::roles::{AssumedRole, WebIdentityRole};
-use super::sso::Sso;
-use super::{Renewal, Source, SourceError, date, imds, sts};
-use crate::profile::{Profiles, read_file};
+use super::sources::container::Container;
+use super::sources::environment::{Env, Fixed, set};
+use super::sources::instance::InstanceRole;
+use super::sources::process::Process;
+use super::sources::roles::{AssumedRole, WebIdentityRole};
+use super::sources::sso::Sso;
+use super::{Renewal, Source, SourceError, date};
+use crate::aws::profile::{Profiles, read_file};
+use crate::credentials::sources::{imds, sts};
 
 /// What the sources are built with.
 pub struct Parts {

@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::upstream::{Body, Response};
-use crate::http1::{BodyFraming, Persistence, Request, chunk_end, chunk_start, response_head};
+use crate::http::server::{
+    BodyFraming, Persistence, Request, chunk_end, chunk_start, response_head,
+};
 
 /// Bytes read at once, on the stack, and about as many written at once.
 const PIECE: usize = 8 * 1024;

@@ -9,7 +9,7 @@ use super::answer::{Broken, Output, pass_on};
 use super::slots::Slot;
 use super::upstream::{Body, ForwardError, Response};
 use super::{Local, Shared};
-use crate::http1::{
+use crate::http::server::{
     BodyFraming, CONTINUE, Persistence, Reader, Refusal, Request, Step, response_head,
 };
 use crate::logging;

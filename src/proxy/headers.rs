@@ -3,7 +3,7 @@
 use ureq::http::HeaderMap;
 
 use super::upstream::ForwardError;
-use crate::http1::Request;
+use crate::http::server::Request;
 
 /// The headers that go upstream, as the client gave them or not at all. Everything else is the
 /// client's conversation with us (RFC 9110, 7.6.1), speaks of the client, or would break the

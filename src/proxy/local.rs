@@ -1,7 +1,7 @@
 //! Answers sampling calls without AWS, for the exporters that show traces here.
 
 use super::upstream::{Body, ForwardError, Response, Upstream};
-use crate::http1::Request;
+use crate::http::server::Request;
 
 /// X-Ray's default rule at 100 %, so that every trace is shown. `Version`, `ResourceARN` and the
 /// empty `Attributes` are what SDKs demand of a rule before they use it.

@@ -10,12 +10,12 @@ use ureq::{Agent, AsSendBody};
 
 use super::headers;
 use super::upstream::{Body, ForwardError, Response, Upstream};
-use crate::clock::{self, Clock, Exchange, Skew};
+use crate::aws::clock::{self, Clock, Exchange, Skew};
+use crate::aws::sigv4::{SignRequest, sign};
 use crate::credentials::Keeper;
-use crate::http1::Request;
-use crate::retry::{self, Answer, Verdict};
-use crate::sign::{SignRequest, sign};
-use crate::target::Target;
+use crate::credentials::target::Target;
+use crate::http::server::Request;
+use crate::upload::response::{self, Answer, Verdict};
 
 /// How long a request waits for the region and for credentials, in all. The Java SDK and the PHP
 /// sampler give up after 2 s and then sample blindly for 300 s; a call over a warm connection
@@ -168,7 +168,7 @@ impl Signed {
             return Some(credentials.clone());
         }
         let stale = matches!(
-            retry::judge(reason),
+            response::judge(reason),
             Verdict::Hold {
                 credentials: true,
                 ..

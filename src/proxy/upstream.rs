@@ -4,9 +4,9 @@ use std::fmt;
 use std::io::Read;
 use std::time::Duration;
 
-use crate::http1::Request;
+use crate::aws::sigv4::SignError;
+use crate::http::server::Request;
 use crate::logging::RateLimit;
-use crate::sign::SignError;
 
 /// Answers requests.
 pub trait Upstream: Send + Sync {

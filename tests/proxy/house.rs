@@ -6,11 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use xray::agent::{Service as Agents, ServiceConfig};
-use xray::clock::Clock;
+use xray::aws::clock::Clock;
+use xray::credentials::target::Target;
 use xray::credentials::{Keeper, Renewal, Source, SourceError, Timing};
+use xray::http::client::{Service as Agents, ServiceConfig};
 use xray::proxy::{Counts, Front, Limits, Local, LocalAnswer, Signed, Upstream};
-use xray::target::Target;
 
 use crate::client::Client;
 use crate::service::{KEY, REGION, SECRET, Service};

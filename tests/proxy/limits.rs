@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use xray::http1::Request;
+use xray::http::server::Request;
 use xray::proxy::{Body, ForwardError, Front, Limits, LocalSampling, Response, Upstream};
 
 use crate::client::{Client, PATIENCE, wait_until};

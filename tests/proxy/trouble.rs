@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use xray::clock::Clock;
+use xray::aws::clock::Clock;
 use xray::proxy::{Limits, Signed, Upstream};
 
 use crate::client::{Client, PATIENCE};

@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use xray::clock::{Clock, Exchange, is_skew_error};
+use xray::aws::clock::{Clock, Exchange, is_skew_error};
 
 /// Replays every operation of every case with the attempts' own times instead of the real clock.
 #[test]
@@ -58,7 +58,7 @@ fn clock_skew_cases() {
 /// Teaches a skew the only way there is: by an answer.
 fn seed(clock: &Clock, seconds: i64) {
     let local = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-    let date = httpdate::fmt_http_date(xray::clock::Skew(seconds * 1000).correct(local));
+    let date = httpdate::fmt_http_date(xray::aws::clock::Skew(seconds * 1000).correct(local));
     clock.observe(&Exchange {
         sent: local,
         received: local,

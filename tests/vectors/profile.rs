@@ -3,7 +3,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use xray::profile::{Profile, Profiles, locations};
+use xray::aws::profile::{Profile, Profiles, locations};
 
 /// Both files are read through the same door as at run time, so that merging is tested too. Where
 /// the specification wants an error, this daemon skips the line and must say so.

@@ -6,7 +6,7 @@ use aws_credential_types::Credentials;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use xray::sign::{SignRequest, sign};
+use xray::aws::sigv4::{SignRequest, sign};
 
 /// What is not run, and why. Paths: `sign` offers what the services that this daemon calls want.
 const SKIPPED: [(&str, &str); 11] = [

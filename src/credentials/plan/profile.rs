@@ -1,10 +1,11 @@
 //! What a profile of the shared files asks for.
 
 use super::{Plan, Search};
-use crate::credentials::environment::{Keys, keys, set};
-use crate::credentials::roles::{Role, WebIdentity};
-use crate::credentials::{SourceError, container, imds, json, sso};
-use crate::profile::Profile;
+use crate::aws::profile::Profile;
+use crate::credentials::sources::environment::{Keys, keys, set};
+use crate::credentials::sources::roles::{Role, WebIdentity};
+use crate::credentials::sources::{container, imds, sso};
+use crate::credentials::{SourceError, json};
 
 impl Search<'_> {
     /// A profile and, before it in `path`, those that lead to it.

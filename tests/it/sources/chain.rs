@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use xray::agent::metadata;
+use xray::aws::profile::{Profiles, read_file};
 use xray::credentials::chain::{Chain, Parts};
 use xray::credentials::{Keeper, Renewal, Source};
-use xray::profile::{Profiles, read_file};
+use xray::http::client::metadata;
 
 use super::sts::client;
 use super::{LATER, NOW, Scratch, Time, Var, env_of};

@@ -1,7 +1,7 @@
-use xray::agent::metadata;
 use xray::credentials::Source;
-use xray::credentials::container::{Container, settings};
 use xray::credentials::date;
+use xray::credentials::sources::container::{Container, settings};
+use xray::http::client::metadata;
 
 use super::{LATER, NOW, Scratch, Time, Var, env_of};
 use crate::support::http::Response;

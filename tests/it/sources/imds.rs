@@ -1,7 +1,7 @@
-use xray::agent::metadata;
-use xray::credentials::imds::{Client, settings};
-use xray::credentials::instance::InstanceRole;
+use xray::credentials::sources::imds::{Client, settings};
+use xray::credentials::sources::instance::InstanceRole;
 use xray::credentials::{Renewal, Source};
+use xray::http::client::metadata;
 
 use super::{LATER, NOW, Time, Var, env_of};
 use crate::support::metadata::{Answer, Ec2, Fake, FakeEc2, ROLES};

@@ -2,12 +2,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use xray::agent::{Service, ServiceConfig};
-use xray::clock::Clock;
-use xray::credentials::roles::{AssumedRole, Role, WebIdentity, WebIdentityRole};
-use xray::credentials::sts::{Client, on_behalf};
+use xray::aws::clock::Clock;
+use xray::aws::endpoint::{Endpoints, StsFallback};
+use xray::credentials::sources::roles::{AssumedRole, Role, WebIdentity, WebIdentityRole};
+use xray::credentials::sources::sts::{Client, on_behalf};
 use xray::credentials::{Source, SourceError, date};
-use xray::endpoint::{Endpoints, StsFallback};
+use xray::http::client::{Service, ServiceConfig};
 
 use super::{LATER, NOW, Scratch, Time, env_of};
 use crate::support::http::{Request, Response};

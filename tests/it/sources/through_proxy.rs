@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use xray::agent::{Service, ServiceConfig};
 use xray::credentials::Source;
-use xray::credentials::roles::{WebIdentity, WebIdentityRole};
-use xray::credentials::sso::{Settings, Sso};
+use xray::credentials::sources::roles::{WebIdentity, WebIdentityRole};
+use xray::credentials::sources::sso::{Settings, Sso};
+use xray::http::client::{Service, ServiceConfig};
 
 use super::sts::client;
 use super::{LATER, NOW, Scratch, Time};

@@ -1,0 +1,4 @@
+//! What operators ask the daemon on its TCP port.
+
+pub mod endpoints;
+pub mod metrics;

@@ -1,0 +1,94 @@
+//! Does what the command line asks for, and answers the exit status.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::app::{daemon, healthcheck};
+use crate::config::cli::{self, Command, Parsed};
+use crate::config::{self, Config};
+use crate::logging;
+
+/// Status of a start that failed: a bad configuration, no region, a port that is taken.
+const FAILED: u8 = 1;
+
+/// The program, but for its name: `args` are the arguments after it.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Parsed {
+        command,
+        flags,
+        ignored,
+    } = match cli::parse(args) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Nobody may be reading: a closed stream is no reason for a panic, here and below.
+            let _ = writeln!(io::stderr(), "{error}");
+            print(&cli::help());
+            return ExitCode::from(cli::EXIT_USAGE);
+        }
+    };
+    match command {
+        Command::Help => print(&cli::help()),
+        Command::Version => print(&format!("{}\n", cli::version())),
+        Command::Healthcheck | Command::Run => {
+            let mut config = match config::load(&flags, &config::read_file) {
+                Ok(config) => config,
+                Err(error) => {
+                    for problem in &error.problems {
+                        logging::startup_error(problem);
+                    }
+                    return ExitCode::from(FAILED);
+                }
+            };
+            // As in Go, but said: `-o true -n eu-west-1` has no region.
+            config.warnings.extend(ignored.map(|word| {
+                format!(
+                    "the command line is ignored from {word:?} on: it is neither a flag nor a \
+                     flag's value (a switch takes its value as in -o=true)"
+                )
+            }));
+            return match command {
+                Command::Healthcheck => healthcheck(&config),
+                _ => run(config),
+            };
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(config: Config) -> ExitCode {
+    if let Err(error) = logging::init(&config) {
+        logging::startup_error(&error.to_string());
+        return ExitCode::from(FAILED);
+    }
+    log::info!(
+        "Initializing AWS X-Ray daemon {}",
+        env!("CARGO_PKG_VERSION")
+    );
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    let status = match daemon::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::from(FAILED)
+        }
+    };
+    logging::flush();
+    status
+}
+
+fn healthcheck(config: &Config) -> ExitCode {
+    match healthcheck::ask(&config.bind_tcp) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print(&format!("{error}\n"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}

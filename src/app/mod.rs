@@ -1,0 +1,7 @@
+//! The daemon as a whole: start order, shutdown and what the command line asks for.
+
+pub mod backend;
+pub mod command;
+pub mod daemon;
+pub mod healthcheck;
+pub mod memory;

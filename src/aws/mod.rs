@@ -1,0 +1,8 @@
+//! What AWS defines for all its clients: regions, endpoints, signatures, profile files, error codes.
+
+pub mod clock;
+pub mod endpoint;
+pub mod error_codes;
+pub mod profile;
+pub mod region;
+pub mod sigv4;

@@ -1,0 +1,241 @@
+//! The settings the daemon runs with: flags over cfg.yaml over defaults.
+//!
+//! The environment comes last, in the modules that know its names (region, endpoint, agent).
+
+pub mod cli;
+pub mod file;
+mod nearest;
+pub mod yaml;
+
+use std::fmt;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::config::cli::{Exporter, Flags, LogFormat};
+use file::{Located, Origin, Settings};
+
+/// Where a configuration file is looked for, in this order; the first that exists is loaded even
+/// when `-c` names another, so that a broken one never goes unnoticed.
+pub const DEFAULT_PATHS: [&str; 2] = ["/etc/amazon/xray/cfg.yaml", "cfg.yaml"];
+
+const DEFAULT_ADDRESS: &str = "127.0.0.1:2000";
+const DEFAULT_CONCURRENCY: usize = 8;
+const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+const MIN_BUFFER_MB: u32 = 3;
+/// One TiB: above it, a slip of the keyboard.
+const MAX_BUFFER_MB: u32 = 1 << 20;
+
+/// Final values. No field is secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// UDP address for segments, `host:port`, unresolved.
+    pub bind_udp: String,
+    /// TCP address for sampling calls, `host:port`, unresolved.
+    pub bind_tcp: String,
+    /// Region of flag or file; the environment and the metadata services are asked otherwise.
+    pub region: Option<String>,
+    /// Role to assume.
+    pub role_arn: Option<String>,
+    /// ARN reported in telemetry.
+    pub resource_arn: Option<String>,
+    /// Where X-Ray is; from the region otherwise.
+    pub endpoint: Option<String>,
+    /// Do not verify TLS certificates.
+    pub no_verify_ssl: bool,
+    /// Do not ask the EC2 instance metadata service for region and identity.
+    pub local_mode: bool,
+    /// MB that held documents may use, at least 3; by the memory of the machine otherwise.
+    pub buffer_mb: Option<u32>,
+    /// Most simultaneous uploads, 1 to 256.
+    pub concurrency: usize,
+    /// HTTP proxy for uploads; by the environment otherwise.
+    pub proxy_address: Option<String>,
+    /// Log file; stdout otherwise.
+    pub log_file: Option<PathBuf>,
+    /// Start a new log file at 50 MB and keep one old one.
+    pub log_rotation: bool,
+    /// Least severe level that is logged.
+    pub log_level: LevelFilter,
+    /// How a log line is written.
+    pub log_format: LogFormat,
+    /// Where segments go.
+    pub exporter: Exporter,
+    /// Show annotations in the terminal.
+    pub annotations: bool,
+    /// How long to keep receiving after a signal to stop.
+    pub shutdown_delay: Duration,
+    /// How long delivering what is held may take after that.
+    pub shutdown_timeout: Duration,
+    /// What to tell the operator once the log works.
+    pub warnings: Vec<String>,
+}
+
+/// Why the daemon cannot start with this configuration: one message for each thing that is wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Never empty. Parts come from files: escape before printing.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Reads the configuration files that apply, and merges them with the flags.
+///
+/// `read_file` is [`read_file`](fn@read_file), or a table in tests.
+///
+/// # Errors
+/// A file that cannot be read or understood, or a value that cannot be used.
+pub fn load(
+    flags: &Flags,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Config, ConfigError> {
+    let fail = |problems| ConfigError { problems };
+    let mut found = None;
+    for path in DEFAULT_PATHS.map(Path::new) {
+        match read_file(path) {
+            Ok(bytes) => {
+                found = Some(file::read(path, &bytes, Origin::Found).map_err(fail)?);
+                break;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(fail(vec![unreadable(path, &error, "it is always loaded")])),
+        }
+    }
+    let chosen = flags.config.as_deref().filter(|path| !path.is_empty());
+    let (settings, warnings) = match chosen.map(Path::new) {
+        Some(path) => {
+            let bytes = read_file(path)
+                .map_err(|e| fail(vec![unreadable(path, &e, "check the path given with -c")]))?;
+            file::read(path, &bytes, Origin::Named).map_err(fail)?
+        }
+        None => found.unwrap_or_default(),
+    };
+    merge(flags, settings, warnings)
+}
+
+/// Reads a file of at most [`file::MAX_BYTES`].
+///
+/// # Errors
+/// What the system says, or that the file is too large.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(file::MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() > file::MAX_BYTES {
+        let message = format!("larger than {} KB", file::MAX_BYTES / 1024);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
+}
+
+fn unreadable(path: &Path, error: &io::Error, hint: &str) -> String {
+    format!(
+        "cannot read the configuration file {}: {error}; {hint}",
+        path.display()
+    )
+}
+
+/// Flags over the file over defaults. An empty text in a flag undoes the file's.
+fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Config, ConfigError> {
+    let text = |flag: &Option<String>, file: Option<String>| {
+        flag.clone().or(file).filter(|value| !value.is_empty())
+    };
+    let address = |flag, file| text(flag, file).unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
+    let problem = |message| ConfigError {
+        problems: vec![message],
+    };
+
+    let log_level = match text(&flags.log_level, file.log_level) {
+        None => LevelFilter::Info,
+        Some(word) => log_level(&word).unwrap_or_else(|| {
+            warnings.push(format!(
+                "log level {word:?} is none of dev, debug, info, warn, error, prod; using info"
+            ));
+            LevelFilter::Info
+        }),
+    };
+    let no_verify_ssl = file.no_verify_ssl.unwrap_or(false);
+    if no_verify_ssl {
+        warnings.push(
+            "NoVerifySSL is on: whoever stands between this daemon and AWS can read and change \
+             what is sent, session tokens included. Remove it, or name the certificate authority \
+             in AWS_CA_BUNDLE"
+                .to_owned(),
+        );
+    }
+    let concurrency = file
+        .concurrency
+        .and_then(|located| usize::try_from(located.value).ok())
+        .filter(|n| *n > 0)
+        .unwrap_or(DEFAULT_CONCURRENCY);
+
+    Ok(Config {
+        bind_udp: address(&flags.bind, file.udp_address),
+        bind_tcp: address(&flags.bind_tcp, file.tcp_address),
+        region: text(&flags.region, file.region),
+        role_arn: text(&flags.role_arn, file.role_arn),
+        resource_arn: text(&flags.resource_arn, file.resource_arn),
+        endpoint: text(&None, file.endpoint),
+        no_verify_ssl,
+        local_mode: flags.local_mode.or(file.local_mode).unwrap_or(false),
+        buffer_mb: buffer_mb(flags.buffer_memory, file.buffer_mb).map_err(problem)?,
+        concurrency,
+        proxy_address: text(&flags.proxy_address, file.proxy_address),
+        log_file: text(&flags.log_file, file.log_path).map(PathBuf::from),
+        log_rotation: file.log_rotation.unwrap_or(true),
+        log_level,
+        log_format: flags.log_format.unwrap_or_default(),
+        exporter: flags.exporter.unwrap_or_default(),
+        annotations: flags.annotations.unwrap_or(false),
+        shutdown_delay: flags.shutdown_delay.unwrap_or_default(),
+        shutdown_timeout: flags.shutdown_timeout.unwrap_or(DEFAULT_SHUTDOWN_TIMEOUT),
+        warnings,
+    })
+}
+
+/// `prod`, the default, is `info` in the official daemon; `dev` is everything.
+fn log_level(word: &str) -> Option<LevelFilter> {
+    match word {
+        "dev" => Some(LevelFilter::Trace),
+        "debug" => Some(LevelFilter::Debug),
+        "info" | "prod" => Some(LevelFilter::Info),
+        "warn" => Some(LevelFilter::Warn),
+        "error" => Some(LevelFilter::Error),
+        _ => None,
+    }
+}
+
+/// Zero and less mean automatic, as in the official daemon.
+fn buffer_mb(flag: Option<i64>, file: Option<Located>) -> Result<Option<u32>, String> {
+    let (value, source) = match (flag, file) {
+        (Some(value), _) => (value, "-m".to_owned()),
+        (None, Some(Located { value, at })) => (value, format!("{at}: TotalBufferSizeMB")),
+        (None, None) => return Ok(None),
+    };
+    if value <= 0 {
+        return Ok(None);
+    }
+    match u32::try_from(value) {
+        Ok(mb) if mb < MIN_BUFFER_MB => Err(format!(
+            "{source} {mb}: Not enough Buffers Memory Allocated. Min Buffers Memory required: \
+             {MIN_BUFFER_MB} MB. (0 means automatic.)"
+        )),
+        Ok(mb) if mb <= MAX_BUFFER_MB => Ok(Some(mb)),
+        _ => Err(format!(
+            "{source} {value}: more than {MAX_BUFFER_MB} MB; the unit is MB"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

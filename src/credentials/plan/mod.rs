@@ -1,0 +1,170 @@
+//! Which source to ask: chosen once, from what is configured, in the order of the Go SDK, which
+//! the official daemon uses. A source that fails is not followed by another. No I/O.
+
+mod profile;
+
+use aws_credential_types::Credentials;
+
+use super::SourceError;
+use super::sources::environment::{Keys, keys, set};
+use super::sources::roles::{Role, WebIdentity};
+use crate::aws::profile::Profiles;
+use crate::credentials::sources::{container, imds, sso};
+
+type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A source, and what it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// Keys of the environment.
+    Environment(Credentials),
+    /// Keys of a profile; its name.
+    Profile(String, Credentials),
+    /// The container endpoint.
+    Container(container::Settings),
+    /// The EC2 metadata service, because a profile says so.
+    Ec2(imds::Settings),
+    /// Nothing is configured: the EC2 metadata service, unless it is switched off. With what was
+    /// looked at before, and why it was passed over.
+    LastResort(Option<imds::Settings>, Vec<String>),
+    /// A web identity token.
+    WebIdentity(WebIdentity),
+    /// A program: the profile's name and the command line.
+    Process(String, String),
+    /// IAM Identity Center.
+    Sso(sso::Settings),
+    /// A role on top of another source.
+    Role(Box<Plan>, Role),
+}
+
+impl Plan {
+    /// What led to it, in a few words.
+    pub fn why(&self) -> &'static str {
+        match self {
+            Self::Environment(_) => "AWS_ACCESS_KEY_ID is set",
+            Self::Profile(..) => "the profile holds keys",
+            Self::Container(_) => "AWS_CONTAINER_CREDENTIALS_* is set",
+            Self::Ec2(_) => "the profile has a credential_source",
+            Self::LastResort(..) => "nothing else is configured",
+            Self::WebIdentity(_) => "there is a web identity token file",
+            Self::Process(..) => "the profile has a credential_process",
+            Self::Sso(_) => "the profile has sso_ keys",
+            Self::Role(base, _) => base.why(),
+        }
+    }
+}
+
+/// A plan, and what is odd about what it was made from.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The plan.
+    pub plan: Plan,
+    /// Worth a warning each. Without secrets.
+    pub warnings: Vec<String>,
+}
+
+/// Whether credentials are configured, in the environment, in the selected profile or by a role
+/// to assume, rightly or wrongly. The EC2 metadata service counts only when
+/// `AWS_EC2_METADATA_SERVICE_ENDPOINT` names it: whether it is there cannot be known without
+/// asking.
+pub fn is_configured(env: Env<'_>, profiles: &Profiles, role_arn: Option<&str>) -> bool {
+    let last_resort = matches!(
+        select(env, profiles, role_arn),
+        Ok(Selection {
+            plan: Plan::LastResort(..),
+            ..
+        })
+    );
+    !last_resort || set(env, "AWS_EC2_METADATA_SERVICE_ENDPOINT").is_some()
+}
+
+/// Chooses. `role_arn` is that of `-r`.
+///
+/// # Errors
+/// When what is configured contradicts itself or is incomplete.
+pub fn select(
+    env: Env<'_>,
+    profiles: &Profiles,
+    role_arn: Option<&str>,
+) -> Result<Selection, SourceError> {
+    let mut search = Search {
+        env,
+        profiles,
+        passed: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let base = search.base()?;
+    let plan = match role_arn.map(str::trim).filter(|arn| !arn.is_empty()) {
+        Some(arn) => Plan::Role(Box::new(base), Role::new(arn)),
+        None => base,
+    };
+    Ok(Selection {
+        plan,
+        warnings: search.warnings,
+    })
+}
+
+struct Search<'a> {
+    env: Env<'a>,
+    profiles: &'a Profiles,
+    passed: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Search<'_> {
+    fn base(&mut self) -> Result<Plan, SourceError> {
+        match keys(self.env) {
+            Keys::Both(credentials) => return Ok(Plan::Environment(credentials)),
+            Keys::Bad(why) => return Err(SourceError::Setting(why)),
+            Keys::Half(missing) => {
+                let half = format!("environment: {missing} is not set, although its other half is");
+                self.warnings.push(half.clone());
+                self.passed.push(half);
+            }
+            Keys::None => self
+                .passed
+                .push("environment: AWS_ACCESS_KEY_ID is not set".to_owned()),
+        }
+        if let Some(file) = set(self.env, "AWS_WEB_IDENTITY_TOKEN_FILE") {
+            let role_arn = set(self.env, "AWS_ROLE_ARN").ok_or_else(|| {
+                SourceError::Setting(
+                    "AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not; \
+                     set the role to assume"
+                        .to_owned(),
+                )
+            })?;
+            return Ok(Plan::WebIdentity(WebIdentity {
+                token_file: file.into(),
+                role_arn,
+                session_name: set(self.env, "AWS_ROLE_SESSION_NAME"),
+            }));
+        }
+        self.passed
+            .push("web identity: AWS_WEB_IDENTITY_TOKEN_FILE is not set".to_owned());
+        let name = self.profiles.selected_name();
+        match self.profiles.selected() {
+            Some(profile) => self.profile(name, profile, &mut Vec::new()),
+            None => {
+                self.passed
+                    .push(format!("profile {name}: not in the shared files"));
+                self.platform(&|_| None)
+            }
+        }
+    }
+
+    /// What the host gives: the container's role, or the instance's.
+    fn platform(&mut self, profile: &dyn Fn(&str) -> Option<String>) -> Result<Plan, SourceError> {
+        if let Some(settings) = container::settings(self.env) {
+            return Ok(Plan::Container(settings));
+        }
+        self.passed.push(
+            "container: AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set"
+                .to_owned(),
+        );
+        let settings = imds::settings(self.env, profile)?;
+        Ok(Plan::LastResort(settings, self.passed.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

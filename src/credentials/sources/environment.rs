@@ -1,0 +1,137 @@
+//! Keys in environment variables.
+
+use std::sync::Arc;
+
+use aws_credential_types::Credentials;
+
+use crate::credentials::{Renewal, Source, SourceError, json};
+
+/// The environment, for all threads.
+pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// What the environment says about keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keys {
+    /// Both keys.
+    Both(Credentials),
+    /// One key; the name of the variable that is missing. The Go SDK passes over these too.
+    Half(&'static str),
+    /// Keys that cannot be sent in a header; says which part. Better told than passed over.
+    Bad(String),
+    /// No key.
+    None,
+}
+
+/// Reads `AWS_ACCESS_KEY_ID` (else `AWS_ACCESS_KEY`), `AWS_SECRET_ACCESS_KEY` (else
+/// `AWS_SECRET_KEY`) and `AWS_SESSION_TOKEN`, as the Go SDK does, except that blank values count
+/// as unset: a blank key signs requests that can only fail.
+pub fn keys(env: &dyn Fn(&str) -> Option<String>) -> Keys {
+    let first = |names: [&str; 2]| names.iter().find_map(|name| set(env, name));
+    let id = first(["AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY"]);
+    let secret = first(["AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY"]);
+    match (id, secret) {
+        (Some(id), Some(secret)) => {
+            let token = set(env, "AWS_SESSION_TOKEN").unwrap_or_default();
+            match json::new(&id, &secret, &token, None, "environment") {
+                Ok(credentials) => Keys::Both(credentials),
+                Err(why) => Keys::Bad(format!("the keys in the environment: {why}")),
+            }
+        }
+        (Some(_), None) => Keys::Half("AWS_SECRET_ACCESS_KEY"),
+        (None, Some(_)) => Keys::Half("AWS_ACCESS_KEY_ID"),
+        (None, None) => Keys::None,
+    }
+}
+
+/// The value of a variable, without blanks at its ends; `None` when blank or unset.
+pub fn set(env: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    let value = env(name)?;
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// Keys that never change: from the environment, or from a file that is watched by others.
+pub struct Fixed {
+    /// Where they are from: `environment`.
+    pub name: String,
+    /// The keys.
+    pub credentials: Credentials,
+    /// [`Renewal::Fixed`], unless asking again can find other keys.
+    pub renewal: Renewal,
+}
+
+impl Source for Fixed {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn fetch(&mut self) -> Result<Credentials, SourceError> {
+        Ok(self.credentials.clone())
+    }
+
+    fn renewal(&self) -> Renewal {
+        self.renewal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> Keys {
+        keys(&|name| {
+            let var = vars.iter().find(|(n, _)| *n == name);
+            var.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn keys_by_either_name() {
+        let both = |id: &str, secret: &str, token: Option<&str>| {
+            let token = token.map(str::to_owned);
+            Keys::Both(Credentials::new(id, secret, token, None, "environment"))
+        };
+        let id = ("AWS_ACCESS_KEY_ID", "AKID");
+        let secret = ("AWS_SECRET_ACCESS_KEY", "hush");
+        for (vars, expected) in [
+            (vec![id, secret], both("AKID", "hush", None)),
+            (
+                vec![id, secret, ("AWS_SESSION_TOKEN", "t")],
+                both("AKID", "hush", Some("t")),
+            ),
+            (
+                vec![id, secret, ("AWS_SESSION_TOKEN", " ")],
+                both("AKID", "hush", None),
+            ),
+            (
+                vec![id, secret, ("AWS_SECURITY_TOKEN", "t")],
+                both("AKID", "hush", None),
+            ),
+            (
+                vec![("AWS_ACCESS_KEY", "a"), ("AWS_SECRET_KEY", "b")],
+                both("a", "b", None),
+            ),
+            (
+                vec![id, secret, ("AWS_ACCESS_KEY", "a")],
+                both("AKID", "hush", None),
+            ),
+            (
+                vec![id, ("AWS_SECRET_ACCESS_KEY", " hush\n")],
+                both("AKID", "hush", None),
+            ),
+            (
+                vec![id, secret, ("AWS_SESSION_TOKEN", "a\r\nb")],
+                Keys::Bad("the keys in the environment: Token has an impossible value".into()),
+            ),
+            (vec![id], Keys::Half("AWS_SECRET_ACCESS_KEY")),
+            (
+                vec![id, ("AWS_SECRET_ACCESS_KEY", "  ")],
+                Keys::Half("AWS_SECRET_ACCESS_KEY"),
+            ),
+            (vec![secret], Keys::Half("AWS_ACCESS_KEY_ID")),
+            (vec![("AWS_SESSION_TOKEN", "t")], Keys::None),
+        ] {
+            assert_eq!(read(&vars), expected, "{vars:?}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The EC2 instance metadata service (IMDS), version 2 with the SDKs' rules for falling back to
+//! version 1. Also read for the region and the host's names.
+
+mod settings;
+
+use std::time::{Duration, SystemTime};
+
+use crate::credentials::metadata::{Answer, Failed, Failure, Lost, Request, attempts, exchange};
+use crate::credentials::{SourceError, Timing};
+
+pub use settings::{Settings, settings};
+
+/// Six hours, the longest that the service grants.
+const TOKEN_LIFE: u64 = 21600;
+/// A token is replaced this long before its end, so that it does not end in flight.
+const TOKEN_MARGIN: Duration = Duration::from_secs(120);
+/// How long version 1 is used after a token request that got no answer, before the next one.
+const TOKEN_SILENCE: Duration = Duration::from_secs(60);
+
+/// A client. Keeps the session token between requests.
+pub struct Client {
+    settings: Settings,
+    agent: ureq::Agent,
+    timing: Timing,
+    session: Session,
+}
+
+/// How requests prove that they come from this host.
+enum Session {
+    /// To be found out.
+    Unknown,
+    /// By a token, until then.
+    Token(String, SystemTime),
+    /// Not at all: version 1, until then; `None` until the service wants a token.
+    Version1(Option<SystemTime>),
+}
+
+/// What one operation has spent.
+struct Spent {
+    tries: u32,
+    tokens_refused: u32,
+    began: SystemTime,
+}
+
+/// The longest pause between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Client {
+    /// `agent` must use no proxy and follow no redirect: see [`crate::http::client::metadata`].
+    pub fn new(settings: Settings, agent: ureq::Agent, timing: Timing) -> Self {
+        Self {
+            settings,
+            agent,
+            timing,
+            session: Session::Unknown,
+        }
+    }
+
+    /// The text at `path` below `/latest/`: `meta-data/instance-id`. Takes five time-outs at most,
+    /// one when nobody is there.
+    ///
+    /// # Errors
+    /// [`SourceError::Unreachable`] when nobody answers, as everywhere but on EC2;
+    /// [`SourceError::Refused`] with the status otherwise, 404 for what is not there.
+    pub fn get(&mut self, path: &str) -> Result<String, SourceError> {
+        let timing = self.timing.clone();
+        let mut spent = Spent {
+            tries: 0,
+            tokens_refused: 0,
+            began: (timing.now)(),
+        };
+        attempts(&timing, self.settings.tries, PAUSE, &mut || {
+            spent.tries += 1;
+            self.once(path, &mut spent).map_err(|mut failed| {
+                // Enough must be left for a token and the page.
+                failed.again &= self.left(&spent) >= PAUSE + self.settings.timeout * 2;
+                failed
+            })
+        })
+    }
+
+    /// What is left of the operation's time.
+    fn left(&self, spent: &Spent) -> Duration {
+        let passed = (self.timing.now)().duration_since(spent.began);
+        (self.settings.timeout * 5).saturating_sub(passed.unwrap_or_default())
+    }
+
+    fn once(&mut self, path: &str, spent: &mut Spent) -> Result<String, Failed> {
+        let token = self.token(spent)?;
+        let mut headers = Vec::new();
+        if let Some(token) = &token {
+            headers.push(("x-aws-ec2-metadata-token", token.as_str()));
+        }
+        let answer = self
+            .ask("GET", path, &headers, self.left(spent))
+            .map_err(|failure| Failed {
+                again: failure.lost == Lost::Broken,
+                error: self.unreachable(failure),
+            })?;
+        let unusable = |why: &str| Failed {
+            again: true,
+            error: SourceError::Unusable {
+                from: self.from(),
+                why: why.to_owned(),
+            },
+        };
+        match answer.status {
+            200 if answer.body.trim_ascii().is_empty() => Err(unusable("empty")),
+            200 => String::from_utf8(answer.body).map_err(|_| unusable("not text")),
+            401 => {
+                // The token has ended early, or version 1 is not allowed here. Asking twice would
+                // ask for ever where tokens do not arrive.
+                self.session = Session::Unknown;
+                spent.tokens_refused += 1;
+                Err(Failed {
+                    again: spent.tokens_refused == 1,
+                    error: answer.refusal(&self.from(), &[token.as_deref().unwrap_or_default()]),
+                })
+            }
+            _ => Err(Failed {
+                again: answer.is_transient(),
+                error: answer.refusal(&self.from(), &[token.as_deref().unwrap_or_default()]),
+            }),
+        }
+    }
+
+    /// The token to send; `None` for version 1.
+    fn token(&mut self, spent: &Spent) -> Result<Option<String>, Failed> {
+        let now = (self.timing.now)();
+        match &self.session {
+            Session::Token(token, end) if now < *end => return Ok(Some(token.clone())),
+            Session::Version1(None) => return Ok(None),
+            Session::Version1(Some(end)) if now < *end => return Ok(None),
+            _ => {}
+        }
+        let life = TOKEN_LIFE.to_string();
+        let headers = [("x-aws-ec2-metadata-token-ttl-seconds", life.as_str())];
+        let transient = |error| Failed { error, again: true };
+        // The page must have its time, too.
+        let limit = self.left(spent).saturating_sub(self.settings.timeout);
+        let failed = match self.ask("PUT", "api/token", &headers, limit) {
+            Ok(answer) => match answer.status {
+                200 => match self.granted(&answer, now) {
+                    Ok(token) => return Ok(Some(token)),
+                    Err(error) => transient(error),
+                },
+                403..=405 if self.settings.version_1 => {
+                    self.session = Session::Version1(None);
+                    return Ok(None);
+                }
+                _ => Failed {
+                    again: answer.is_transient(),
+                    error: answer.refusal(&self.from(), &[]),
+                },
+            },
+            Err(failure) if failure.lost == Lost::Silent => {
+                let error = SourceError::Unreachable {
+                    from: self.from(),
+                    why: format!(
+                        "{}. In a container on EC2, the hop limit of metadata answers must be 2: \
+                         aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2",
+                        failure.why
+                    ),
+                };
+                if self.settings.version_1 {
+                    log::warn!("EC2 metadata: {error} (trying version 1)");
+                    self.session = Session::Version1(Some(now + TOKEN_SILENCE));
+                    return Ok(None);
+                }
+                Failed {
+                    error,
+                    again: false,
+                }
+            }
+            Err(failure) => Failed {
+                again: failure.lost == Lost::Broken,
+                error: self.unreachable(failure),
+            },
+        };
+        // The last try goes without a token, but the next operation asks for one again.
+        if failed.again && spent.tries == self.settings.tries && self.settings.version_1 {
+            return Ok(None);
+        }
+        Err(failed)
+    }
+
+    fn granted(&mut self, answer: &Answer, now: SystemTime) -> Result<String, SourceError> {
+        let token = str::from_utf8(&answer.body).unwrap_or_default().trim();
+        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(SourceError::Unusable {
+                from: self.from(),
+                why: "a session token that cannot be sent".to_owned(),
+            });
+        }
+        let life = answer
+            .header("x-aws-ec2-metadata-token-ttl-seconds")
+            .and_then(|text| text.trim().parse().ok())
+            .map_or(TOKEN_LIFE, |seconds: u64| seconds.min(TOKEN_LIFE));
+        let end = now + Duration::from_secs(life).saturating_sub(TOKEN_MARGIN);
+        self.session = Session::Token(token.to_owned(), end);
+        Ok(token.to_owned())
+    }
+
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
+        let timeout = self.settings.timeout;
+        let request = Request {
+            method,
+            url: &format!("{}/latest/{path}", self.settings.url),
+            headers,
+            body: (method == "PUT").then_some(b""),
+            connect: timeout,
+            // Not less than one time-out: a clock that jumps must not look like silence.
+            total: limit.clamp(timeout, timeout * 2),
+        };
+        exchange(&self.agent, &request)
+    }
+
+    /// For error messages.
+    pub fn from(&self) -> String {
+        format!("the EC2 metadata service {}", self.settings.url)
+    }
+
+    fn unreachable(&self, failure: Failure) -> SourceError {
+        SourceError::Unreachable {
+            from: self.from(),
+            why: failure.why,
+        }
+    }
+}

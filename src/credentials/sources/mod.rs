@@ -1,0 +1,10 @@
+//! The places that credentials come from, one file each.
+
+pub mod container;
+pub mod environment;
+pub mod imds;
+pub mod instance;
+pub mod process;
+pub mod roles;
+pub mod sso;
+pub mod sts;

@@ -1,0 +1,234 @@
+//! Asks STS for the credentials of a role.
+//!
+//! JSON answers to `Accept: application/json` are not documented, but relied upon by AWS's own
+//! aws-iam-authenticator; XML answers, as emulators give, are understood too.
+
+pub mod answer;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+
+use crate::aws::clock::{Clock, Exchange, is_skew_error};
+use crate::aws::endpoint::Endpoints;
+use crate::aws::error_codes;
+use crate::aws::sigv4::{SignRequest, sign};
+use crate::credentials::metadata::{Failed, Request, attempts, exchange};
+use crate::credentials::sources::environment::set;
+use crate::credentials::{SourceError, Timing, plain};
+use crate::http::client::Service;
+use answer::Unread;
+
+/// A client of STS.
+#[derive(Clone)]
+pub struct Client {
+    /// Makes the agent: the proxy and trust roots are those of X-Ray.
+    pub service: Arc<Service>,
+    /// Where STS is.
+    pub endpoints: Endpoints,
+    /// Taught by the answers: where a role must be assumed before the first segment can be sent,
+    /// nothing else could teach it.
+    pub clock: Arc<Clock>,
+    /// For the pauses between attempts.
+    pub timing: Timing,
+    /// Headers for calls that are signed, as [`on_behalf`] gives them.
+    pub on_behalf: Vec<(&'static str, String)>,
+    /// Use the partition's main region: STS is disabled in ours. Learnt from an answer.
+    pub elsewhere: bool,
+}
+
+/// Whom a service acts for, so that a role can refuse to be assumed for anybody else: the variables
+/// of the CloudWatch agent, which count when both are set.
+pub fn on_behalf(env: &dyn Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+    let both = set(env, "AMZ_SOURCE_ACCOUNT").zip(set(env, "AMZ_SOURCE_ARN"));
+    both.map_or_else(Vec::new, |(account, arn)| {
+        vec![("x-amz-source-account", account), ("x-amz-source-arn", arn)]
+    })
+}
+
+/// One call.
+pub struct Call<'a> {
+    /// `AssumeRole` or `AssumeRoleWithWebIdentity`.
+    pub action: &'static str,
+    /// Parameters besides action and version.
+    pub parameters: &'a [(&'static str, &'a str)],
+    /// What to sign with; `None` sends the call unsigned.
+    pub signer: Option<&'a Credentials>,
+    /// What an error message must not quote.
+    pub secrets: &'a [&'a str],
+}
+
+impl Client {
+    /// Makes up to three attempts.
+    ///
+    /// # Errors
+    /// The last attempt's.
+    pub fn call(&mut self, call: &Call<'_>) -> Result<Credentials, SourceError> {
+        let body = form(call);
+        let timing = self.timing.clone();
+        attempts(&timing, 3, Duration::from_secs(5), &mut || {
+            self.once(call, &body)
+        })
+    }
+
+    fn once(&mut self, call: &Call<'_>, body: &str) -> Result<Credentials, Failed> {
+        let setting = |why: String| Failed {
+            error: SourceError::Setting(why),
+            again: false,
+        };
+        let (base, region) = match &self.endpoints.sts_fallback {
+            Some(main) if self.elsewhere => (&main.url, main.region),
+            _ => (&self.endpoints.sts, self.endpoints.sts_region.as_str()),
+        };
+        let url = format!("{base}/");
+        let agent = self
+            .service
+            .agent(&url)
+            .map_err(|e| setting(e.to_string()))?;
+
+        let content_type = (
+            "content-type",
+            "application/x-www-form-urlencoded; charset=utf-8",
+        );
+        let mut headers = vec![content_type];
+        if call.signer.is_some() {
+            headers.extend(self.on_behalf.iter().map(|(n, v)| (*n, v.as_str())));
+        }
+        let skew = self.clock.skew();
+        let signature = match call.signer {
+            None => Vec::new(),
+            Some(credentials) => sign(&SignRequest {
+                method: "POST",
+                url: &url,
+                headers: &headers,
+                body: body.as_bytes(),
+                region,
+                service: "sts",
+                time: skew.correct(SystemTime::now()),
+                credentials,
+            })
+            .map_err(|e| setting(e.to_string()))?,
+        };
+        headers.push(("accept", "application/json"));
+        headers.extend(signature.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+
+        let from = format!("STS {base}");
+        let sent = SystemTime::now();
+        let request = Request {
+            method: "POST",
+            url: &url,
+            headers: &headers,
+            body: Some(body.as_bytes()),
+            connect: Duration::from_secs(3),
+            total: Duration::from_secs(10),
+        };
+        let answer = exchange(&agent, &request).map_err(|failure| Failed {
+            again: true,
+            error: SourceError::Unreachable {
+                from: from.clone(),
+                why: failure.why,
+            },
+        })?;
+        let measured = self.clock.observe(&Exchange {
+            sent,
+            received: SystemTime::now(),
+            date: answer.header("date"),
+            has_age: answer.headers.contains_key("age"),
+        });
+
+        answer::read(call.action, answer.is_success(), &answer.body).map_err(
+            |unread| match unread {
+                Unread::Unusable(why) => Failed {
+                    again: true,
+                    error: SourceError::Unusable { from, why },
+                },
+                Unread::Error { code, message } => {
+                    let disabled_here = code == "RegionDisabledException"
+                        && self.endpoints.sts_fallback.is_some()
+                        && !self.elsewhere;
+                    self.elsewhere |= disabled_here;
+                    Failed {
+                        again: disabled_here
+                            || answer.is_transient()
+                            || is_transient(&code, call.action)
+                            || is_skew_error(&code, skew, measured),
+                        error: SourceError::Refused {
+                            from,
+                            status: answer.status,
+                            code: plain(&code, call.secrets),
+                            message: plain(&message, call.secrets),
+                        },
+                    }
+                }
+            },
+        )
+    }
+}
+
+/// Whether the SDKs ask again after this code. A web identity token is refused for a moment after
+/// its issuer has rotated its keys.
+fn is_transient(code: &str, action: &str) -> bool {
+    error_codes::is_transient(code)
+        || code == "IDPCommunicationError"
+        || (code == "InvalidIdentityToken" && action == "AssumeRoleWithWebIdentity")
+}
+
+fn form(call: &Call<'_>) -> String {
+    let mut body = format!("Action={}&Version=2011-06-15", call.action);
+    for (name, value) in call.parameters {
+        body.push('&');
+        body.push_str(name);
+        body.push('=');
+        encode(value, &mut body);
+    }
+    body
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters.
+pub(super) fn encode(value: &str, out: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let digit = |nibble: u8| char::from(HEX[usize::from(nibble)]);
+            out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_is_the_sdks_to_the_byte() {
+        let call = Call {
+            action: "AssumeRoleWithWebIdentity",
+            parameters: &[
+                ("RoleArn", "arn:aws:iam::123456789123:role/test-role"),
+                ("RoleSessionName", "a+=,.@-_~ é"),
+            ],
+            signer: None,
+            secrets: &[],
+        };
+        assert_eq!(
+            form(&call),
+            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15\
+             &RoleArn=arn%3Aaws%3Aiam%3A%3A123456789123%3Arole%2Ftest-role\
+             &RoleSessionName=a%2B%3D%2C.%40-_~%20%C3%A9"
+        );
+    }
+
+    #[test]
+    fn only_web_identity_asks_again_with_a_refused_token() {
+        assert!(is_transient(
+            "InvalidIdentityToken",
+            "AssumeRoleWithWebIdentity"
+        ));
+        assert!(!is_transient("InvalidIdentityToken", "AssumeRole"));
+        assert!(is_transient("IDPCommunicationError", "AssumeRole"));
+        assert!(!is_transient("AccessDenied", "AssumeRole"));
+    }
+}

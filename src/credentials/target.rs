@@ -1,0 +1,228 @@
+//! Finds out whom to send to, and as whom.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Agent;
+
+use crate::aws::clock::Clock;
+use crate::aws::endpoint::{EndpointError, Endpoints};
+use crate::aws::profile::{Profiles, read_file};
+use crate::aws::region::{self, NoRegion};
+use crate::config::Config;
+use crate::credentials::chain::{self, Chain};
+use crate::credentials::metadata::{Request, exchange};
+use crate::credentials::sources::environment::{self, Env};
+use crate::credentials::sources::{imds, sts};
+use crate::credentials::{Keeper, SourceError, Timing};
+use crate::http::client::{self, AgentError, Service, ServiceConfig};
+use crate::http::wire::Wire;
+
+/// Where to send, and with what.
+pub struct Target {
+    /// `https://host`, without a slash at its end.
+    pub endpoint: String,
+    /// Region to sign for.
+    pub region: String,
+    /// Carries the requests of the daemon.
+    pub wire: Wire,
+    /// Carries those of the clients of the TCP front.
+    pub agent: Agent,
+    /// Keys to sign with, never waited for.
+    pub keeper: Arc<Keeper>,
+}
+
+/// The target, and what may be told of this host.
+pub struct Found {
+    /// For all that send.
+    pub target: Arc<Target>,
+    /// Why this region: `AWS_REGION`, `EC2 metadata`.
+    pub region_source: String,
+    /// The credential source and why: `environment (AWS_ACCESS_KEY_ID is set)`.
+    pub credentials: String,
+    /// The proxy that requests go through: host and port.
+    pub through: Option<String>,
+    /// The metadata service of EC2, where it may be asked for instance id and host name.
+    pub host: Option<imds::Client>,
+}
+
+/// Why the daemon cannot know where to send. It ends with status 1.
+#[derive(Debug)]
+pub enum TargetError {
+    /// No source says which region this is.
+    Region(NoRegion),
+    /// The region or a custom endpoint cannot be used.
+    Endpoint(EndpointError),
+    /// The proxy or the certificate bundle cannot be used.
+    Agent(AgentError),
+    /// The settings of the EC2 metadata service cannot be used.
+    Metadata(SourceError),
+}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TargetError::Region(error) => error.fmt(f),
+            TargetError::Endpoint(error) => error.fmt(f),
+            TargetError::Agent(error) => error.fmt(f),
+            TargetError::Metadata(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TargetError {}
+
+/// What is read before anything is bound.
+pub struct Settings {
+    /// Flags and cfg.yaml.
+    pub config: Config,
+    /// The environment.
+    pub env: Env,
+    /// The shared AWS files.
+    pub profiles: Profiles,
+}
+
+/// `AWS_EXECUTION_ENV` in a task on Fargate.
+const FARGATE: &str = "AWS_ECS_FARGATE";
+
+/// The task endpoint is on this host: it answers in milliseconds or not at all.
+const TASK_CONNECT: Duration = Duration::from_secs(1);
+const TASK_TOTAL: Duration = Duration::from_secs(2);
+
+/// Resolves region, endpoint and credential source. May wait for metadata endpoints, for seconds.
+///
+/// # Errors
+/// When there is no region, or a setting cannot be used. Missing credentials are no error.
+pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetError> {
+    let Settings {
+        config,
+        env,
+        profiles,
+    } = settings;
+    let metadata = client::metadata();
+    let timing = Timing::new({
+        let clock = Arc::clone(clock);
+        Arc::new(move || clock.now())
+    });
+    let imds = imds::settings(&**env, &|key| profiles.value(key).map(str::to_owned))
+        .map_err(TargetError::Metadata)?
+        .map(|settings| imds::Client::new(settings, metadata.clone(), timing.clone()));
+    let mut asked = imds;
+    let region = region(settings, &metadata, &mut asked).map_err(TargetError::Region)?;
+    let endpoints = Endpoints::load(&region.name, config.endpoint.as_deref(), &**env, profiles)
+        .map_err(TargetError::Endpoint)?;
+
+    let service = Service::new(&ServiceConfig {
+        proxy_address: config.proxy_address.as_deref().unwrap_or_default(),
+        no_verify_ssl: config.no_verify_ssl,
+        profile_ca_bundle: profiles.value("ca_bundle"),
+        connections: config.concurrency,
+        user_agent: &user_agent(environment::set(&**env, "AWS_EXECUTION_ENV").as_deref()),
+        env: &**env,
+    })
+    .map_err(TargetError::Agent)?;
+    let service = Arc::new(service);
+    let chain = Chain::new(
+        chain::Parts {
+            env: Arc::clone(env),
+            role_arn: config.role_arn.clone(),
+            metadata: metadata.clone(),
+            sts: sts::Client {
+                service: Arc::clone(&service),
+                endpoints: endpoints.clone(),
+                clock: Arc::clone(clock),
+                timing: timing.clone(),
+                on_behalf: sts::on_behalf(&**env),
+                elsewhere: false,
+            },
+        },
+        profiles,
+    );
+    let credentials = chain.choice();
+    let target = Target {
+        wire: service.wire(&endpoints.xray).map_err(TargetError::Agent)?,
+        agent: service.agent(&endpoints.xray).map_err(TargetError::Agent)?,
+        endpoint: endpoints.xray.clone(),
+        region: region.name,
+        keeper: Keeper::new(Box::new(chain), timing),
+    };
+    // Fargate has no metadata service of EC2.
+    let on_fargate = environment::set(&**env, "AWS_EXECUTION_ENV").as_deref() == Some(FARGATE);
+    let ask_host = !config.local_mode && !on_fargate;
+    Ok(Found {
+        region_source: region.source,
+        credentials,
+        through: service
+            .proxy_name(&endpoints.xray)
+            .map_err(TargetError::Agent)?,
+        host: asked.filter(|_| ask_host),
+        target: Arc::new(target),
+    })
+}
+
+fn region(
+    settings: &Settings,
+    metadata: &Agent,
+    imds: &mut Option<imds::Client>,
+) -> Result<region::Region, NoRegion> {
+    let imds = std::cell::RefCell::new(imds);
+    region::resolve(&region::Sources {
+        configured: settings.config.region.as_deref(),
+        env: &*settings.env,
+        profile: (
+            settings.profiles.selected_name(),
+            settings.profiles.value("region"),
+        ),
+        local_mode: settings.config.local_mode,
+        read: &read_file,
+        task: &|url| task(metadata, url),
+        imds: &|path| match imds.borrow_mut().as_mut() {
+            None => region::Answer::Silent("AWS_EC2_METADATA_DISABLED is true".to_owned()),
+            Some(client) => match client.get(path) {
+                Ok(text) => region::Answer::Body(text.into_bytes()),
+                Err(error @ SourceError::Unreachable { .. }) => {
+                    region::Answer::Silent(error.to_string())
+                }
+                Err(error) => region::Answer::Refused(error.to_string()),
+            },
+        },
+        pause: &std::thread::sleep,
+    })
+}
+
+fn task(metadata: &Agent, url: &str) -> region::Answer {
+    let answer = exchange(
+        metadata,
+        &Request {
+            method: "GET",
+            url,
+            headers: &[],
+            body: None,
+            connect: TASK_CONNECT,
+            total: TASK_TOTAL,
+        },
+    );
+    match answer {
+        Ok(answer) if answer.is_success() => region::Answer::Body(answer.body),
+        Ok(answer) => region::Answer::Refused(format!("HTTP {}", answer.status)),
+        Err(failure) => region::Answer::Silent(failure.why),
+    }
+}
+
+/// The official daemon's user agent, by which X-Ray may tell daemons apart.
+fn user_agent(execution_env: Option<&str>) -> String {
+    let execution_env = execution_env.unwrap_or("UNKNOWN");
+    let printable = |c: &char| c.is_ascii_graphic();
+    let execution_env: String = execution_env.chars().filter(printable).take(64).collect();
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!(
+        "xray-agent/xray-daemon/{} exec-env/{execution_env} OS/{}-{architecture}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+    )
+}

@@ -1,0 +1,7 @@
+//! HTTP: the client with its trust roots, names and proxies, and the framing of the server side.
+
+pub mod client;
+pub mod dns;
+pub mod no_proxy;
+pub mod server;
+pub mod wire;
