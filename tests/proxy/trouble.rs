@@ -239,7 +239,6 @@ fn stopping_interrupts_a_call_that_hangs() {
     client.send(ASK);
     service.received();
     assert!(house.front.stop(Duration::ZERO));
-    house.keeper.stop();
     // Either the connection or the call ended first.
     if !client.is_closed() {
         client.answer().is_own(502);
