@@ -185,13 +185,15 @@ fn start_up_lines_in_the_official_format() {
     assert_eq!(ended.errors, [""; 0], "all logs go to stdout");
 }
 
-/// As the official daemon: nothing catches SIGHUP.
+/// A closed terminal must not leave a daemon behind on the port.
 #[test]
-fn sighup_ends_it() {
+fn sighup_drains_and_ends_it() {
     let fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
     daemon.signal("HUP");
-    assert_eq!(daemon.wait_exit(DEADLINE).code, None);
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.log.iter().any(|line| line.contains("Totals: ")));
 }
 
 #[test]
