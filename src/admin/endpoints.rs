@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::admin::metrics::{self, Gauges, Shown};
 use crate::app::healthcheck;
 use crate::aws::clock::Clock;
-use crate::credentials::Keeper;
+use crate::credentials::CredentialCache;
 use crate::proxy::{Counts, LocalAnswer};
 use crate::upload::counters::Books;
 use crate::upload::message::{Event, Events};
@@ -37,7 +37,7 @@ pub struct Operator {
     /// To compare expiries with.
     pub clock: Arc<Clock>,
     /// Known once the target is.
-    pub keeper: Arc<OnceLock<Arc<Keeper>>>,
+    pub keeper: Arc<OnceLock<Arc<CredentialCache>>>,
     /// Brings the kernel's count of dropped datagrams into the books.
     pub count_drops: Arc<dyn Fn() + Send + Sync>,
 }

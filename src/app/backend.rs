@@ -13,7 +13,7 @@ use crate::admin::endpoints::Operator;
 use crate::admin::metrics::Gauges;
 use crate::aws::clock::{self, Clock};
 use crate::config::cli::Exporter;
-use crate::credentials::Keeper;
+use crate::credentials::CredentialCache;
 use crate::credentials::plan::is_configured;
 use crate::credentials::sources::{environment, imds};
 use crate::credentials::target::{self, Found, Settings, TargetError};
@@ -162,7 +162,7 @@ fn style(settings: &Settings) -> Option<Style> {
 struct Identify {
     settings: Settings,
     clock: Arc<Clock>,
-    keeper: Arc<OnceLock<Arc<Keeper>>>,
+    keeper: Arc<OnceLock<Arc<CredentialCache>>>,
     signed: Arc<Signed>,
     events: Events,
 }
@@ -184,13 +184,13 @@ impl Identify {
         if let Some(through) = through {
             log::info!("Using proxy: {through}");
         }
-        let keeper = Arc::clone(&target.keeper);
+        let keeper = Arc::clone(&target.credentials);
         let _ = self.keeper.set(Arc::clone(&keeper));
         (self.events)(Event::Target(Arc::clone(&target)));
         self.signed.set_target(target);
         self.beside(host);
         let events = self.events;
-        keeper.run(Box::new(move || events(Event::Credentials)));
+        keeper.run(&|_| events(Event::Credentials));
         Ok(())
     }
 

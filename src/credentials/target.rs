@@ -15,7 +15,7 @@ use crate::credentials::chain::{self, Chain};
 use crate::credentials::metadata::{Request, exchange};
 use crate::credentials::sources::environment::{self, Env};
 use crate::credentials::sources::{imds, sts};
-use crate::credentials::{Keeper, SourceError, Timing};
+use crate::credentials::{CredentialCache, SourceError, Timing};
 use crate::http::client::{self, AgentError, Service, ServiceConfig};
 use crate::http::wire::Wire;
 
@@ -30,7 +30,7 @@ pub struct Target {
     /// Carries those of the clients of the TCP front.
     pub agent: Agent,
     /// Keys to sign with, never waited for.
-    pub keeper: Arc<Keeper>,
+    pub credentials: Arc<CredentialCache>,
 }
 
 /// The target, and what may be told of this host.
@@ -145,7 +145,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         agent: service.agent(&endpoints.xray).map_err(TargetError::Agent)?,
         endpoint: endpoints.xray.clone(),
         region: region.name,
-        keeper: Keeper::new(Box::new(chain), timing),
+        credentials: CredentialCache::new(Box::new(chain), timing),
     };
     // Fargate has no metadata service of EC2.
     let on_fargate = environment::set(&**env, "AWS_EXECUTION_ENV").as_deref() == Some(FARGATE);

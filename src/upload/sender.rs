@@ -4,11 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use aws_credential_types::Credentials;
-
 use crate::aws::clock::{Clock, Exchange, is_skew_error};
 use crate::aws::sigv4::call::{self, Call};
 use crate::batch::Batch;
+use crate::credentials::IssuedCredentials;
 use crate::credentials::target::Target;
 use crate::http::wire::WireError;
 use crate::upload::response::{self, Answer, Failure, Verdict};
@@ -52,7 +51,7 @@ pub struct Job {
     /// What it carries.
     pub cargo: Cargo,
     /// What to sign it with.
-    pub credentials: Credentials,
+    pub credentials: IssuedCredentials,
     /// The back-off's epoch when it goes out.
     pub epoch: u64,
 }
@@ -60,7 +59,7 @@ pub struct Job {
 /// What became of a request.
 pub struct Done {
     /// What it was signed with.
-    pub credentials: Credentials,
+    pub credentials: IssuedCredentials,
     /// The back-off's epoch when it went out.
     pub epoch: u64,
     /// The answer, or why there is none, with the transport's words.
@@ -85,7 +84,7 @@ pub fn carry(job: Job, clock: &Clock) -> (Cargo, Done) {
             date: answer.date.as_deref(),
             has_age: answer.aged,
         });
-        if let Some(token) = job.credentials.session_token() {
+        if let Some(token) = job.credentials.credentials.session_token() {
             answer.hide(token);
         }
     }
@@ -120,7 +119,7 @@ fn request(job: &Job, clock: &Clock) -> Result<Answer, (Failure, String)> {
         body: job.cargo.body(),
         region: &job.target.region,
         time: clock.now(),
-        credentials: &job.credentials,
+        credentials: &job.credentials.credentials,
     })
     .map_err(|error| (Failure::Other, error.to_string()))?;
     wire.post(&path, &headers, job.cargo.body())

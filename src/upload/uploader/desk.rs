@@ -6,11 +6,10 @@ use std::sync::mpsc::SyncSender;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use aws_credential_types::Credentials;
-
 use super::Parts;
 use super::lanes::Lanes;
 use super::trouble::Trouble;
+use crate::credentials::IssuedCredentials;
 use crate::credentials::target::Target;
 use crate::upload::back_off::BackOff;
 use crate::upload::message::Event;
@@ -228,8 +227,8 @@ impl Desk {
         self.lanes.may_grow(crowded || self.outbox.is_some(), now)
     }
 
-    pub(super) fn credentials(&mut self, now: Instant) -> Option<Credentials> {
-        let keeper = &self.target.as_ref()?.keeper;
+    pub(super) fn credentials(&mut self, now: Instant) -> Option<IssuedCredentials> {
+        let keeper = &self.target.as_ref()?.credentials;
         let credentials = keeper.current();
         if credentials.is_none() && !self.pending.is_empty() {
             self.trouble.no_credentials(&keeper.status(), now);

@@ -50,7 +50,7 @@ impl Desk {
             Verdict::Hold { after, credentials } => {
                 self.parts.telemetry.failed(&done.result);
                 if let Some(target) = self.target.as_ref().filter(|_| *credentials) {
-                    target.keeper.reject(&done.credentials);
+                    target.credentials.reject(done.credentials.generation);
                 }
                 self.back_off
                     .failed(done.epoch, now, *after, back_off::jitter());

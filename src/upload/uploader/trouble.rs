@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::outcome::explain;
-use crate::credentials::Status;
+use crate::credentials::CredentialStatus;
 use crate::upload::counters::Totals;
 use crate::upload::response::{Answer, Failure};
 
@@ -33,7 +33,7 @@ impl Trouble {
     }
 
     /// There are documents, but nothing to sign them with.
-    pub(super) fn no_credentials(&mut self, status: &Status, now: Instant) {
+    pub(super) fn no_credentials(&mut self, status: &CredentialStatus, now: Instant) {
         // The first attempt is still under way: no trouble yet.
         if let Some(why) = &status.error {
             self.begin(format!("nothing can sign them: {why}"), now);

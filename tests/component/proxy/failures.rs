@@ -246,7 +246,6 @@ fn stopping_interrupts_a_call_that_hangs() {
     client.send(ASK);
     service.next_request();
     assert!(proxy.front.stop(Duration::ZERO));
-    proxy.keeper.stop();
     // Either the connection or the call ended first.
     if !client.is_closed() {
         client.response().assert_empty(502);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use xray::aws::clock::Clock;
 use xray::credentials::target::Target;
-use xray::credentials::{Keeper, Renewal, Source, SourceError, Timing};
+use xray::credentials::{CredentialCache, Renewal, Source, SourceError, Timing};
 use xray::http::client::{Service as Agents, ServiceConfig};
 use xray::proxy::{Counts, Front, Limits, Local, LocalAnswer, Signed, Upstream};
 
@@ -24,7 +24,6 @@ pub struct ProxyHarness {
     pub front: Front,
     pub counts: Arc<Counts>,
     pub signed: Arc<Signed>,
-    pub keeper: Arc<Keeper>,
 }
 
 /// Credentials one after the other; the last ones for ever. Renewable where there are several.
@@ -53,7 +52,7 @@ pub fn key(id: &str, token: Option<&str>) -> Credentials {
     Credentials::new(id, SECRET, token.map(str::to_owned), None, "test")
 }
 
-pub fn keeper(credentials: Vec<Credentials>) -> Arc<Keeper> {
+pub fn keeper(credentials: Vec<Credentials>) -> Arc<CredentialCache> {
     let renewal = if credentials.len() > 1 {
         Renewal::Timed
     } else {
@@ -61,9 +60,9 @@ pub fn keeper(credentials: Vec<Credentials>) -> Arc<Keeper> {
     };
     let source = InTurn(Mutex::new(credentials), renewal);
     let timing = Timing::new(Arc::new(std::time::SystemTime::now));
-    let keeper = Keeper::new(Box::new(source), timing);
+    let keeper = CredentialCache::new(Box::new(source), timing);
     let running = Arc::clone(&keeper);
-    thread::spawn(move || running.run(Box::new(|| {})));
+    thread::spawn(move || running.run(&|_| ()));
     keeper
 }
 
@@ -83,13 +82,13 @@ pub fn agents(ca_bundle: Option<String>) -> Agents {
     .unwrap()
 }
 
-pub fn target(agents: &Agents, endpoint: &str, keeper: &Arc<Keeper>) -> Arc<Target> {
+pub fn target(agents: &Agents, endpoint: &str, keeper: &Arc<CredentialCache>) -> Arc<Target> {
     Arc::new(Target {
         wire: agents.wire(endpoint).unwrap(),
         agent: agents.agent(endpoint).unwrap(),
         endpoint: endpoint.to_owned(),
         region: REGION.to_owned(),
-        keeper: Arc::clone(keeper),
+        credentials: Arc::clone(keeper),
     })
 }
 
@@ -140,7 +139,6 @@ impl ProxyHarness {
             front,
             counts,
             signed,
-            keeper,
         }
     }
 
@@ -155,7 +153,6 @@ impl ProxyHarness {
             self.front.stop(Duration::from_secs(30)),
             "threads are left over"
         );
-        self.keeper.stop();
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use xray::aws::profile::{Profiles, read_file};
 use xray::credentials::chain::{Chain, Parts};
-use xray::credentials::{Keeper, Renewal, Source};
+use xray::credentials::{CredentialCache, Renewal, Source};
 use xray::http::client::metadata;
 
 use super::sts::client;
@@ -52,18 +52,19 @@ fn refused_keys_of_a_file_are_read_again() {
     let time = Time::at(NOW);
     let chain = chain(&vars, None, NOBODY, &time);
     assert_eq!(chain.name(), "profile default");
-    let keeper = Keeper::new(Box::new(chain), time.timing());
-    let thread = std::thread::spawn({
-        let keeper = keeper.clone();
-        move || keeper.run(Box::new(|| ()))
+    let cache = CredentialCache::new(Box::new(chain), time.timing());
+    std::thread::spawn({
+        let cache = cache.clone();
+        move || cache.run(&|_| ())
     });
-    let old = keeper.wait(DEADLINE).unwrap();
-    assert_eq!(old.access_key_id(), "OLD");
+    let old = cache.wait(DEADLINE).unwrap();
+    assert_eq!(old.credentials.access_key_id(), "OLD");
     file.write(keys("NEW"));
-    assert!(keeper.reject(&old));
-    assert_eq!(keeper.wait(DEADLINE).unwrap().access_key_id(), "NEW");
-    keeper.stop();
-    thread.join().unwrap();
+    assert!(cache.reject(old.generation));
+    assert_eq!(
+        cache.wait(DEADLINE).unwrap().credentials.access_key_id(),
+        "NEW"
+    );
 }
 
 #[test]
@@ -135,17 +136,18 @@ fn expired_instance_credentials_are_used_on() {
     let ec2 = FakeEc2::start(Ec2::with_role("ASIA", "2024-12-31T23:00:00Z"));
     let vars = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", ec2.endpoint.url())];
     let time = Time::at(NOW);
-    let keeper = Keeper::new(Box::new(chain(&vars, None, NOBODY, &time)), time.timing());
-    let thread = std::thread::spawn({
-        let keeper = keeper.clone();
-        move || keeper.run(Box::new(|| ()))
+    let cache = CredentialCache::new(Box::new(chain(&vars, None, NOBODY, &time)), time.timing());
+    std::thread::spawn({
+        let cache = cache.clone();
+        move || cache.run(&|_| ())
     });
-    assert_eq!(keeper.wait(DEADLINE).unwrap().access_key_id(), "ASIA");
-    let until = keeper.status().expires.unwrap();
+    assert_eq!(
+        cache.wait(DEADLINE).unwrap().credentials.access_key_id(),
+        "ASIA"
+    );
+    let until = cache.status().expires.unwrap();
     let now = (time.timing().now)();
     assert_eq!(until.duration_since(now).unwrap(), Duration::from_secs(750));
-    keeper.stop();
-    thread.join().unwrap();
 }
 
 #[test]

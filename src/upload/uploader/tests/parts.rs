@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use aws_credential_types::Credentials;
 
 use crate::credentials::target::Target;
-use crate::credentials::{Keeper, Renewal, Source, SourceError, Timing};
+use crate::credentials::{CredentialCache, Renewal, Source, SourceError, Timing};
 use crate::http::client::{Service, ServiceConfig};
 use crate::upload::response::{Answer, Failure, Unprocessed, Verdict};
 
@@ -37,9 +37,9 @@ pub(super) fn target(valid: Arc<AtomicBool>) -> Arc<Target> {
         true => UNIX_EPOCH,
         false => UNIX_EPOCH + Duration::from_secs(2),
     };
-    let keeper = Keeper::new(Box::new(Fixed), Timing::new(Arc::new(now)));
+    let credentials = CredentialCache::new(Box::new(Fixed), Timing::new(Arc::new(now)));
     // Returns at once: such credentials are not renewed.
-    keeper.run(Box::new(|| ()));
+    credentials.run(&|_| ());
     let service = Service::new(&ServiceConfig {
         proxy_address: "",
         no_verify_ssl: true,
@@ -54,7 +54,7 @@ pub(super) fn target(valid: Arc<AtomicBool>) -> Arc<Target> {
         region: "us-east-1".to_owned(),
         wire: service.wire(NOWHERE).unwrap(),
         agent: service.agent(NOWHERE).unwrap(),
-        keeper,
+        credentials,
     })
 }
 
