@@ -82,9 +82,10 @@ fn may_come_without_an_id() {
 #[test]
 fn cannot_forge_or_flood_the_log() {
     let mut fake = FakeXray::start();
+    // Three of these are longer than any line, and much shorter than the answer that is given up.
     let message = format!(
         "a\n2026-11-22T00:00:00Z [Error] forged\x1b[31m{}",
-        "x".repeat(100_000)
+        "x".repeat(20_000)
     );
     fake.inject(refuse(
         "name",
@@ -93,7 +94,11 @@ fn cannot_forge_or_flood_the_log() {
     let daemon = Launch::against(&fake).start();
     UdpClient::new(daemon.udp).document(segment(1));
     fake.wait_for("the answer", |state| state.unprocessed.len() == 1);
-    for line in daemon.stop().log {
+    let log = daemon.stop().log;
+    assert_eq!(Totals::at_the_end_of(&log).rejected, 1);
+    let quotes = log.iter().filter(|line| line.contains("[Error] forged"));
+    assert_eq!(quotes.count(), 1, "not quoted in one line: {log:#?}");
+    for line in log {
         assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
         assert!(!line.starts_with("2026-11-22T00:00:00Z"), "{line:?}");
         assert!(line.len() < 4_096, "{} bytes in a line", line.len());
