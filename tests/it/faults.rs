@@ -17,6 +17,9 @@ use xray_test_support::xray::{FakeXray, KEY_ID, SECRET};
 /// Segments a second during a fault.
 pub const RATE: u32 = 500;
 
+/// Segments before a fault, and as many after it: a few batches, the last of them incomplete.
+const LOAD_AROUND: usize = 120;
+
 /// How long the way back may take: the longest pause between two tries is 20 s, and what was held
 /// goes out after it.
 pub const RECOVERY: Duration = Duration::from_secs(90);
@@ -35,15 +38,15 @@ fn ride_through(launch: impl Fn(&FakeXray) -> Launch, begin: impl Fn(&mut FakeXr
     let mut fake = FakeXray::start();
     let daemon = launch(&fake).start();
     let client = UdpClient::new(daemon.udp);
-    let rate = RATE as usize;
-    let healed = rate + seconds(2, 10) * rate;
-    let all = healed + rate;
+    let begun = LOAD_AROUND;
+    let healed = begun + seconds(2, 10) * RATE as usize;
+    let all = healed + LOAD_AROUND;
 
-    client.load(0..rate, RATE);
-    fake.wait_for("the load before", |state| state.accepted.len() == rate);
+    client.load(0..begun, RATE);
+    fake.wait_for("the load before", |state| state.accepted.len() == begun);
     begin(&mut fake);
-    client.load(rate..healed, RATE);
-    fake.read(|state| assert_eq!(state.accepted.len(), rate, "no fault at all"));
+    client.load(begun..healed, RATE);
+    fake.read(|state| assert_eq!(state.accepted.len(), begun, "no fault at all"));
     fake.recover();
     fake.update(heal);
     client.load(healed..all, RATE);

@@ -2,13 +2,14 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use xray_test_support::daemon::{Launch, Running};
 use xray_test_support::http::Response;
 use xray_test_support::http_client::exchange;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::totals::Totals;
+use xray_test_support::watch::wait_until;
 use xray_test_support::xray::FakeXray;
 use xray_test_support::xray::Fault;
 
@@ -81,7 +82,7 @@ fn a_flood_of_the_largest_datagrams() {
     fake.inject(Fault::Hang);
     let client = UdpClient::new(daemon.udp);
     let document = "\u{1}".repeat(65_000);
-    for _ in 0..3_000 {
+    for _ in 0..600 {
         client.document(&document);
     }
     assert!(daemon.peak_kb() < 48 * 1024, "{} KB", daemon.peak_kb());
@@ -145,12 +146,9 @@ fn health_checks_that_connect_and_close() {
     }
     proxy_answers(&fake, &daemon);
     // The last ones may still be closing, and nobody tells of another process's descriptors.
-    let end = Instant::now() + Duration::from_secs(30);
-    while daemon.open_descriptors() > descriptors + 2 {
-        let now = daemon.open_descriptors();
-        assert!(Instant::now() < end, "{descriptors} descriptors, now {now}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("no descriptor is left over", || {
+        daemon.open_descriptors() <= descriptors + 2
+    });
     let log = daemon.stop().log;
     assert!(log.len() < 20, "log lines for health checks");
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use xray_test_support::daemon::Launch;
+use xray_test_support::http::Response;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::totals::Totals;
 use xray_test_support::xray::FakeXray;
@@ -119,17 +120,17 @@ fn are_never_more_than_were_sent() {
         json!([]),
     ] {
         let fake = FakeXray::start();
-        let response = xray_test_support::http::Response::new(200, body.to_string());
-        fake.inject_once(Fault::Answer(response));
+        fake.inject_once(Fault::Answer(Response::new(200, body.to_string())));
         let daemon = Launch::against(&fake).start();
         let client = UdpClient::new(daemon.udp);
-        client.document(segment(1));
-        fake.wait_for("the request", |state| state.batches.len() == 1);
-        client.document(segment(2));
-        fake.wait_for("the next document", |state| {
-            state.accepted.contains(&segment(2))
+        // Full batches, which wait for nothing.
+        (0..50).for_each(|n| client.document(segment(n)));
+        fake.wait_for("the request", |state| !state.batches.is_empty());
+        (50..100).for_each(|n| client.document(segment(n)));
+        fake.wait_for("the next documents", |state| {
+            state.accepted.contains(&segment(99))
         });
         let totals = Totals::at_the_end_of(&daemon.stop().log);
-        assert_eq!((totals.received, totals.spilled, totals.held), (2, 0, 0));
+        assert_eq!((totals.received, totals.spilled, totals.held), (100, 0, 0));
     }
 }

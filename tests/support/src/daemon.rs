@@ -11,7 +11,7 @@ use std::thread;
 use crate::process::{Ended, Process, Signal, Stdout, limited_command};
 use crate::procfs;
 use crate::scratch::ScratchDir;
-use crate::watch::DEADLINE;
+use crate::watch::{DEADLINE, wait_until};
 use crate::xray::{FakeXray, KEY_ID, REGION, SECRET};
 
 /// How to start a daemon.
@@ -207,6 +207,12 @@ impl Running {
     /// Datagrams that the kernel dropped because the socket's buffer was full.
     pub fn kernel_drops(&self) -> u64 {
         procfs::drops(self.udp)
+    }
+
+    /// Waits until the daemon has taken every datagram from the kernel.
+    #[track_caller]
+    pub fn wait_received(&self) {
+        wait_until("all datagrams received", || procfs::queued(self.udp) == 0);
     }
 }
 

@@ -54,17 +54,31 @@ fn ticks(pid: u32) -> Option<Duration> {
 
 /// Datagrams that the kernel dropped because the receive buffer of the socket at this port was full.
 pub fn drops(address: SocketAddr) -> u64 {
+    let dropped = |line: &String| number(line.split_ascii_whitespace().last());
+    udp_sockets(address).iter().map(dropped).sum()
+}
+
+/// Bytes that wait in the receive buffer of the socket at this port.
+pub fn queued(address: SocketAddr) -> u64 {
+    let queued = |line: &String| {
+        let (_, receive) = line.split_ascii_whitespace().nth(4)?.split_once(':')?;
+        u64::from_str_radix(receive, 16).ok()
+    };
+    udp_sockets(address).iter().filter_map(queued).sum()
+}
+
+/// The lines of the kernel's tables about the UDP sockets bound to this port.
+fn udp_sockets(address: SocketAddr) -> Vec<String> {
     let port = format!(":{:04X}", address.port());
-    ["/proc/net/udp", "/proc/net/udp6"]
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| table.lines().map(str::to_owned).collect::<Vec<_>>())
-        .filter(|line| {
-            let mut fields = line.split_ascii_whitespace();
-            fields.nth(1).is_some_and(|local| local.ends_with(&port))
-        })
-        .map(|line| number(line.split_ascii_whitespace().last()))
-        .sum()
+    let is_here = |line: &&str| {
+        let local = line.split_ascii_whitespace().nth(1);
+        local.is_some_and(|local| local.ends_with(&port))
+    };
+    let tables = ["/proc/net/udp", "/proc/net/udp6"].map(fs::read_to_string);
+    let tables = tables.iter().flatten();
+    tables
+        .flat_map(|table| table.lines().filter(is_here).map(str::to_owned))
+        .collect()
 }
 
 fn field(status: &str, name: &str) -> u64 {
