@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 
-use crate::upload::back_off::jitter;
+use crate::aws::jitter::jitter;
 
 pub use cache::{CredentialCache, CredentialSnapshot, CredentialStatus, IssuedCredentials};
 
