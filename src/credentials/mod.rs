@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 
+use crate::aws::clock::Reading;
 use crate::upload::back_off::jitter;
 
 pub use cache::{CredentialCache, CredentialSnapshot, CredentialStatus, IssuedCredentials};
@@ -129,6 +130,8 @@ impl std::error::Error for SourceError {}
 pub struct Timing {
     /// The time to compare expiries with, corrected for a wrong local clock.
     pub now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    /// The clocks of this host, to see how much time passes.
+    pub reading: Arc<dyn Fn() -> Reading + Send + Sync>,
     /// Blocks between two attempts.
     pub sleep: Arc<dyn Fn(Duration) + Send + Sync>,
     /// A number in 0..1, for jitter.
@@ -136,10 +139,11 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// The given clock, with real sleep and real chance.
+    /// The given time of day; all else is real.
     pub fn new(now: Arc<dyn Fn() -> SystemTime + Send + Sync>) -> Self {
         Self {
             now,
+            reading: Arc::new(Reading::now),
             sleep: Arc::new(std::thread::sleep),
             random: Arc::new(jitter),
         }

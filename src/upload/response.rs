@@ -20,6 +20,8 @@ pub struct Answer {
     pub date: Option<String>,
     /// Whether a cache answered (header `age`): its `date` says nothing of X-Ray's clock.
     pub aged: bool,
+    /// Whether it has AWS's request id: otherwise its `date` may be that of something in between.
+    pub has_request_id: bool,
     /// The body, or its beginning.
     pub body: Vec<u8>,
 }

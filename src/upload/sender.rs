@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::aws::clock::{Clock, Exchange, is_skew_error};
+use crate::aws::clock::{Clock, DatedAnswer, Reading};
 use crate::aws::sigv4::call::{self, Call};
 use crate::batch::Batch;
 use crate::credentials::IssuedCredentials;
@@ -73,17 +73,25 @@ pub struct Done {
 /// Signs a request, sends it, waits for the answer and judges it. Gives back what it carried.
 /// `clock` learns from the answer.
 pub fn carry(job: Job, clock: &Clock) -> (Cargo, Done) {
-    let (sent, start, skew) = (SystemTime::now(), Instant::now(), clock.skew());
-    let mut measured = None;
-    let mut result = request(&job, clock);
+    let (start, signed) = (Instant::now(), clock.signing_time());
+    let mut refused_time = false;
+    let mut result = request(&job, signed.time());
     let took = start.elapsed();
     if let Ok(answer) = &mut result {
-        measured = clock.observe(&Exchange {
-            sent,
-            received: SystemTime::now(),
-            date: answer.date.as_deref(),
-            has_age: answer.aged,
-        });
+        let code = match answer.status {
+            200..=299 => None,
+            _ => answer.error_code(),
+        };
+        refused_time = clock.learn(
+            signed,
+            &DatedAnswer {
+                received: Reading::now(),
+                date: answer.date.as_deref(),
+                has_age: answer.aged,
+                has_request_id: answer.has_request_id,
+                code: code.as_deref().unwrap_or_default(),
+            },
+        );
         if let Some(token) = job.credentials.credentials.session_token() {
             answer.hide(token);
         }
@@ -95,10 +103,9 @@ pub fn carry(job: Job, clock: &Clock) -> (Cargo, Done) {
             credentials: false,
         },
     };
-    if let (Verdict::Hold { credentials, .. }, Ok(answer)) = (&mut verdict, &result) {
-        let code = answer.error_code().unwrap_or_default();
+    if let Verdict::Hold { credentials, .. } = &mut verdict {
         // New keys do not cure a wrong clock.
-        *credentials &= !is_skew_error(&code, skew, measured);
+        *credentials &= !refused_time;
     }
     let done = Done {
         credentials: job.credentials,
@@ -110,7 +117,7 @@ pub fn carry(job: Job, clock: &Clock) -> (Cargo, Done) {
     (job.cargo, done)
 }
 
-fn request(job: &Job, clock: &Clock) -> Result<Answer, (Failure, String)> {
+fn request(job: &Job, time: SystemTime) -> Result<Answer, (Failure, String)> {
     let wire = &job.target.wire;
     let path = wire.path(job.cargo.call());
     let headers = call::headers(&Call {
@@ -118,7 +125,7 @@ fn request(job: &Job, clock: &Clock) -> Result<Answer, (Failure, String)> {
         path: &path,
         body: job.cargo.body(),
         region: &job.target.region,
-        time: clock.now(),
+        time,
         credentials: &job.credentials.credentials,
     })
     .map_err(|error| (Failure::Other, error.to_string()))?;

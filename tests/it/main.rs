@@ -5,6 +5,7 @@ mod support;
 
 mod attack;
 mod cli;
+mod clock;
 mod credentials;
 mod delivery;
 mod fakes;

@@ -73,13 +73,18 @@ fn a_call_waits_a_moment_for_the_region() {
 fn warming_up_asks_unsigned_and_learns_the_time() {
     let service = Service::start(|request| match request.line.as_str() {
         "HEAD / HTTP/1.1" => Reply::Open(
-            b"HTTP/1.1 403 Forbidden\r\nDate: Fri, 15 Jan 2100 12:00:00 GMT\r\n\r\n".to_vec(),
+            b"HTTP/1.1 403 Forbidden\r\nDate: Fri, 15 Jan 2100 12:00:00 GMT\r\n\
+              x-amzn-RequestId: id\r\n\r\n"
+                .to_vec(),
         ),
         _ => Reply::ok(),
     });
     let house = House::new(&service);
-    house.signed.warm();
-    assert_eq!(service.received().header("authorization"), None);
+    // Two that agree: one date alone may be wrong.
+    for _ in 0..2 {
+        house.signed.warm();
+        assert_eq!(service.received().header("authorization"), None);
+    }
     assert_eq!(house.client().ask(ASK).status, 200);
     let received = service.received();
     assert_eq!(&received.header("x-amz-date").unwrap()[..6], "210001");
@@ -92,7 +97,9 @@ fn a_wrong_clock_costs_the_client_nothing() {
     let date = httpdate::fmt_http_date(later);
     let asked = AtomicUsize::new(0);
     let service = Service::start(move |_| {
-        let date = format!("Date: {date}\r\nx-amzn-ErrorType: InvalidSignatureException:\r\n");
+        let date = format!(
+            "Date: {date}\r\nx-amzn-RequestId: id\r\nx-amzn-ErrorType: InvalidSignatureException:\r\n"
+        );
         match asked.fetch_add(1, SeqCst) {
             0 => Reply::new(
                 "403 Forbidden",

@@ -265,7 +265,9 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
 }
 
 fn answer(out: &mut dyn Conn, response: Response, now: SystemTime) -> std::io::Result<()> {
-    let response = response.with("Date", &httpdate::fmt_http_date(now));
+    let response = response
+        .with("Date", &httpdate::fmt_http_date(now))
+        .with("x-amzn-RequestId", "2b3c4d5e-0000-4000-8000-000000000000");
     out.write_all(&response.to_bytes())?;
     out.flush()
 }

@@ -161,6 +161,9 @@ fn understand(status: u16, parsed: &httparse::Response<'_, '_>) -> Result<Begun,
             name if name.eq_ignore_ascii_case("retry-after") => answer.retry_after = Some(text()),
             name if name.eq_ignore_ascii_case("date") => answer.date = Some(text()),
             name if name.eq_ignore_ascii_case("age") => answer.aged = true,
+            name if name.eq_ignore_ascii_case("x-amzn-requestid") => {
+                answer.has_request_id = true;
+            }
             name if name.eq_ignore_ascii_case("content-length") => {
                 let stated = content_length(header.value)?;
                 if length
