@@ -22,6 +22,8 @@ use aws_credential_types::Credentials;
 use crate::aws::clock::Reading;
 use crate::upload::back_off::jitter;
 
+use sources::process::RunningProgram;
+
 pub use cache::{CredentialCache, CredentialSnapshot, CredentialStatus, IssuedCredentials};
 
 /// One place that credentials come from.
@@ -34,6 +36,11 @@ pub trait Source: Send {
     /// # Errors
     /// When there are none to be had now. The cache asks again later.
     fn fetch(&mut self) -> Result<Credentials, SourceError>;
+
+    /// The program that [`fetch`](Self::fetch) runs, to be killed where nobody waits for it.
+    fn running(&self) -> RunningProgram {
+        RunningProgram::default()
+    }
 
     /// How the credentials of the last [`fetch`](Self::fetch) are to be renewed.
     fn renewal(&self) -> Renewal {

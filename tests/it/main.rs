@@ -12,6 +12,7 @@ mod fakes;
 mod faults;
 mod header_table;
 mod limits;
+mod process;
 mod sources;
 mod stop;
 mod unprocessed;

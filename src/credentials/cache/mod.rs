@@ -6,12 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 use aws_credential_types::Credentials;
 
 use super::schedule::{Next, RenewalSchedule};
+use super::sources::process::RunningProgram;
 use super::{Source, Timing, date};
 use crate::aws::clock::Reading;
 
 /// The one place that hands out credentials. Only the thread in [`run`](Self::run) does I/O.
 pub struct CredentialCache {
     source: Mutex<Box<dyn Source>>,
+    running: RunningProgram,
     state: Mutex<State>,
     /// Signalled when an attempt has ended, when one is wanted, and at the end.
     changed: Condvar,
@@ -77,6 +79,7 @@ impl CredentialCache {
             ..CredentialStatus::default()
         };
         Arc::new(Self {
+            running: source.running(),
             source: Mutex::new(source),
             state: Mutex::new(State {
                 schedule: RenewalSchedule::default(),
@@ -151,6 +154,12 @@ impl CredentialCache {
         let worth = state.schedule.reject(generation, now);
         self.changed.notify_all();
         worth && !state.over
+    }
+
+    /// Kills the program that an attempt runs, if it does: at the end of this process, which the
+    /// program would outlive.
+    pub fn kill_program(&self) {
+        self.running.kill();
     }
 
     /// For the metrics.
