@@ -5,8 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-/// Path of the daemon's own health on the TCP port.
-pub const PATH: &str = "/healthz";
+use crate::admin::endpoints::HEALTH_PATH;
 
 /// The whole question may take this long: probes often run once a second.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -95,7 +94,8 @@ fn exchange(address: SocketAddr) -> io::Result<String> {
     };
     stream.set_write_timeout(Some(left()))?;
     stream.write_all(
-        format!("GET {PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+        format!("GET {HEALTH_PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+            .as_bytes(),
     )?;
     stream.set_read_timeout(Some(left()))?;
     let mut answer = Vec::new();

@@ -20,8 +20,7 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 
 use crate::aws::clock::Reading;
-use crate::upload::back_off::jitter;
-
+use crate::aws::jitter::jitter;
 use sources::process::RunningProgram;
 
 pub use cache::{CredentialCache, CredentialSnapshot, CredentialStatus, IssuedCredentials};

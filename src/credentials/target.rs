@@ -17,7 +17,6 @@ use crate::credentials::sources::environment::{self, Env};
 use crate::credentials::sources::{imds, sts};
 use crate::credentials::{CredentialCache, SourceError, Timing};
 use crate::http::client::{self, AgentError, Service, ServiceConfig};
-use crate::http::wire::Wire;
 
 /// Where to send, and with what.
 pub struct Target {
@@ -25,9 +24,9 @@ pub struct Target {
     pub endpoint: String,
     /// Region to sign for.
     pub region: String,
-    /// Carries the requests of the daemon.
-    pub wire: Wire,
-    /// Carries those of the clients of the TCP front.
+    /// Carries the daemon's uploads.
+    pub upload_agent: Agent,
+    /// Carries the requests of clients of the TCP front.
     pub agent: Agent,
     /// Keys to sign with, never waited for.
     pub credentials: Arc<CredentialCache>,
@@ -141,7 +140,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
     );
     let credentials = chain.choice();
     let target = Target {
-        wire: service.wire(&endpoints.xray).map_err(TargetError::Agent)?,
+        upload_agent: service.agent(&endpoints.xray).map_err(TargetError::Agent)?,
         agent: service.agent(&endpoints.xray).map_err(TargetError::Agent)?,
         endpoint: endpoints.xray.clone(),
         region: region.name,

@@ -15,7 +15,7 @@ use crate::aws::sigv4::{SignRequest, sign};
 use crate::credentials::target::Target;
 use crate::credentials::{CredentialCache, IssuedCredentials};
 use crate::http::server::Request;
-use crate::upload::response::{self, Answer, Verdict};
+use crate::upload::response::{HoldReason, Meaning, XRayResponse};
 
 /// How long a request waits for the region and for credentials, in all. The Java SDK and the PHP
 /// sampler give up after 2 s and then sample blindly for 300 s; a call over a warm connection
@@ -160,22 +160,16 @@ impl Signed {
     fn cure(
         &self,
         asked: &Asked,
-        reason: &Answer,
+        reason: &XRayResponse,
         (cache, issued): (&CredentialCache, &IssuedCredentials),
         deadline: Instant,
     ) -> Option<IssuedCredentials> {
-        let code = reason.error_code().unwrap_or_default();
+        let code = reason.code.as_deref().unwrap_or_default();
         let headers = asked.response.headers();
-        if self.learn(asked.signed, asked.received, headers, &code) {
+        if self.learn(asked.signed, asked.received, headers, code) {
             return Some(issued.clone());
         }
-        let stale = matches!(
-            response::judge(reason),
-            Verdict::Hold {
-                credentials: true,
-                ..
-            }
-        );
+        let stale = matches!(reason.meaning(), Meaning::Hold(HoldReason::Credentials));
         if !stale || !cache.reject(issued.generation) {
             return None;
         }
@@ -293,14 +287,9 @@ fn mask(text: &mut [u8], secret: &[u8]) {
     }
 }
 
-fn reason(response: &http::Response<ureq::Body>, read: &[u8]) -> Answer {
-    let text = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
-    Answer {
-        status: response.status().as_u16(),
-        error_type: text("x-amzn-errortype"),
-        body: read.to_vec(),
-        ..Answer::default()
-    }
+fn reason(response: &http::Response<ureq::Body>, read: &[u8]) -> XRayResponse {
+    let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+    XRayResponse::parse(response.status().as_u16(), header, read)
 }
 
 /// The service's answer, of whose body `read` has been read already.

@@ -80,7 +80,7 @@ pub fn agents(ca_bundle: Option<String>) -> Agents {
 
 pub fn target(agents: &Agents, endpoint: &str, keeper: &Arc<CredentialCache>) -> Arc<Target> {
     Arc::new(Target {
-        wire: agents.wire(endpoint).unwrap(),
+        upload_agent: agents.agent(endpoint).unwrap(),
         agent: agents.agent(endpoint).unwrap(),
         endpoint: endpoint.to_owned(),
         region: REGION.to_owned(),

@@ -54,6 +54,11 @@ impl Clock {
         SigningTime { at, skew }
     }
 
+    /// What has been learnt so far.
+    pub fn skew(&self) -> Skew {
+        self.signing_time().skew
+    }
+
     /// Learns from any answer of the service, success or error. Whether the answer refuses the
     /// time of the request, so that it is worth signing and sending again; newer credentials do not
     /// cure that.
