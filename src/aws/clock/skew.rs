@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ureq::http::HeaderMap;
 
+use crate::aws::error_codes;
+
 /// An answer that took longer than this says too little about when its date was written.
 const TRUSTED_ROUND_TRIP: Duration = Duration::from_secs(15 * 60);
 /// A refusal is blamed on the clock only beyond this: services allow five minutes.
@@ -177,7 +179,8 @@ impl SkewEstimate {
         let Some(measured) = measure(signed.at, answer).filter(|_| !is_stale) else {
             return Lesson::default();
         };
-        let refused_time = blames_clock(answer.code) && !measured.is_within(TOLERATED, signed.skew);
+        let refused_time =
+            error_codes::may_be_clock(answer.code) && !measured.is_within(TOLERATED, signed.skew);
         let is_small = measured.is_within(SMALL, Skew(0)) || measured.is_within(SMALL, before);
         let is_seen_twice = self
             .candidate
@@ -217,16 +220,4 @@ pub fn measure(sent: Reading, answer: &DatedAnswer<'_>) -> Option<Skew> {
         Ok(ahead) => milliseconds(ahead)?,
         Err(behind) => -milliseconds(behind.duration())?,
     }))
-}
-
-/// Whether a wrong time can be why a request was refused with this error code.
-fn blames_clock(code: &str) -> bool {
-    matches!(
-        code,
-        "InvalidSignatureException"
-            | "SignatureDoesNotMatch"
-            | "AuthFailure"
-            | "RequestTimeTooSkewed"
-            | "AccessDeniedException"
-    )
 }
