@@ -211,7 +211,7 @@ impl Daemon {
         self.channel.send(Event::BeginShutdown(deadline));
         let held = self.channel.ask_snapshot(ANSWER);
         log::info!(
-            "delivering {} segments, for at most {:?}; a second signal ends at once",
+            "delivering {} segments, for at most {:?}; signal again to end at once",
             held.map_or(0, |snapshot| snapshot.segments.held),
             self.shutdown_timeout
         );

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::support::daemon::Launch;
-use crate::support::ecs::FakeEcs;
-use crate::support::fake_xray::FakeXray;
-use crate::support::keys::Keys;
-use crate::support::load::{Client, segment};
+use xray_test_support::daemon::Launch;
+use xray_test_support::ecs::FakeEcs;
+use xray_test_support::keys::Keys;
+use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::xray::FakeXray;
 
 /// The host is hours behind or ahead, X-Ray's answers teach that, and then the clocks agree: from
 /// then on every fresh temporary key seems to have expired long ago, or to live for a day.
@@ -26,7 +26,7 @@ fn keys_are_used_whatever_the_clock_was_when_they_came() {
             .without_env("AWS_SECRET_ACCESS_KEY")
             .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &ecs.uri())
             .start();
-        let client = Client::new(daemon.udp);
+        let client = UdpClient::new(daemon.udp);
         client.document(segment(1));
         fake.wait_for("the document of the wrong time", |state| {
             state.accepted.len() == 1
@@ -38,7 +38,8 @@ fn keys_are_used_whatever_the_clock_was_when_they_came() {
             state.clock_offset = 0;
         });
         // Fetched by the clock of before.
-        ecs.fake.wait_asked(ecs.fake.asked().len() + 1);
+        ecs.endpoint
+            .wait_requests(ecs.endpoint.requests().len() + 1);
         client.document(segment(2));
         fake.wait_for("the document of the right time", |state| {
             state.accepted.len() == 2

@@ -1,56 +1,20 @@
 //! `credential_process`: what its program does may cost the daemon nothing but the credentials.
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use xray_test_support::daemon::Launch;
+use xray_test_support::keys::Keys;
+use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::procfs::{open_descriptors, usage};
+use xray_test_support::scratch::ScratchDir;
+use xray_test_support::watch::wait_until;
+use xray_test_support::xray::FakeXray;
 
-use crate::support::DEADLINE;
-use crate::support::daemon::Launch;
-use crate::support::fake_xray::{FakeXray, REGION};
-use crate::support::keys::Keys;
-use crate::support::load::{Client, segment};
-
-/// A folder of this test run.
-fn folder(name: &str) -> PathBuf {
-    let name = format!("{name}-{}", std::process::id());
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-/// A daemon whose keys `script` prints. `$1` is a file for its notes.
-fn with_program(fake: &FakeXray, name: &str, script: &str) -> (Launch, PathBuf) {
-    let folder = folder(name);
-    let (program, notes) = (folder.join("program"), folder.join("notes"));
-    let config = folder.join("config");
-    std::fs::write(&program, script).unwrap();
-    std::fs::write(&notes, "").unwrap();
-    let line = format!(
-        "[default]\ncredential_process = /bin/sh '{}' '{}'\n",
-        program.display(),
-        notes.display()
-    );
-    std::fs::write(&config, line).unwrap();
-    let launch = Launch::against(fake)
-        .without_env("AWS_ACCESS_KEY_ID")
-        .without_env("AWS_SECRET_ACCESS_KEY")
-        .env("PATH", "/usr/bin:/bin")
-        .env("AWS_REGION", REGION)
-        .env("AWS_CONFIG_FILE", config.to_str().unwrap());
-    (launch, notes)
-}
-
-/// The program's notes, once there are `count` lines of them.
-fn notes(file: &PathBuf, count: usize) -> Vec<String> {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        let text = std::fs::read_to_string(file).unwrap();
-        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        if lines.len() >= count {
-            return lines;
-        }
-        assert!(Instant::now() < end, "{count} notes: {lines:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+/// Processes that have this text among their arguments. The dead have none.
+fn processes(mark: &str) -> usize {
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
+        .filter(|line| String::from_utf8_lossy(line).contains(mark))
+        .count()
 }
 
 /// Each run leaves a process that keeps the program's output open.
@@ -59,37 +23,49 @@ fn a_program_that_leaves_processes_behind_costs_nothing() {
     let fake = FakeXray::start();
     fake.update(|state| state.keys = vec![Keys::new("AKIAPROC", "hush", None)]);
     let mark = format!("{}.8001", std::process::id());
-    let (launch, file) = with_program(
-        &fake,
-        "leaves",
-        &format!(
+    let scratch = ScratchDir::new();
+    let runs = scratch.file("runs", "");
+    let program = scratch.file(
+        "program",
+        format!(
             r#"sleep {mark} &
-            echo "$PPID" >>"$1"
+            echo run >>'{}'
             end=$(date -u -d '+2 seconds' +%Y-%m-%dT%H:%M:%SZ)
-            echo '{{"Version":1,"AccessKeyId":"AKIAPROC","SecretAccessKey":"hush","Expiration":"'"$end"'"}}'"#
+            echo '{{"Version":1,"AccessKeyId":"AKIAPROC","SecretAccessKey":"hush","Expiration":"'"$end"'"}}'"#,
+            runs.display()
         ),
     );
-    let daemon = launch.start();
-    Client::new(daemon.udp).document(segment(1));
+    let line = format!(
+        "[default]\ncredential_process = /bin/sh '{}'\n",
+        program.display()
+    );
+    let config = scratch.file("config", line);
+    let daemon = Launch::against(&fake)
+        .without_env("AWS_ACCESS_KEY_ID")
+        .without_env("AWS_SECRET_ACCESS_KEY")
+        .env("PATH", "/usr/bin:/bin")
+        .env("AWS_CONFIG_FILE", config.to_str().unwrap())
+        .start();
+    UdpClient::new(daemon.udp).document(segment(1));
     fake.wait_for("the document", |state| state.accepted.len() == 1);
-    let threads = |pid: &str| {
-        std::fs::read_dir(format!("/proc/{pid}/task"))
-            .unwrap()
-            .count()
+    let wait_runs = |count| {
+        wait_until("further runs of the program", || {
+            std::fs::read_to_string(&runs).unwrap().lines().count() >= count
+        });
     };
-    let pid = notes(&file, 2).remove(0);
-    let before = (threads(&pid), daemon.open_descriptors());
-    notes(&file, 6);
-    let after = (threads(&pid), daemon.open_descriptors());
+    let used = || {
+        let pid = daemon.pid();
+        (usage(pid).unwrap().threads, open_descriptors(pid).unwrap())
+    };
+    wait_runs(2);
+    let before = used();
+    wait_runs(6);
+    let after = used();
     // One that runs just now has a pipe and what starting it needs; four runs were in between.
     assert!(
         after.0 <= before.0 + 1 && after.1 <= before.1 + 2,
         "threads and descriptors: {before:?}, then {after:?}"
     );
-    let count = std::fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
-        .filter(|line| String::from_utf8_lossy(line).contains(&mark))
-        .count();
-    assert!(count <= 1, "{count} processes are left behind");
+    let left = processes(&mark);
+    assert!(left <= 1, "{left} processes are left behind");
 }
