@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
 
+use crate::aws::clock::Reading;
 use crate::batch::Batch;
 use crate::credentials::target::Target;
 use crate::credentials::{
@@ -224,7 +225,7 @@ impl Simulation {
             sender: out.sender,
             result,
             took: Duration::from_millis(10),
-            exchange: (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH),
+            received: Reading::now(),
             is_clock_refusal: false,
         })));
     }
