@@ -55,7 +55,7 @@ impl Directory {
             return Err(DirectoryError::OthersCanWrite(path));
         }
         let (owner, user) = (stat.st_uid, geteuid().as_raw());
-        if owner != 0 && owner != user && owner_of_new_file(&fd) != Some(owner) {
+        if !is_trusted_owner(owner, user, || owner_of_new_file(&fd)) {
             return Err(DirectoryError::ForeignOwner { path, owner, user });
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -164,6 +164,16 @@ fn open_or_create(path: &Path) -> Result<OwnedFd, DirectoryError> {
             Ok(_) => DirectoryError::NotADirectory(path.to_owned()),
         }
     })
+}
+
+/// Whether a directory of `owner` is safe for `user`. A new file is created only to decide the rare
+/// case.
+pub(super) fn is_trusted_owner(
+    owner: u32,
+    user: u32,
+    owner_of_new_file: impl FnOnce() -> Option<u32>,
+) -> bool {
+    owner == 0 || owner == user || owner_of_new_file() == Some(owner)
 }
 
 /// Whom the file system makes the owner of what this process creates.

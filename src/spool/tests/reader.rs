@@ -53,18 +53,13 @@ fn items() -> impl Strategy<Value = Vec<Item>> {
         Just(THEIRS.to_vec()),
         Just(theirs),
     ];
-    let item = (
-        body,
-        any::<u16>(),
-        kind(),
-        0u64..1 << 40,
-        any::<u16>(),
-    )
-        .prop_map(|(body, count, kind, ms, attempts)| Item {
+    let item = (body, any::<u16>(), kind(), 0u64..1 << 40, any::<u16>()).prop_map(
+        |(body, count, kind, ms, attempts)| Item {
             received_at: UNIX_EPOCH + Duration::from_millis(ms),
             attempts,
             ..item_of(&body, count.into(), kind, UNIX_EPOCH)
-        });
+        },
+    );
     prop::collection::vec(item, 1..6)
 }
 
