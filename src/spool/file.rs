@@ -184,17 +184,28 @@ impl SpoolFile {
     /// Reads the next record.
     ///
     /// # Errors
-    /// What the system says. The same record is tried again by the next call, a few times.
+    /// What the system says. The same record is tried again by the next call.
     pub fn read_next(&mut self, directory: &Directory, number: u64) -> io::Result<Next> {
         while self.is_readable() {
-            match self.try_read_next(directory, number) {
-                Ok(Some(next)) => {
-                    self.failed_reads = 0;
-                    return Ok(next);
+            if self.handle.is_none() {
+                match directory.open_file(number) {
+                    Ok(handle) => self.handle = Some(handle),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        return Ok(self.give_up(LossReason::Vanished));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                        return Ok(self.give_up(LossReason::Unreadable));
+                    }
+                    // There may be no descriptor to be had at this moment.
+                    Err(error) => return Err(error),
                 }
-                Ok(None) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Ok(self.give_up(LossReason::Vanished));
+            }
+            match self.try_read_next() {
+                Ok(next) => {
+                    self.failed_reads = 0;
+                    if let Some(next) = next {
+                        return Ok(next);
+                    }
                 }
                 Err(error) => {
                     self.failed_reads += 1;
@@ -208,11 +219,8 @@ impl SpoolFile {
         Ok(Next::Nothing)
     }
 
-    fn try_read_next(&mut self, directory: &Directory, number: u64) -> io::Result<Option<Next>> {
-        let handle = match &self.handle {
-            Some(handle) => handle,
-            None => self.handle.insert(directory.open_file(number)?),
-        };
+    fn try_read_next(&mut self) -> io::Result<Option<Next>> {
+        let handle = self.handle.as_ref().ok_or(io::ErrorKind::NotFound)?;
         // Somebody may have cut it.
         self.size = self.size.min(handle.metadata()?.len());
         let released = self.released.first().copied();
@@ -259,8 +267,10 @@ impl SpoolFile {
             return Ok(());
         }
         match &self.handle {
-            Some(handle) => handle.write_all_at(&self.marker.settled(), offset),
-            None => Ok(()),
+            Some(handle) if offset < self.size => {
+                handle.write_all_at(&self.marker.settled(), offset)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -272,7 +272,7 @@ pub(crate) enum LossReason {
     Damaged,
     /// Somebody else has removed the file.
     Vanished,
-    /// The disk fails to read them. The file is left for the next start.
+    /// The file cannot be read, or may no longer be read. It is left for the next start.
     Unreadable,
 }
 
@@ -283,7 +283,7 @@ impl fmt::Display for LossReason {
             LossReason::TooOld => "X-Ray takes nothing that old",
             LossReason::Damaged => "the record is damaged",
             LossReason::Vanished => "the file was removed by somebody else",
-            LossReason::Unreadable => "the disk cannot read the file",
+            LossReason::Unreadable => "the file cannot be read; it is left for the next start",
         })
     }
 }
