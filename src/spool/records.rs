@@ -190,14 +190,21 @@ impl Spool {
         self.remove_if_finished(record.file, now);
     }
 
-    pub(super) fn release(&mut self, record: RecordId, now: Instant) -> bool {
+    pub(super) fn release(&mut self, record: RecordId, now: Instant) {
         let file = self.files.get_mut(&record.file);
         let kept = file.is_some_and(|file| file.release(record.offset));
+        self.report.push(SpoolEvent::Released { record, kept });
         self.remove_if_finished(record.file, now);
-        kept
     }
 
-    pub(super) fn remove_if_finished(&mut self, number: u64, now: Instant) {
+    pub(super) fn remove_finished(&mut self, now: Instant) {
+        let numbers: Vec<u64> = self.files.keys().copied().collect();
+        for number in numbers {
+            self.remove_if_finished(number, now);
+        }
+    }
+
+    fn remove_if_finished(&mut self, number: u64, now: Instant) {
         if self.files.get(&number).is_some_and(SpoolFile::is_finished) {
             // What was counted in it and was not found when it was read.
             let _ = self.remove(number, LossReason::Damaged, now);

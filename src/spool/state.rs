@@ -63,10 +63,7 @@ impl Spool {
         if self.retry_at.is_some_and(|at| now >= at) {
             self.retry_at = None;
             self.open(now);
-            let numbers: Vec<u64> = self.files.keys().copied().collect();
-            for number in numbers {
-                self.remove_if_finished(number, now);
-            }
+            self.remove_finished(now);
         }
         if self.synchronise_at.is_some_and(|at| now >= at) {
             self.synchronise(now);
@@ -96,10 +93,7 @@ impl Spool {
                     .push(SpoolEvent::ReadFinished { destination, more });
             }
             SpoolMessage::Settled(record) => self.settle(record, now),
-            SpoolMessage::Release(record) => {
-                let kept = self.release(record, now);
-                self.report.push(SpoolEvent::Released { record, kept });
-            }
+            SpoolMessage::Release(record) => self.release(record, now),
             SpoolMessage::Flush => {
                 let synchronised = self.synchronise(now);
                 self.report.push(SpoolEvent::Flushed { synchronised });
@@ -131,6 +125,8 @@ impl Spool {
                 self.report.found(&directory, found, now);
                 self.directory = Some(directory);
                 self.report.recovered();
+                // Files in which nothing is left, or nothing was ever whole.
+                self.remove_finished(now);
             }
             Err(error) => self.fail(&error, now),
         }
