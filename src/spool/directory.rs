@@ -37,7 +37,7 @@ pub(crate) struct Directory {
     fd: OwnedFd,
     path: PathBuf,
     owner: u32,
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -74,7 +74,7 @@ impl Directory {
             fd,
             path,
             owner,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -133,6 +133,13 @@ impl Directory {
             Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl Drop for Directory {
+    /// Closing the file is not enough while a program that is just being started has a copy of it.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 

@@ -248,6 +248,9 @@ fn destination(spans: bool) -> Destination {
 }
 
 proptest! {
+    // Each case synchronises files many times.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn everything_stored_is_read_once_or_counted_as_lost(
         steps in prop::collection::vec(step(false), 0..200),
