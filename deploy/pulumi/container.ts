@@ -1,10 +1,9 @@
-// What every shape of deployment shares: the image, the two roles, the daemon's container.
+// What both ways to run the daemon share: the image, the two roles, the container.
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
 
-// The daemon's image in your registry (deploy/README.md says how to push it).
-export const daemonImage =
-    new pulumi.Config().get("daemonImage") ?? "<ACCOUNT_ID>.dkr.ecr.<REGION>.amazonaws.com/xray-daemon:latest";
+/** The daemon's image, where a component is given no other. */
+export const defaultImage = "ghcr.io/xray-daemon/xray:0.1.0";
 
 const ecsTrust = aws.iam.getPolicyDocumentOutput({
     statements: [{
@@ -19,8 +18,8 @@ const ecsTrust = aws.iam.getPolicyDocumentOutput({
 }).json;
 
 /** What the containers themselves may do: this is the role the daemon signs with. */
-export function taskRole(name: string): aws.iam.Role {
-    const role = new aws.iam.Role(name, { assumeRolePolicy: ecsTrust });
+export function taskRole(name: string, options: pulumi.ComponentResourceOptions): aws.iam.Role {
+    const role = new aws.iam.Role(name, { assumeRolePolicy: ecsTrust }, options);
     new aws.iam.RolePolicy(name, {
         role: role.id,
         policy: aws.iam.getPolicyDocumentOutput({
@@ -35,19 +34,19 @@ export function taskRole(name: string): aws.iam.Role {
                 resources: ["*"],
             }],
         }).json,
-    });
+    }, options);
     return role;
 }
 
 /** What ECS does before and around the containers: pull images, write their logs. Nothing of X-Ray. */
-export function executionRole(name: string): aws.iam.Role {
-    const role = new aws.iam.Role(name, { assumeRolePolicy: ecsTrust });
+export function executionRole(name: string, options: pulumi.ComponentResourceOptions): aws.iam.Role {
+    const role = new aws.iam.Role(name, { assumeRolePolicy: ecsTrust }, options);
     new aws.iam.RolePolicyAttachment(name, {
         role: role.name,
         policyArn: pulumi.interpolate`arn:${
             aws.getPartitionOutput().partition
         }:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy`,
-    });
+    }, options);
     return role;
 }
 
@@ -64,10 +63,10 @@ export function logsTo(group: aws.cloudwatch.LogGroup) {
 }
 
 /** The daemon's container; `extra` is what the place it runs in asks for. */
-export function daemonContainer(group: aws.cloudwatch.LogGroup, extra: object) {
+export function daemonContainer(image: pulumi.Input<string>, group: aws.cloudwatch.LogGroup, extra: object) {
     return {
         name: "xray-daemon",
-        image: daemonImage,
+        image,
         user: "10001",
         readonlyRootFilesystem: true,
         linuxParameters: { capabilities: { drop: ["ALL"] } },
