@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -247,7 +247,8 @@ impl Runner {
                     log::debug!("no thread for sender {id}: {error}; the others go on");
                     let now = self.now();
                     drop(payload);
-                    return self.uploader.sender_refused(id, now);
+                    self.uploader.sender_refused(id, now);
+                    return self.act();
                 }
             },
         };
@@ -257,12 +258,13 @@ impl Runner {
         let signed = self.parts.clock.signing_time();
         self.signed.insert(id, signed);
         let failed = match self.sign(&target, payload, credentials, signed.time()) {
-            Ok(request) => match self.senders.get(&id).map(|to| to.try_send(request)) {
-                Some(Ok(())) => return,
-                Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
-                    "the sender has ended".to_owned()
+            Ok(request) => {
+                let requests = self.senders.get(&id);
+                if requests.is_some_and(|requests| requests.try_send(request).is_ok()) {
+                    return;
                 }
-            },
+                "the sender has ended".to_owned()
+            }
             Err(words) => words,
         };
         self.handle(Event::Finished(Box::new(Finished {

@@ -287,6 +287,18 @@ fn only_senders_that_all_hang_while_segments_wait_are_a_problem() {
 }
 
 #[test]
+fn with_nothing_held_the_shutdown_ends_at_once() {
+    for mut simulation in [
+        Simulation::new(1, 3_000_000),
+        Simulation::ready(1, 3_000_000),
+    ] {
+        let told = simulation.now;
+        simulation.shut_down(None, Duration::from_secs(10));
+        assert_eq!(simulation.now, told);
+    }
+}
+
+#[test]
 fn idle_senders_end_but_for_the_first() {
     let mut simulation = Simulation::ready(4, 3_000_000);
     for _ in 0..4 {
