@@ -12,7 +12,6 @@ use super::channel::UploadChannel;
 use super::counters::{ReaderLedger, SegmentCounts};
 use super::message::{Event, Message};
 use super::metrics::Snapshot;
-use super::response::XRayResponse;
 use super::sender::{
     self, Finished, Payload, SenderId, SignedRequest, TransportError, TransportErrorKind,
 };
@@ -151,13 +150,6 @@ impl Runner {
     /// Learns the service's time from an answer.
     fn observe(&mut self, finished: &mut Finished) {
         let signed = self.signed.remove(&finished.sender);
-        if log::log_enabled!(log::Level::Debug) {
-            log::debug!(
-                "request of sender {}: {}",
-                finished.sender,
-                summary(finished)
-            );
-        }
         let (Ok(response), Some(signed)) = (&finished.result, signed) else {
             return;
         };
@@ -331,22 +323,3 @@ impl Runner {
 
 /// Larger batches are freed: spare memory is for usual documents.
 const MAX_RECYCLED: usize = 128 * 1024;
-
-fn summary(finished: &Finished) -> String {
-    let took = finished.took.as_secs_f64();
-    match &finished.result {
-        Ok(XRayResponse {
-            status,
-            code: Some(code),
-            ..
-        }) => format!(
-            "HTTP {status} {} in {took:.3} s",
-            crate::logging::escape(code, 100)
-        ),
-        Ok(response) => format!("HTTP {} in {took:.3} s", response.status),
-        Err(error) => format!(
-            "{} in {took:.3} s",
-            crate::logging::escape(error.to_string(), 300)
-        ),
-    }
-}

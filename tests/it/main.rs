@@ -3,6 +3,7 @@
 //! They know flags, variables, endpoints and log lines, and nothing of the library: what the daemon
 //! is made of may change under them.
 
+mod answers;
 mod cli;
 mod clock;
 mod credentials;
