@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::credentials::chain::{self, Chain};
 use crate::credentials::metadata::{Request, exchange};
 use crate::credentials::sources::environment::{self, Env};
+use crate::credentials::sources::roles::Role;
 use crate::credentials::sources::{imds, sts};
 use crate::credentials::{CredentialCache, SourceError, Timing};
 use crate::http::client::{self, AgentError, Service, ServiceConfig};
@@ -125,7 +126,10 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
     let chain = Chain::new(
         chain::Parts {
             env: Arc::clone(env),
-            role_arn: config.role_arn.clone(),
+            role: config.role_arn.as_deref().map(|arn| Role {
+                external_id: config.external_id.clone(),
+                ..Role::new(arn)
+            }),
             metadata: metadata.clone(),
             sts: sts::Client {
                 service: Arc::clone(&service),
