@@ -36,6 +36,8 @@ pub struct Flags {
     pub bind_tcp: Option<String>,
     /// `-r`: role to assume.
     pub role_arn: Option<String>,
+    /// `--external-id`: what the role's trust policy may ask for.
+    pub external_id: Option<String>,
     /// `-c`: path of the configuration file.
     pub config: Option<String>,
     /// `-f`: path of the log file.
@@ -162,6 +164,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "r",
         text!(role_arn, "ARN"),
         "Assume this IAM role to upload segments to a different account.",
+    ),
+    flag(
+        "external-id",
+        "",
+        text!(external_id, "ID"),
+        "External id that the trust policy of that role asks for.",
     ),
     flag(
         "config",
