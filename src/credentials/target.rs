@@ -16,7 +16,8 @@ use crate::credentials::metadata::{Request, exchange};
 use crate::credentials::sources::environment::{self, Env};
 use crate::credentials::sources::{imds, sts};
 use crate::credentials::{Keeper, SourceError, Timing};
-use crate::http::client::{self, AgentError, Service, ServiceConfig};
+use crate::http::client::{AgentError, HttpClientConfig, HttpClientFactory, metadata_agent};
+use crate::http::dns::Resolver;
 use crate::http::wire::Wire;
 
 /// Where to send, and with what.
@@ -58,6 +59,8 @@ pub enum TargetError {
     Agent(AgentError),
     /// The settings of the EC2 metadata service cannot be used.
     Metadata(SourceError),
+    /// There is no thread to look names up.
+    Resolver(std::io::Error),
 }
 
 impl fmt::Display for TargetError {
@@ -67,6 +70,9 @@ impl fmt::Display for TargetError {
             TargetError::Endpoint(error) => error.fmt(f),
             TargetError::Agent(error) => error.fmt(f),
             TargetError::Metadata(error) => error.fmt(f),
+            TargetError::Resolver(error) => {
+                write!(f, "the system refused a thread to look names up: {error}")
+            }
         }
     }
 }
@@ -100,7 +106,8 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         env,
         profiles,
     } = settings;
-    let metadata = client::metadata();
+    let resolver = Resolver::start().map_err(TargetError::Resolver)?;
+    let metadata = metadata_agent(&resolver);
     let timing = Timing::new({
         let clock = Arc::clone(clock);
         Arc::new(move || clock.now())
@@ -113,7 +120,8 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
     let endpoints = Endpoints::load(&region.name, config.endpoint.as_deref(), &**env, profiles)
         .map_err(TargetError::Endpoint)?;
 
-    let service = Service::new(&ServiceConfig {
+    let service = HttpClientFactory::new(HttpClientConfig {
+        resolver,
         proxy_address: config.proxy_address.as_deref().unwrap_or_default(),
         no_verify_ssl: config.no_verify_ssl,
         profile_ca_bundle: profiles.value("ca_bundle"),

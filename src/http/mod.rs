@@ -2,6 +2,8 @@
 
 pub mod client;
 pub mod dns;
-pub mod no_proxy;
+pub mod error;
+mod no_proxy;
 pub mod server;
+pub(crate) mod url;
 pub mod wire;

@@ -136,9 +136,16 @@ fn explain(error: WireError) -> (Failure, String) {
 }
 
 fn failure(error: &ureq::Error) -> Failure {
+    use crate::http::error::{TransportError, TransportErrorKind as Kind};
+    match TransportError::kind_of(error) {
+        Some(Kind::UnknownHost) => return Failure::UnknownHost,
+        Some(Kind::Refused) => return Failure::Refused,
+        Some(Kind::ConnectTimeout | Kind::Timeout) => return Failure::Timeout,
+        Some(_) => return Failure::Other,
+        None => {}
+    }
     match error {
         ureq::Error::Timeout(_) => Failure::Timeout,
-        ureq::Error::HostNotFound => Failure::UnknownHost,
         ureq::Error::Io(io) => match io.kind() {
             io::ErrorKind::ConnectionRefused => Failure::Refused,
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Failure::Timeout,

@@ -9,7 +9,8 @@ use aws_credential_types::Credentials;
 use xray::aws::clock::Clock;
 use xray::credentials::target::Target;
 use xray::credentials::{Keeper, Renewal, Source, SourceError, Timing};
-use xray::http::client::{Service as Agents, ServiceConfig};
+use xray::http::client::{HttpClientConfig, HttpClientFactory};
+use xray::http::dns::Resolver;
 use xray::proxy::{Counts, Front, Limits, Local, LocalAnswer, Signed, Upstream};
 
 use crate::client::Client;
@@ -63,8 +64,9 @@ pub fn keeper(credentials: Vec<Credentials>) -> Arc<Keeper> {
     keeper
 }
 
-pub fn agents(ca_bundle: Option<String>) -> Agents {
-    Agents::new(&ServiceConfig {
+pub fn agents(ca_bundle: Option<String>) -> HttpClientFactory {
+    HttpClientFactory::new(HttpClientConfig {
+        resolver: Resolver::start().unwrap(),
         proxy_address: "",
         no_verify_ssl: false,
         profile_ca_bundle: None,
@@ -79,7 +81,7 @@ pub fn agents(ca_bundle: Option<String>) -> Agents {
     .unwrap()
 }
 
-pub fn target(agents: &Agents, endpoint: &str, keeper: &Arc<Keeper>) -> Arc<Target> {
+pub fn target(agents: &HttpClientFactory, endpoint: &str, keeper: &Arc<Keeper>) -> Arc<Target> {
     Arc::new(Target {
         wire: agents.wire(endpoint).unwrap(),
         agent: agents.agent(endpoint).unwrap(),

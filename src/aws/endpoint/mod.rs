@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::aws::profile::Profiles;
+use crate::http::url::{is_host, without_credentials};
 
 /// A family of regions with names and credentials of its own.
 #[derive(Debug, PartialEq, Eq)]
@@ -358,23 +359,10 @@ fn normal(url: &str) -> Option<String> {
     let plain = matches!(uri.scheme_str(), Some("http" | "https"))
         && (path.is_empty() || !path.split('/').any(is_odd))
         && bare
-        && !host.is_empty()
+        && is_host(host)
         && uri.query().is_none()
         && !url.contains('#');
     plain.then_some(url)
-}
-
-/// The port that the scheme has by itself.
-pub(crate) fn default_port(url: &ureq::http::Uri) -> u16 {
-    match url.scheme_str() {
-        Some("http") => 80,
-        _ => 443,
-    }
-}
-
-/// What follows the last `@` of a URL, so that it can be shown: a password may itself hold one.
-pub(crate) fn without_credentials(url: &str) -> &str {
-    url.rsplit_once('@').map_or(url, |(_, host)| host)
 }
 
 #[cfg(test)]

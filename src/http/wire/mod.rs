@@ -16,13 +16,10 @@ use std::time::{Duration, Instant};
 use ureq::Timeout;
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::Resolver;
-use ureq::unversioned::transport::{
-    ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport, time,
-};
+use ureq::unversioned::resolver::{DefaultResolver, Resolver};
+use ureq::unversioned::transport::{ConnectionDetails, NextTimeout, Transport, time};
 
-use crate::aws::endpoint::default_port;
-use crate::http::dns::Remembering;
+use crate::http::url::default_port;
 use crate::upload::response::Answer;
 use answer::{BadAnswer, Reader, Step};
 
@@ -45,14 +42,17 @@ pub struct Wire {
     endpoint: Uri,
     /// Proxy, trust roots and buffers.
     config: Config,
-    connector: Arc<DefaultConnector>,
-    resolver: Remembering,
+    connect: Arc<Connect>,
     limits: Limits,
     host: String,
     user_agent: String,
     kept: Mutex<Vec<Kept>>,
     most: usize,
 }
+
+/// Opens a connection.
+pub type Connect =
+    dyn Fn(&ConnectionDetails<'_>) -> Result<Box<dyn Transport>, ureq::Error> + Send + Sync;
 
 struct Kept {
     transport: Box<dyn Transport>,
@@ -96,6 +96,7 @@ impl Wire {
     pub fn new(
         endpoint: Uri,
         config: Config,
+        connect: Arc<Connect>,
         limits: Limits,
         user_agent: String,
         most: usize,
@@ -104,8 +105,7 @@ impl Wire {
             host: host(&endpoint),
             endpoint,
             config,
-            connector: Arc::default(),
-            resolver: Remembering::default(),
+            connect,
             limits,
             user_agent,
             kept: Mutex::default(),
@@ -199,37 +199,24 @@ impl Wire {
     }
 
     fn open(&self, end: Instant) -> Result<Box<dyn Transport>, WireError> {
-        // A CONNECT proxy looks the name up itself.
-        let addrs = match self.config.proxy() {
-            Some(_) => self.resolver.empty(),
-            None => {
-                let timeout = self.left(end, Timeout::Resolve);
-                self.resolver
-                    .resolve(&self.endpoint, &self.config, timeout)?
-            }
-        };
-        let connector = Arc::clone(&self.connector);
-        let connect = move |details: &ConnectionDetails<'_>| {
-            connector
-                .connect(details, None)?
-                .ok_or(ureq::Error::ConnectionFailed)
-        };
+        // The connector looks names up.
+        let unused = DefaultResolver::default();
         let mut timeout = self.left(end, Timeout::Connect);
         timeout.after = (*timeout.after).min(self.limits.connect).into();
         let details = ConnectionDetails {
             uri: &self.endpoint,
-            addrs,
+            addrs: unused.empty(),
             config: &self.config,
             request_level: false,
-            resolver: &self.resolver,
+            resolver: &unused,
             now: time::Instant::now(),
             timeout,
             current_time: Arc::new(time::Instant::now),
-            run_connector: Arc::new(connect.clone()),
+            run_connector: Arc::new(|_: &ConnectionDetails<'_>| Err(ureq::Error::ConnectionFailed)),
             // Nobody interrupts a request: it ends within its limits.
             register_shutdown: Arc::new(|_| Ok(())),
         };
-        let transport = connect(&details)?;
+        let transport = (self.connect)(&details)?;
         if details.needs_tls() && !transport.is_tls() {
             return Err(ureq::Error::TlsRequired.into());
         }

@@ -4,7 +4,8 @@ use std::time::Duration;
 use xray::aws::profile::{Profiles, read_file};
 use xray::credentials::chain::{Chain, Parts};
 use xray::credentials::{Keeper, Renewal, Source};
-use xray::http::client::metadata;
+use xray::http::client::metadata_agent;
+use xray::http::dns::Resolver;
 
 use super::sts::client;
 use super::{LATER, NOW, Scratch, Time, Var, env_of};
@@ -18,7 +19,7 @@ fn chain(vars: &[Var<'_>], role_arn: Option<&str>, sts: &str, time: &Time) -> Ch
     let parts = Parts {
         env: Arc::new(env),
         role_arn: role_arn.map(str::to_owned),
-        metadata: metadata(),
+        metadata: metadata_agent(&Resolver::start().unwrap()),
         sts: client(sts, time),
     };
     Chain::new(parts, &profiles)

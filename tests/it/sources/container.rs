@@ -1,7 +1,8 @@
 use xray::credentials::Source;
 use xray::credentials::date;
 use xray::credentials::sources::container::{Container, settings};
-use xray::http::client::metadata;
+use xray::http::client::metadata_agent;
+use xray::http::dns::Resolver;
 
 use super::{LATER, NOW, Scratch, Time, Var, env_of};
 use crate::support::http::Response;
@@ -15,7 +16,11 @@ fn container(fake: &Fake, time: &Time, vars: &[Var<'_>]) -> Container {
     let mut vars = vars.to_vec();
     vars.push((FULL, format!("{}/v1/credentials?a=1", fake.url())));
     let settings = settings(&env_of(&vars)).unwrap();
-    Container::new(settings, metadata(), time.timing())
+    Container::new(
+        settings,
+        metadata_agent(&Resolver::start().unwrap()),
+        time.timing(),
+    )
 }
 
 #[test]
@@ -43,7 +48,11 @@ fn asks_localhost_by_its_address() {
     let host = format!("localhost:{}", fake.address.port());
     let vars = [(FULL, format!("http://{host}/keys"))];
     let settings = settings(&env_of(&vars)).unwrap();
-    let mut source = Container::new(settings, metadata(), Time::at(NOW).timing());
+    let mut source = Container::new(
+        settings,
+        metadata_agent(&Resolver::start().unwrap()),
+        Time::at(NOW).timing(),
+    );
     source.fetch().unwrap();
     let request = &fake.requests()[0];
     assert_eq!(request.target, "/keys");
@@ -204,7 +213,11 @@ fn nobody_there_says_who_was_asked_for() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let settings = settings(&env_of(&[(FULL, format!("http://{address}/secret/path"))])).unwrap();
-    let mut source = Container::new(settings, metadata(), Time::at(NOW).timing());
+    let mut source = Container::new(
+        settings,
+        metadata_agent(&Resolver::start().unwrap()),
+        Time::at(NOW).timing(),
+    );
     let error = source.fetch().unwrap_err().to_string();
     assert!(
         error.starts_with(&format!("no answer from http://{address}: ")),

@@ -1,7 +1,8 @@
 use xray::credentials::sources::imds::{Client, settings};
 use xray::credentials::sources::instance::InstanceRole;
 use xray::credentials::{Renewal, Source};
-use xray::http::client::metadata;
+use xray::http::client::metadata_agent;
+use xray::http::dns::Resolver;
 
 use super::{LATER, NOW, Time, Var, env_of};
 use crate::support::metadata::{Answer, Ec2, Fake, FakeEc2, ROLES};
@@ -17,7 +18,11 @@ fn client(fake: &Fake, time: &Time, vars: &[Var<'_>]) -> Client {
         format!("{}/", fake.url()),
     ));
     let settings = settings(&env_of(&vars), &|_| None).unwrap().unwrap();
-    Client::new(settings, metadata(), time.timing())
+    Client::new(
+        settings,
+        metadata_agent(&Resolver::start().unwrap()),
+        time.timing(),
+    )
 }
 
 fn without_version_1() -> [Var<'static>; 1] {
@@ -311,7 +316,11 @@ fn nobody_there_is_found_out_at_once() {
     let vars = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", url.clone())];
     let settings = settings(&env_of(&vars), &|_| None).unwrap().unwrap();
     let time = Time::at(NOW);
-    let mut client = Client::new(settings, metadata(), time.timing());
+    let mut client = Client::new(
+        settings,
+        metadata_agent(&Resolver::start().unwrap()),
+        time.timing(),
+    );
     let error = client.get(ID).unwrap_err().to_string();
     let expected = format!("no answer from the EC2 metadata service {url}: ");
     assert!(error.starts_with(&expected), "{error}");

@@ -7,7 +7,8 @@ use xray::aws::endpoint::{Endpoints, StsFallback};
 use xray::credentials::sources::roles::{AssumedRole, Role, WebIdentity, WebIdentityRole};
 use xray::credentials::sources::sts::{Client, on_behalf};
 use xray::credentials::{Source, SourceError, date};
-use xray::http::client::{Service, ServiceConfig};
+use xray::http::client::{HttpClientConfig, HttpClientFactory};
+use xray::http::dns::Resolver;
 
 use super::{LATER, NOW, Scratch, Time, env_of};
 use crate::support::http::{Request, Response};
@@ -21,7 +22,8 @@ const ASSUME: &str = "AssumeRole";
 const WEB: &str = "AssumeRoleWithWebIdentity";
 
 pub fn client(url: &str, time: &Time) -> Client {
-    let service = Service::new(&ServiceConfig {
+    let service = HttpClientFactory::new(HttpClientConfig {
+        resolver: Resolver::start().unwrap(),
         proxy_address: "",
         no_verify_ssl: false,
         profile_ca_bundle: None,

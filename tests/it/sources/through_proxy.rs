@@ -10,7 +10,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use xray::credentials::Source;
 use xray::credentials::sources::roles::{WebIdentity, WebIdentityRole};
 use xray::credentials::sources::sso::{Settings, Sso};
-use xray::http::client::{Service, ServiceConfig};
+use xray::http::client::{HttpClientConfig, HttpClientFactory};
+use xray::http::dns::Resolver;
 
 use super::sts::client;
 use super::{LATER, NOW, Scratch, Time};
@@ -21,7 +22,7 @@ use crate::support::tls::Authority;
 
 /// A proxy that stands at both ends of its tunnels.
 struct Proxy {
-    service: Arc<Service>,
+    service: Arc<HttpClientFactory>,
     /// The request for a tunnel and the one that came through it.
     seen: Receiver<(Request, Request)>,
     _bundle: Scratch,
@@ -41,7 +42,8 @@ impl Proxy {
             }
         });
         let path = bundle.path();
-        let service = Service::new(&ServiceConfig {
+        let service = HttpClientFactory::new(HttpClientConfig {
+            resolver: Resolver::start().unwrap(),
             proxy_address: &address,
             no_verify_ssl: false,
             profile_ca_bundle: Some(&path),

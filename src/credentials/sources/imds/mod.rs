@@ -46,7 +46,7 @@ struct Spent {
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Client {
-    /// `agent` must use no proxy and follow no redirect: see [`crate::http::client::metadata`].
+    /// `agent` must use no proxy and follow no redirect: see [`crate::http::client::metadata_agent`].
     pub fn new(settings: Settings, agent: ureq::Agent, timing: Timing) -> Self {
         Self {
             settings,

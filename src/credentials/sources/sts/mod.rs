@@ -17,14 +17,14 @@ use crate::aws::sigv4::{SignRequest, sign};
 use crate::credentials::metadata::{Failed, Request, attempts, exchange};
 use crate::credentials::sources::environment::set;
 use crate::credentials::{SourceError, Timing, plain};
-use crate::http::client::Service;
+use crate::http::client::HttpClientFactory;
 use answer::Unread;
 
 /// A client of STS.
 #[derive(Clone)]
 pub struct Client {
     /// Makes the agent: the proxy and trust roots are those of X-Ray.
-    pub service: Arc<Service>,
+    pub service: Arc<HttpClientFactory>,
     /// Where STS is.
     pub endpoints: Endpoints,
     /// Taught by the answers: where a role must be assumed before the first segment can be sent,

@@ -8,7 +8,8 @@ use aws_credential_types::Credentials;
 
 use crate::credentials::target::Target;
 use crate::credentials::{Keeper, Renewal, Source, SourceError, Timing};
-use crate::http::client::{Service, ServiceConfig};
+use crate::http::client::{HttpClientConfig, HttpClientFactory};
+use crate::http::dns::Resolver;
 use crate::upload::response::{Answer, Failure, Unprocessed, Verdict};
 
 /// The one set of credentials that there will be.
@@ -40,7 +41,8 @@ pub(super) fn target(valid: Arc<AtomicBool>) -> Arc<Target> {
     let keeper = Keeper::new(Box::new(Fixed), Timing::new(Arc::new(now)));
     // Returns at once: such credentials are not renewed.
     keeper.run(Box::new(|| ()));
-    let service = Service::new(&ServiceConfig {
+    let service = HttpClientFactory::new(HttpClientConfig {
+        resolver: Resolver::start().unwrap(),
         proxy_address: "",
         no_verify_ssl: true,
         profile_ca_bundle: None,
