@@ -6,6 +6,7 @@ use ureq::http;
 
 use super::{SourceError, Timing, plain};
 use crate::http::error::{TransportError, TransportErrorKind};
+use crate::http::url;
 
 /// No credential answer is longer. One that is gets dropped, not read.
 const LARGEST: u64 = 64 * 1024;
@@ -95,6 +96,8 @@ pub struct Failure {
     pub lost: Lost,
     /// The kind in words.
     pub why: String,
+    /// Whether this host has no route to the endpoint: another address may have one.
+    pub has_no_route: bool,
 }
 
 /// Sends one request and reads the answer. `agent` decides on proxies; it must not follow
@@ -106,6 +109,7 @@ pub fn exchange(agent: &ureq::Agent, request: &Request<'_>) -> Result<Answer, Fa
     let broken = |why: String| Failure {
         lost: Lost::Broken,
         why,
+        has_no_route: false,
     };
     let mut head = http::Request::builder()
         .method(request.method)
@@ -147,11 +151,10 @@ fn lost(error: ureq::Error, url: &str) -> Failure {
         return Failure {
             lost: Lost::Broken,
             why: "the answer is longer than 64 KiB".to_owned(),
+            has_no_route: false,
         };
     }
-    let url: Option<http::Uri> = url.parse().ok();
-    let host = url.as_ref().and_then(|url| url.host()).unwrap_or_default();
-    let error = TransportError::from_ureq(error, host);
+    let error = TransportError::from_ureq(error, url::host(url));
     Failure {
         lost: match error.kind {
             Kind::UnknownHost | Kind::Refused | Kind::NoRoute | Kind::ConnectTimeout => {
@@ -161,6 +164,7 @@ fn lost(error: ureq::Error, url: &str) -> Failure {
             Kind::Tls | Kind::Proxy | Kind::ClosedIdle | Kind::Other => Lost::Broken,
         },
         why: plain(&error.to_string(), &[]),
+        has_no_route: error.kind == Kind::NoRoute,
     }
 }
 

@@ -19,9 +19,9 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 
-use crate::upload::back_off::jitter;
+use crate::aws::jitter::jitter;
 
-pub use cache::{Keeper, Status};
+pub use cache::{CredentialCache, CredentialSnapshot, CredentialStatus, IssuedCredentials};
 
 /// One place that credentials come from.
 pub trait Source: Send {
@@ -31,7 +31,7 @@ pub trait Source: Send {
     /// Asks for credentials. Blocks on I/O, for a bounded time, retries included.
     ///
     /// # Errors
-    /// When there are none to be had now. The keeper asks again later.
+    /// When there are none to be had now. The cache asks again later.
     fn fetch(&mut self) -> Result<Credentials, SourceError>;
 
     /// How the credentials of the last [`fetch`](Self::fetch) are to be renewed.
@@ -124,7 +124,7 @@ impl fmt::Display for SourceError {
 
 impl std::error::Error for SourceError {}
 
-/// Time and chance as the sources and the keeper see them, so that tests need not wait.
+/// Time and chance as the sources and the cache see them, so that tests need not wait.
 #[derive(Clone)]
 pub struct Timing {
     /// The time to compare expiries with, corrected for a wrong local clock.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ureq::Agent;
 
 use crate::aws::clock::Clock;
-use crate::aws::endpoint::{EndpointError, Endpoints};
+use crate::aws::endpoint::{self, EndpointError, Endpoints};
 use crate::aws::profile::{Profiles, read_file};
 use crate::aws::region::{self, NoRegion};
 use crate::config::Config;
@@ -15,23 +15,22 @@ use crate::credentials::chain::{self, Chain};
 use crate::credentials::metadata::{Request, exchange};
 use crate::credentials::sources::environment::{self, Env};
 use crate::credentials::sources::{imds, sts};
-use crate::credentials::{Keeper, SourceError, Timing};
-use crate::http::client::{AgentError, HttpClientConfig, HttpClientFactory, metadata_agent};
+use crate::credentials::{CredentialCache, SourceError, Timing};
+use crate::http::client::{
+    AgentError, HttpClientConfig, HttpClientFactory, ServiceClient, metadata_agent,
+};
 use crate::http::dns::Resolver;
-use crate::http::wire::Wire;
 
 /// Where to send, and with what.
 pub struct Target {
-    /// `https://host`, without a slash at its end.
-    pub endpoint: String,
     /// Region to sign for.
     pub region: String,
-    /// Carries the requests of the daemon.
-    pub wire: Wire,
-    /// Carries those of the clients of the TCP front.
-    pub agent: Agent,
+    /// Carries the daemon's uploads to X-Ray.
+    pub uploads: ServiceClient,
+    /// Carries the requests of clients of the TCP front to X-Ray.
+    pub forwards: ServiceClient,
     /// Keys to sign with, never waited for.
-    pub keeper: Arc<Keeper>,
+    pub credentials: Arc<CredentialCache>,
 }
 
 /// The target, and what may be told of this host.
@@ -117,6 +116,13 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         .map(|settings| imds::Client::new(settings, metadata.clone(), timing.clone()));
     let mut asked = imds;
     let region = region(settings, &metadata, &mut asked).map_err(TargetError::Region)?;
+    if let Some(hint) = endpoint::hint(&region.name) {
+        log::warn!(
+            "region {:?} (from {}) is used, but not known to this daemon; did you mean {hint}?",
+            region.name,
+            region.source
+        );
+    }
     let endpoints = Endpoints::load(&region.name, config.endpoint.as_deref(), &**env, profiles)
         .map_err(TargetError::Endpoint)?;
 
@@ -142,6 +148,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
                 clock: Arc::clone(clock),
                 timing: timing.clone(),
                 on_behalf: sts::on_behalf(&**env),
+                has_no_route: false,
                 elsewhere: false,
             },
         },
@@ -149,11 +156,14 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
     );
     let credentials = chain.choice();
     let target = Target {
-        wire: service.wire(&endpoints.xray).map_err(TargetError::Agent)?,
-        agent: service.agent(&endpoints.xray).map_err(TargetError::Agent)?,
-        endpoint: endpoints.xray.clone(),
+        uploads: service
+            .client(&endpoints.xray)
+            .map_err(TargetError::Agent)?,
+        forwards: service
+            .client(&endpoints.xray)
+            .map_err(TargetError::Agent)?,
         region: region.name,
-        keeper: Keeper::new(Box::new(chain), timing),
+        credentials: CredentialCache::new(Box::new(chain), timing),
     };
     // Fargate has no metadata service of EC2.
     let on_fargate = environment::set(&**env, "AWS_EXECUTION_ENV").as_deref() == Some(FARGATE);
@@ -162,7 +172,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         region_source: region.source,
         credentials,
         through: service
-            .proxy_name(&endpoints.xray)
+            .proxy_name(&endpoints.xray.usual)
             .map_err(TargetError::Agent)?,
         host: asked.filter(|_| ask_host),
         target: Arc::new(target),

@@ -6,4 +6,3 @@ pub mod error;
 mod no_proxy;
 pub mod server;
 pub(crate) mod url;
-pub mod wire;

@@ -22,6 +22,13 @@ pub(crate) fn without_credentials(url: &str) -> &str {
     url.rsplit_once('@').map_or(url, |(_, host)| host)
 }
 
+/// What stands for the host in a URL, for messages.
+pub(crate) fn host(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    without_credentials(authority)
+}
+
 /// Whether a URL's host can be looked up or is an address. The parser of URLs lets percent signs
 /// and other characters through that stand in no name.
 pub(crate) fn is_host(host: &str) -> bool {
@@ -65,6 +72,22 @@ mod tests {
             ("http://corp", "http://corp"),
         ] {
             assert_eq!(without_credentials(url), expected);
+        }
+    }
+
+    #[test]
+    fn hosts_for_messages() {
+        for (url, expected) in [
+            (
+                "https://xray.us-east-1.amazonaws.com/TraceSegments",
+                "xray.us-east-1.amazonaws.com",
+            ),
+            ("http://u:p@h:1?x=y@z", "h:1"),
+            ("http://[::1]:80/a", "[::1]:80"),
+            ("h", "h"),
+            ("", ""),
+        ] {
+            assert_eq!(host(url), expected);
         }
     }
 

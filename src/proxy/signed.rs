@@ -12,10 +12,10 @@ use super::headers;
 use super::upstream::{Body, ForwardError, Response, Upstream};
 use crate::aws::clock::{self, Clock, Exchange, Skew};
 use crate::aws::sigv4::{SignRequest, sign};
-use crate::credentials::Keeper;
 use crate::credentials::target::Target;
+use crate::credentials::{CredentialCache, IssuedCredentials};
 use crate::http::server::Request;
-use crate::upload::response::{self, Answer, Verdict};
+use crate::upload::response::{HoldReason, Meaning, XRayResponse};
 
 /// How long a request waits for the region and for credentials, in all. The Java SDK and the PHP
 /// sampler give up after 2 s and then sample blindly for 300 s; a call over a warm connection
@@ -72,7 +72,8 @@ impl Signed {
             return;
         };
         let sent = SystemTime::now();
-        if let Ok(response) = target.agent.head(format!("{}/", target.endpoint)).call() {
+        let endpoint = target.forwards.current();
+        if let Ok(response) = endpoint.agent.head(format!("{}/", endpoint.url)).call() {
             self.observe(sent, response.headers());
         }
     }
@@ -108,7 +109,8 @@ impl Signed {
         headers: &[(&str, String)],
         credentials: &Credentials,
     ) -> Result<Asked, ForwardError> {
-        let url = format!("{}{}", target.endpoint, request.target);
+        let endpoint = target.forwards.current();
+        let url = format!("{}{}", endpoint.url, request.target);
         let mut upstream = http::Request::builder()
             .method(request.method.as_str())
             .uri(&url);
@@ -139,7 +141,7 @@ impl Signed {
         for (name, value) in &signature {
             upstream = upstream.header(name, value);
         }
-        let response = send(&target.agent, upstream, request)?;
+        let response = send(&endpoint.agent, upstream, request)?;
         // Passed on, it would make the client wait for another answer on a connection that has
         // none.
         if response.status().is_informational() {
@@ -154,31 +156,25 @@ impl Signed {
         })
     }
 
-    /// Whether the refusal of a request signed with `credentials` is cured by newer ones or by the
+    /// Whether the refusal of a request signed with `issued` is cured by newer ones or by the
     /// time just learnt; the credentials to sign with then.
     fn cure(
         &self,
         asked: &Asked,
-        reason: &Answer,
-        (keeper, credentials): (&Keeper, &Credentials),
+        reason: &XRayResponse,
+        (cache, issued): (&CredentialCache, &IssuedCredentials),
         deadline: Instant,
-    ) -> Option<Credentials> {
-        let code = reason.error_code().unwrap_or_default();
-        if clock::is_skew_error(&code, asked.signed_with, asked.measured) {
-            return Some(credentials.clone());
+    ) -> Option<IssuedCredentials> {
+        let code = reason.code.as_deref().unwrap_or_default();
+        if clock::is_skew_error(code, asked.signed_with, asked.measured) {
+            return Some(issued.clone());
         }
-        let stale = matches!(
-            response::judge(reason),
-            Verdict::Hold {
-                credentials: true,
-                ..
-            }
-        );
-        if !stale || !keeper.reject(credentials) {
+        let stale = matches!(reason.meaning(), Meaning::Hold(HoldReason::Credentials));
+        if !stale || !cache.reject(issued.generation) {
             return None;
         }
-        let newer = keeper.wait(left(deadline))?;
-        (newer != *credentials).then_some(newer)
+        let newer = cache.wait(left(deadline))?;
+        (newer.generation != issued.generation).then_some(newer)
     }
 }
 
@@ -191,22 +187,22 @@ impl Upstream for Signed {
         let deadline = Instant::now() + PATIENCE;
         let headers = headers::forwarded(request)?;
         let target = self.target(left(deadline)).ok_or(ForwardError::NoTarget)?;
-        let keeper = &target.keeper;
-        let mut credentials = keeper
+        let cache = &target.credentials;
+        let mut issued = cache
             .wait(left(deadline))
             .ok_or(ForwardError::NoCredentials)?;
-        let mut asked = self.ask(&target, request, &headers, &credentials)?;
+        let mut asked = self.ask(&target, request, &headers, &issued.credentials)?;
         let mut read = refusal(&mut asked.response)?;
         if let Some(body) = &read {
             let reason = reason(&asked.response, body);
-            if let Some(newer) = self.cure(&asked, &reason, (keeper, &credentials), deadline) {
-                asked = self.ask(&target, request, &headers, &newer)?;
+            if let Some(newer) = self.cure(&asked, &reason, (cache, &issued), deadline) {
+                asked = self.ask(&target, request, &headers, &newer.credentials)?;
                 read = refusal(&mut asked.response)?;
-                credentials = newer;
+                issued = newer;
             }
         }
         let mut read = read.unwrap_or_default();
-        if let Some(token) = credentials.session_token() {
+        if let Some(token) = issued.credentials.session_token() {
             mask(&mut read, token.as_bytes());
         }
         Ok(passed_back(request, read, asked.response))
@@ -215,7 +211,7 @@ impl Upstream for Signed {
     fn stop(&self) {
         let mut known = self.lock();
         if let Known::Is(target) = &*known {
-            target.agent.clone().shutdown();
+            target.forwards.shutdown();
         }
         *known = Known::Stopped;
         self.changed.notify_all();
@@ -288,14 +284,9 @@ fn mask(text: &mut [u8], secret: &[u8]) {
     }
 }
 
-fn reason(response: &http::Response<ureq::Body>, read: &[u8]) -> Answer {
-    let text = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
-    Answer {
-        status: response.status().as_u16(),
-        error_type: text("x-amzn-errortype"),
-        body: read.to_vec(),
-        ..Answer::default()
-    }
+fn reason(response: &http::Response<ureq::Body>, read: &[u8]) -> XRayResponse {
+    let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+    XRayResponse::parse(response.status().as_u16(), header, read)
 }
 
 /// The service's answer, of whose body `read` has been read already.

@@ -1,16 +1,17 @@
 //! Integration tests: the real binary, a fake X-Ray that recomputes every signature, real sockets.
+//!
+//! They know flags, variables, endpoints and log lines, and nothing of the library: what the daemon
+//! is made of may change under them.
 
-#[path = "../support/mod.rs"]
-mod support;
-
-mod attack;
 mod cli;
 mod credentials;
 mod delivery;
-mod fakes;
+mod ec2_instance;
 mod faults;
 mod header_table;
 mod limits;
-mod sources;
-mod stop;
+mod platforms;
+mod resource_exhaustion;
+mod shutdown;
+mod signature_check;
 mod unprocessed;

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 
-use super::Renewal;
+use super::{IssuedCredentials, Renewal};
 
-/// Refresh at the latest this long before expiry; sooner by at most a quarter of the life, so
+/// RenewalSchedule at the latest this long before expiry; sooner by at most a quarter of the life, so
 /// that a session of 15 minutes is not renewed for a third of it.
 const WINDOW: Duration = Duration::from_secs(300);
 /// Time between two attempts that the service's refusals ask for.
@@ -21,8 +21,10 @@ const HOURLY: Duration = Duration::from_secs(3600);
 /// The state between attempts. One owner makes the attempts and reports each by
 /// [`fetched`](Self::fetched) or [`failed`](Self::failed).
 #[derive(Debug)]
-pub struct Refresh {
+pub struct RenewalSchedule {
     held: Option<Held>,
+    /// Of the credentials held last; 0 before the first.
+    generation: u64,
     renewal: Renewal,
     due: Due,
     failures: u32,
@@ -61,10 +63,11 @@ pub enum Next {
     Done,
 }
 
-impl Default for Refresh {
+impl Default for RenewalSchedule {
     fn default() -> Self {
         Self {
             held: None,
+            generation: 0,
             renewal: Renewal::Timed,
             due: Due::At(UNIX_EPOCH),
             failures: 0,
@@ -75,7 +78,7 @@ impl Default for Refresh {
     }
 }
 
-impl Refresh {
+impl RenewalSchedule {
     /// What to do at `now`.
     pub fn next(&self, now: SystemTime) -> Next {
         if self.renewal == Renewal::Fixed && self.held.is_some() {
@@ -84,7 +87,7 @@ impl Refresh {
         if self.rejected {
             return Next::Now;
         }
-        if self.usable(now).is_none() && self.failures >= UNASKED && !self.wanted {
+        if self.held(now).is_none() && self.failures >= UNASKED && !self.wanted {
             return Next::Asleep;
         }
         match self.due {
@@ -99,15 +102,28 @@ impl Refresh {
 
     /// The credentials to use at `now`. Asking for them when there are none is what keeps the
     /// attempts going.
-    pub fn current(&mut self, now: SystemTime) -> Option<Credentials> {
-        let credentials = self.usable(now).map(|held| held.credentials.clone());
-        self.wanted |= credentials.is_none();
-        credentials
+    pub fn current(&mut self, now: SystemTime) -> Option<IssuedCredentials> {
+        let issued = self.usable(now);
+        self.wanted |= issued.is_none();
+        issued
+    }
+
+    /// As [`current`](Self::current), for those who only look.
+    pub fn usable(&self, now: SystemTime) -> Option<IssuedCredentials> {
+        self.held(now).map(|held| IssuedCredentials {
+            generation: self.generation,
+            credentials: held.credentials.clone(),
+        })
     }
 
     /// Whether [`current`](Self::current) would give credentials.
     pub fn is_available(&self, now: SystemTime) -> bool {
-        self.usable(now).is_some()
+        self.held(now).is_some()
+    }
+
+    /// The number of the credentials held last; 0 before the first.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Until when the credentials in hand are used. `None` when there are none, or no end.
@@ -125,14 +141,11 @@ impl Refresh {
         self.failures
     }
 
-    /// The service refused `credentials` as expired or unknown. Whether other ones are in hand
-    /// or will be asked for now: not when nothing can be renewed, nor within 30 s of the last
-    /// such attempt.
-    pub fn reject(&mut self, credentials: &Credentials, now: SystemTime) -> bool {
-        let Some(held) = &self.held else {
-            return true;
-        };
-        if self.rejected || !same(&held.credentials, credentials) {
+    /// The service refused the credentials of `generation` as expired or unknown. Whether other
+    /// ones are in hand or will be asked for now: not when nothing can be renewed, nor within 30 s
+    /// of the last such attempt.
+    pub fn reject(&mut self, generation: u64, now: SystemTime) -> bool {
+        if self.held.is_none() || self.rejected || generation < self.generation {
             return true;
         }
         let lately = |at: SystemTime| (at..at + FORCED).contains(&now);
@@ -179,6 +192,10 @@ impl Refresh {
                 Due::At(now + (life - window).max(Duration::from_secs(1)))
             }
         };
+        let same_keys = |held: &Held| same(&held.credentials, &credentials);
+        if !self.held.as_ref().is_some_and(same_keys) {
+            self.generation += 1;
+        }
         self.held = Some(Held {
             credentials,
             expires,
@@ -200,7 +217,7 @@ impl Refresh {
                 held.expires = Some(soon + Duration::from_secs(600).mul_f64(random));
             }
         }
-        let pause = match self.usable(now) {
+        let pause = match self.held(now) {
             Some(Held {
                 expires: Some(end), ..
             }) => {
@@ -217,7 +234,7 @@ impl Refresh {
         self.due = Due::After(now, pause);
     }
 
-    fn usable(&self, now: SystemTime) -> Option<&Held> {
+    fn held(&self, now: SystemTime) -> Option<&Held> {
         self.held.as_ref().filter(|held| {
             self.renewal == Renewal::Stable || held.expires.is_none_or(|end| end > now)
         })

@@ -133,6 +133,7 @@ fn finish(socket: Socket) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::servers::Refusing;
     use super::*;
     use std::net::TcpListener;
 
@@ -146,9 +147,10 @@ mod tests {
         (listener, address)
     }
 
-    /// A port at which nobody listens.
-    fn refusing() -> SocketAddr {
-        listener().1
+    fn refusing() -> (Refusing, SocketAddr) {
+        let refusing = Refusing::new();
+        let address = SocketAddr::from(([127, 0, 0, 1], refusing.port));
+        (refusing, address)
     }
 
     /// A listener whose queue is full: it answers no further connection, like a host that is gone.
@@ -183,7 +185,7 @@ mod tests {
 
     #[test]
     fn who_refuses_is_passed_over_and_told() {
-        let (refusing, (_listener, good)) = (refusing(), listener());
+        let ((_refusing, refusing), (_listener, good)) = (refusing(), listener());
         let connected = connect(&[refusing, good], soon()).unwrap();
         assert_eq!(
             (connected.address, connected.failed),
@@ -220,7 +222,7 @@ mod tests {
 
     #[test]
     fn when_nobody_answers_each_failure_is_told() {
-        let (refusing, (_held, silent)) = (refusing(), silent());
+        let ((_refusing, refusing), (_held, silent)) = (refusing(), silent());
         let failures = connect(&[silent, refusing], soon()).unwrap_err();
         let told: Vec<_> = failures.iter().map(|(a, e)| (*a, e.kind())).collect();
         let expected = [

@@ -25,11 +25,9 @@ use ureq::http::Uri;
 
 use crate::http::dns::Resolver;
 use crate::http::url;
-use crate::http::wire::{self, Wire};
 use connector::{HttpConnector, LookUpLater, RouteFlag};
 use proxy::ProxySettings;
-pub use service::{ServiceClient, ServiceUrls};
-use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
+pub use service::{ServiceClient, ServiceEndpoint, ServiceUrls};
 
 /// Metadata answers come from this host or its hypervisor in milliseconds; no answer in a second is
 /// no answer (off EC2 the address is a black hole).
@@ -190,47 +188,6 @@ impl HttpClientFactory {
     /// When `target` has no scheme or host.
     pub fn agent(&self, target: &str) -> Result<Agent, AgentError> {
         self.agent_with(target, None)
-    }
-
-    pub(super) fn connect(&self) -> Arc<wire::Connect> {
-        let connector = HttpConnector {
-            resolver: self.resolver.clone(),
-            tls: Some(Arc::clone(&self.tls)),
-            user_agent: self.user_agent.clone(),
-            limit: SERVICE_CONNECT,
-            route_flag: None,
-        };
-        Arc::new(move |details: &ConnectionDetails<'_>| {
-            let transport = connector.connect(details, None)?;
-            let transport = transport.ok_or(ureq::Error::ConnectionFailed)?;
-            Ok(Box::new(transport) as Box<dyn Transport>)
-        })
-    }
-
-    /// The same for requests that are only posted, and many of them.
-    ///
-    /// # Errors
-    /// When `target` has no scheme or host.
-    pub fn wire(&self, target: &str) -> Result<Wire, AgentError> {
-        let (endpoint, _) = self.proxy_for(target)?;
-        let agent = self.agent(target)?;
-        let limits = wire::Limits {
-            connect: SERVICE_CONNECT,
-            whole: SERVICE_TOTAL,
-            silence: SERVICE_IO,
-            idle: IDLE_AGE,
-        };
-        let (config, user_agent) = (agent.config().clone(), self.user_agent.clone());
-        let connect = self.connect();
-        let wire = Wire::new(
-            endpoint,
-            config,
-            connect,
-            limits,
-            user_agent,
-            self.connections,
-        );
-        Ok(wire)
     }
 
     fn agent_with(&self, target: &str, flag: Option<RouteFlag>) -> Result<Agent, AgentError> {

@@ -18,6 +18,16 @@ pub struct ServiceUrls {
     pub dual_stack: Option<String>,
 }
 
+impl ServiceUrls {
+    /// Of a service that has one name.
+    pub fn only(usual: String) -> Self {
+        ServiceUrls {
+            usual,
+            dual_stack: None,
+        }
+    }
+}
+
 /// A URL and the agent for it.
 pub struct ServiceEndpoint {
     /// `https://host`, without a slash at its end.
@@ -37,11 +47,31 @@ pub struct ServiceClient {
 }
 
 impl ServiceClient {
+    /// For tests that send nothing.
+    #[cfg(test)]
+    pub(crate) fn only(url: &str, agent: Agent) -> Self {
+        let url = url.to_owned();
+        ServiceClient {
+            usual: ServiceEndpoint { url, agent },
+            dual_stack: None,
+            has_no_route: Arc::default(),
+        }
+    }
+
     /// What the next request is to be signed for and sent with.
     pub fn current(&self) -> &ServiceEndpoint {
         match &self.dual_stack {
             Some(dual_stack) if self.has_no_route.load(Ordering::Relaxed) => dual_stack,
             _ => &self.usual,
+        }
+    }
+
+    /// Lets the requests under way, and all after them, fail at once.
+    pub fn shutdown(&self) {
+        for endpoint in [Some(&self.usual), self.dual_stack.as_ref()] {
+            if let Some(endpoint) = endpoint {
+                endpoint.agent.clone().shutdown();
+            }
         }
     }
 }
@@ -51,7 +81,7 @@ impl HttpClientFactory {
     ///
     /// # Errors
     /// When a URL has no scheme or host.
-    pub fn service(&self, urls: &ServiceUrls) -> Result<ServiceClient, AgentError> {
+    pub fn client(&self, urls: &ServiceUrls) -> Result<ServiceClient, AgentError> {
         let has_no_route = Arc::<AtomicBool>::default();
         let endpoint = |url: &String, flag| {
             let (url, agent) = (url.clone(), self.agent_with(url, Some(flag))?);

@@ -36,7 +36,8 @@ fn errors_name_the_host_and_the_addresses() {
         ("empty.test", &[]),
     ]));
     use TransportErrorKind as Kind;
-    let port = serve(0, |_| ()).0;
+    let refusing = Refusing::new();
+    let port = refusing.port;
     for (host, kind, words) in [
         (
             "refusing.test",
@@ -122,7 +123,7 @@ fn a_host_without_a_route_to_the_usual_name_uses_the_dual_stack_one() {
     let usual = format!("http://usual.test:{port}");
     let dual_stack = format!("http://dual.test:{port}");
     let service = factory
-        .service(&ServiceUrls {
+        .client(&ServiceUrls {
             usual: usual.clone(),
             dual_stack: Some(dual_stack.clone()),
         })
@@ -147,12 +148,13 @@ fn where_the_dual_stack_name_fails_the_usual_one_is_next() {
         ("usual.test", &[NO_ROUTE]),
         ("dual.test", &["127.0.0.1"]),
     ]));
-    let port = serve(0, |_| ()).0;
+    let refusing = Refusing::new();
+    let port = refusing.port;
     let urls = |dual_stack: Option<&str>| ServiceUrls {
         usual: format!("http://usual.test:{port}"),
         dual_stack: dual_stack.map(|host| format!("http://{host}:{port}")),
     };
-    let service = factory.service(&urls(Some("dual.test"))).unwrap();
+    let service = factory.client(&urls(Some("dual.test"))).unwrap();
     let mut asked = Vec::new();
     for _ in 0..3 {
         let endpoint = service.current();
@@ -164,7 +166,7 @@ fn where_the_dual_stack_name_fails_the_usual_one_is_next() {
     use TransportErrorKind as Kind;
     assert_eq!(asked, [Kind::NoRoute, Kind::Refused, Kind::NoRoute]);
     // A custom endpoint has one name.
-    let service = factory.service(&urls(None)).unwrap();
+    let service = factory.client(&urls(None)).unwrap();
     let endpoint = service.current();
     assert!(endpoint.agent.get(&endpoint.url).call().is_err());
     assert_eq!(service.current().url, urls(None).usual);

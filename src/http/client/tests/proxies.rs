@@ -209,7 +209,8 @@ fn tunnel<S: Read + Write>(
 
 #[test]
 fn a_proxy_that_cannot_be_reached_is_named() {
-    let port = serve(0, |_| ()).0;
+    let refusing = Refusing::new();
+    let port = refusing.port;
     let error = ask(&factory(&format!("127.0.0.1:{port}"), &nothing), XRAY).unwrap_err();
     assert_eq!(error.kind, TransportErrorKind::Refused);
     let words = format!("connection refused by the proxy 127.0.0.1:{port}");

@@ -1,7 +1,7 @@
 //! Servers for the tests, each on a port of its own.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
+use socket2::{Domain, Socket, Type};
 
 /// A directory that is removed at the end.
 pub(in super::super) struct Scratch(pub(in super::super) PathBuf);
@@ -139,6 +140,25 @@ pub(super) fn serve<T: Send + 'static>(
         streams.map(|stream| serve(stream.unwrap())).collect()
     });
     (port, server)
+}
+
+/// A port at which nobody listens, and nobody else will meanwhile.
+pub(in super::super) struct Refusing {
+    pub(in super::super) port: u16,
+    _socket: Socket,
+}
+
+impl Refusing {
+    pub(in super::super) fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&any.into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        Refusing {
+            port: address.port(),
+            _socket: socket,
+        }
+    }
 }
 
 /// The server's side of a TLS connection.
