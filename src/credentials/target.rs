@@ -58,8 +58,6 @@ pub enum TargetError {
     Agent(AgentError),
     /// The settings of the EC2 metadata service cannot be used.
     Metadata(SourceError),
-    /// There is no thread to look names up.
-    Resolver(std::io::Error),
 }
 
 impl fmt::Display for TargetError {
@@ -69,9 +67,6 @@ impl fmt::Display for TargetError {
             TargetError::Endpoint(error) => error.fmt(f),
             TargetError::Agent(error) => error.fmt(f),
             TargetError::Metadata(error) => error.fmt(f),
-            TargetError::Resolver(error) => {
-                write!(f, "the system refused a thread to look names up: {error}")
-            }
         }
     }
 }
@@ -86,6 +81,8 @@ pub struct Settings {
     pub env: Env,
     /// The shared AWS files.
     pub profiles: Profiles,
+    /// Looks names up, on a thread that was started before anything could take the last one.
+    pub resolver: Resolver,
 }
 
 /// `AWS_EXECUTION_ENV` in a task on Fargate.
@@ -104,9 +101,9 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         config,
         env,
         profiles,
+        resolver,
     } = settings;
-    let resolver = Resolver::start().map_err(TargetError::Resolver)?;
-    let metadata = metadata_agent(&resolver);
+    let metadata = metadata_agent(resolver);
     let timing = Timing::new({
         let clock = Arc::clone(clock);
         Arc::new(move || clock.now())
@@ -127,7 +124,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         .map_err(TargetError::Endpoint)?;
 
     let service = HttpClientFactory::new(HttpClientConfig {
-        resolver,
+        resolver: resolver.clone(),
         proxy_address: config.proxy_address.as_deref().unwrap_or_default(),
         no_verify_ssl: config.no_verify_ssl,
         profile_ca_bundle: profiles.value("ca_bundle"),

@@ -68,10 +68,9 @@ impl ServiceClient {
 
     /// Lets the requests under way, and all after them, fail at once.
     pub fn shutdown(&self) {
-        for endpoint in [Some(&self.usual), self.dual_stack.as_ref()] {
-            if let Some(endpoint) = endpoint {
-                endpoint.agent.clone().shutdown();
-            }
+        self.usual.agent.clone().shutdown();
+        if let Some(dual_stack) = &self.dual_stack {
+            dual_stack.agent.clone().shutdown();
         }
     }
 }
