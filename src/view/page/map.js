@@ -46,6 +46,7 @@ export function mapView(app) {
     const stamp = JSON.stringify([answer.nodes, answer.edges, location.search]);
     if (stamp === drawn) return;
     drawn = stamp;
+    if (none) return;
     const focused = picture.contains(document.activeElement) ? document.activeElement.dataset.id : null;
     const laid = layOut(answer, picture.clientWidth);
     picture.replaceChildren(drawMap(laid, app));

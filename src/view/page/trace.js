@@ -110,7 +110,7 @@ export function traceView(app) {
       const scroll = fresh ? pane.scrollTop : 0;
       const byKey = new Map(rows.map((row) => [row.segment.key, row]));
       pane.replaceChildren(...details(row, {
-        byKey, choose, close, app, base: extent(rows.map((row) => row.segment))?.from ?? null,
+        byKey, choose: follow, close, app, base: extent(rows.map((row) => row.segment))?.from ?? null,
         document: answer.documents[row.segment.doc], exceptions: exceptionsOf(rows),
       }));
       pane.scrollTop = scroll;
@@ -118,10 +118,15 @@ export function traceView(app) {
     drawn = open ? stamp : "";
   }
 
-  // A dialog of its own is not needed for Escape to close the details.
-  element.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") close();
-  });
+  // Escape closes the details wherever the focus is.
+  const escape = (event) => event.key === "Escape" && close();
+  document.addEventListener("keydown", escape);
+
+  // A segment that is named in the details takes their place, and the focus with it.
+  function follow(key) {
+    choose(key);
+    pane.focus();
+  }
 
   return {
     element,
@@ -147,6 +152,7 @@ export function traceView(app) {
     },
     stop() {
       clearTimeout(timer);
+      document.removeEventListener("keydown", escape);
       loads.stop();
       fall.stop();
     },
