@@ -121,9 +121,9 @@ export function percent(part, whole) {
   return value < 9.95 ? `${value.toFixed(1)}%` : `${value.toFixed(0)}%`;
 }
 
-// Bytes, in the unit that leaves few digits.
+// Bytes, in the unit that leaves few digits; as for `-m`, a MB is 1024 times 1024 bytes.
 export function bytes(count) {
-  if (count < 1e3) return `${count}${THIN}B`;
-  if (count < 1e6) return `${(count / 1e3).toFixed(0)}${THIN}KB`;
-  return `${(count / 1e6).toFixed(1)}${THIN}MB`;
+  if (count < 1024) return `${count}${THIN}B`;
+  if (count < 1024 * 1024) return `${(count / 1024).toFixed(0)}${THIN}KB`;
+  return `${(count / 1024 / 1024).toFixed(1).replace(/\.0$/, "")}${THIN}MB`;
 }

@@ -4,6 +4,8 @@
 export const CARD = { width: 192, height: 90 };
 const GAP = { least: 56, most: 130, y: 24 };
 const MARGIN = 20;
+// Room for the lines that go round below.
+export const BELOW = 56;
 const SWEEPS = 6;
 
 // `room` is the width that there is; more is taken where it does not suffice. Gives { nodes, edges, width, height }; nodes are those of the answer with x, y and column, edges
@@ -26,7 +28,9 @@ export function layOut(answer, room) {
   for (const node of nodes.values()) (columns[node.column] ??= []).push(node);
   const used = columns.filter(Boolean);
   order(used);
-  return { ...place(used, room), nodes: [...nodes.values()], edges };
+  const { width, height } = place(used, room);
+  const below = edges.some((edge) => edge.back) ? BELOW - MARGIN : 0;
+  return { width, height: height + below, nodes: [...nodes.values()], edges };
 }
 
 // Marks the edges that close a circle; the columns are found without them.

@@ -28,6 +28,8 @@ export function mapView(app) {
     (signal) => get("/api/services", filterParams(state.filter), signal),
     draw,
     (error) => {
+      // Whatever is heard next, it is asked for again.
+      version = null;
       note.hidden = false;
       note.replaceChildren(el("p", { role: "alert" }, error.message));
     },

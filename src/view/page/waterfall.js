@@ -85,8 +85,11 @@ export function waterfall({ choose, close }) {
     const room = Math.max(2, Math.floor(marks.clientWidth / 70));
     const { step, marks: times } = ticks(view, room);
     marks.replaceChildren(...times.map((at) => {
-      const mark = el("span", { class: "tick" }, el("span", null, tickText(at, step)));
-      mark.style.left = `${place(view, at)}%`;
+      const left = place(view, at);
+      // At the right end there is room for the line alone.
+      const room = ((100 - left) / 100) * marks.clientWidth > 56;
+      const mark = el("span", { class: "tick" }, room && el("span", null, tickText(at, step)));
+      mark.style.left = `${left}%`;
       return mark;
     }));
     // The lines of the marks go through all rows.

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -24,7 +25,7 @@ expect.set_options(timeout=20_000)
 
 def pytest_addoption(parser):
     parser.addoption("--mock", action="store_true", help="test the page in front of a stand-in for the daemon")
-    parser.addoption("--chromium", default="/usr/bin/chromium", help="the browser")
+    parser.addoption("--chromium", default="chromium", help="the browser")
 
 
 class Source:
@@ -83,7 +84,7 @@ def real(request):
 @pytest.fixture(scope="session")
 def chromium(request):
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=request.config.getoption("--chromium"), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=shutil.which(request.config.getoption("--chromium")), args=FLAGS)
         yield browser
         browser.close()
 
@@ -116,7 +117,7 @@ def open_page(chromium, source):
 
 def refused(message):
     """Chromium reports each answer of 400 and above, and tests ask for some."""
-    return re.match(r"Failed to load resource: .* (400|404|503)", message.text)
+    return re.match(r"Failed to load resource: .* (400|404|503|net::ERR_FAILED)|^Failed to load resource: net::ERR_FAILED", message.text)
 
 
 @pytest.fixture

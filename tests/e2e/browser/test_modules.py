@@ -27,7 +27,7 @@ def test_other_numbers(call):
     assert [plain("number", value) for value in (0, 999, 1000, 1234567)] == ["0", "999", "1 000", "1 234 567"]
     assert [plain("percent", part, 1000) for part in (0, 1, 15, 99.6, 500, 1000)] == ["0%", "0.1%", "1.5%", "10%", "50%", "100%"]
     assert plain("percent", 1, 100_000) == "<0.1%"
-    assert [plain("bytes", count) for count in (0, 999, 1000, 32 << 20)] == ["0 B", "999 B", "1 KB", "33.6 MB"]
+    assert [plain("bytes", count) for count in (0, 999, 1024, 1_500_000, 32 << 20)] == ["0 B", "999 B", "1 KB", "1.4 MB", "32 MB"]
     assert [plain("rate", value) for value in (0.04, 2, 2.55, 9.96, 1234)] == ["0/min", "2/min", "2.5/min", "10/min", "1 234/min"]
 
 
