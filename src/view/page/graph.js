@@ -8,8 +8,9 @@ const MARGIN = 20;
 export const BELOW = 56;
 const SWEEPS = 6;
 
-// `room` is the width that there is; more is taken where it does not suffice. Gives { nodes, edges, width, height }; nodes are those of the answer with x, y and column, edges
-// have from and to as nodes, and back (whether they lead to the left).
+// `room` is the width that there is; more is taken where it does not suffice. Gives { nodes, edges,
+// width, height }: the nodes of the answer with x, y and column, from left to right, and its edges
+// with nodes for from and to, and back (whether they lead to the left, or to where they start).
 export function layOut(answer, room) {
   const nodes = new Map(answer.nodes.map((node) => [node.id, { ...node, column: 0, out: [], in: [] }]));
   const edges = [];
@@ -30,7 +31,7 @@ export function layOut(answer, room) {
   order(used);
   const { width, height } = place(used, room);
   const below = edges.some((edge) => edge.back) ? BELOW - MARGIN : 0;
-  return { width, height: height + below, nodes: [...nodes.values()], edges };
+  return { width, height: height + below, nodes: used.flat(), edges };
 }
 
 // Marks the edges that close a circle; the columns are found without them.
