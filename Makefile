@@ -41,9 +41,9 @@ send: ## send a sample trace to the daemon that runs here
 	@cargo run --release --locked --quiet --example send -- $(ARGS)
 
 test: ## format check, lints, unit, property and integration tests
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --locked
 
 doc: ## the documentation, private items too; fails on a broken link
@@ -80,9 +80,9 @@ browser: ## the trace page in Chromium; pictures in target/browser; ARGS=--mock 
 	tests/e2e/run tests/e2e/browser --chromium $(CHROMIUM) $(ARGS)
 
 faults: ## every fault at its full length: outages of 10 s and 60 s, poison, overload, attacks
-	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults limits attack stop
+	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults limits resource_exhaustion shutdown
 
-soak: ## random faults under load for SECONDS=600, then the books must balance
+soak: ## random faults under load for SECONDS=600, then the totals must balance
 	XRAY_SOAK_SECONDS=$(or $(SECONDS),600) cargo test --locked --test it -- --nocapture limits::soak
 
 fuzz: $(FUZZ) ## fuzz every parser: make fuzz FUZZ_SECONDS=30

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::cli::{Exporter, Flags, LogFormat};
+use crate::config::cli::{Exporter, Flags};
+use crate::logging::LogFormat;
 use file::{Located, Origin, Settings};
 
 /// Where a configuration file is looked for, in this order; the first that exists is loaded even
