@@ -10,6 +10,7 @@ mod document;
 mod entity;
 mod json;
 mod otlp;
+pub mod page;
 mod pen;
 pub mod printer;
 mod protobuf;
