@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use xray::view::{Console, Options, json_line};
 
@@ -67,13 +68,10 @@ fuzz_target!(|data: &[u8]| {
     for document in documents {
         let line = json_line(document);
         assert!(!line.chars().any(char::is_control), "{line:?}");
-        let shown: Value = serde_json::from_str(&line).expect("a line is JSON");
-        let coded = ["T1S", "T1U", "M1"]
-            .iter()
-            .any(|mark| document.starts_with(mark));
         match serde_json::from_str::<Value>(document) {
-            Ok(value) if !coded => assert_eq!(shown, value),
-            _ => assert_eq!(shown["document"], document),
+            Ok(value) => assert_eq!(serde_json::from_str::<Value>(&line).expect("JSON"), value),
+            // What this reader refuses may be printed all the same, and deeper than it follows.
+            Err(_) => drop(serde_json::from_str::<IgnoredAny>(&line).expect("a line is JSON")),
         }
     }
 });
