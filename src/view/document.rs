@@ -42,6 +42,8 @@ pub(crate) struct Part<'a> {
     /// A segment document as it was received, or an OTLP/JSON request with the spans of this
     /// trace alone.
     pub(crate) text: Cow<'a, str>,
+    /// Whether it is a segment and no subsegment, or holds a span without a parent.
+    pub(crate) root: bool,
 }
 
 /// What a [`Part`] is written in.
@@ -91,12 +93,13 @@ pub(crate) fn request_parts(
 ) -> Result<(), Unreadable> {
     let request = parse(request).map_err(|error| Unreadable::Spans(error.into()))?;
     let mut any = false;
-    otlp::split(request.root(), &mut |trace, text| {
+    otlp::split(request.root(), &mut |trace, text, root| {
         any = true;
         found(Part {
             trace,
             format: Format::Otlp,
             text: text.into(),
+            root,
         });
     });
     if any { Ok(()) } else { Err(Unreadable::Empty) }
@@ -117,6 +120,7 @@ fn segments(document: &str, found: &mut dyn FnMut(Part<'_>)) -> Result<(), Unrea
                 trace,
                 format: Format::XRay,
                 text: value.raw().into(),
+                root: !segment::is_subsegment(value),
             });
         }
     }

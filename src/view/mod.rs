@@ -10,6 +10,7 @@ mod json;
 mod line;
 mod model;
 mod otlp;
+pub mod page;
 pub mod printer;
 mod terminal;
 

@@ -7,7 +7,7 @@ mod url;
 use std::borrow::Cow;
 
 pub(crate) use ids::{id_key, trace_key};
-pub(crate) use url::short_url;
+pub(crate) use url::{host_of, public_url, short_url};
 
 /// Exceptions read of one span; a chain of causes says the most at its start.
 pub(crate) const MAX_EXCEPTIONS: usize = 3;
@@ -28,6 +28,8 @@ pub(crate) struct Span<'a> {
     pub(crate) kind: Kind,
     /// Service of a segment; resource, host or function of a subsegment.
     pub(crate) name: Cow<'a, str>,
+    /// Who was called, by a name that many calls share.
+    pub(crate) peer: Cow<'a, str>,
     /// The service that did this. A subsegment of X-Ray does not say; its segment does.
     pub(crate) service: Option<Cow<'a, str>>,
     /// Seconds since the epoch; absent when missing or absurd.

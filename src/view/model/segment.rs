@@ -31,6 +31,11 @@ pub(crate) fn trace_of(document: Value<'_>) -> Option<String> {
     trace.or_else(|| Some(["no trace_id, id ", id.as_deref().unwrap_or("missing")].concat()))
 }
 
+/// Whether it is a subsegment that was sent by itself.
+pub(crate) fn is_subsegment(document: Value<'_>) -> bool {
+    document.get("type").string().as_deref() == Some("subsegment")
+}
+
 /// Gives `found` the segment and each subsegment, parents first. Depth takes no stack.
 pub(crate) fn spans<'d>(document: Value<'d>, found: &mut dyn FnMut(Span<'d>)) {
     let id_of = |value: Value<'_>| value.scalar().and_then(|id| id_key(&id));
@@ -38,8 +43,7 @@ pub(crate) fn spans<'d>(document: Value<'d>, found: &mut dyn FnMut(Span<'d>)) {
     let start = || document.get("start_time").number().unwrap_or(f64::NAN);
     let id = id_of(document.get("id")).unwrap_or_else(|| format!("?{:x}", start().to_bits()));
     let parent = id_of(document.get("parent_id"));
-    let subsegment = document.get("type").string().as_deref() == Some("subsegment");
-    let kind = if subsegment {
+    let kind = if is_subsegment(document) {
         kind_of_subsegment(document)
     } else {
         Kind::Segment
@@ -92,6 +96,7 @@ fn span<'d>(document: Value<'d>, kind: Kind, id: String, parent: Option<String>)
         parent,
         kind,
         service: (kind == Kind::Segment && !name.is_empty()).then(|| name.clone()),
+        peer: name.clone(),
         name,
         start: time(document.get("start_time")),
         end: time(document.get("end_time")),

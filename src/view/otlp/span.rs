@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::view::json::Value;
 use crate::view::model::{
-    Exception, Kind, MAX_ANNOTATIONS, MAX_EXCEPTIONS, Mark, Span, id_key, sane_time,
+    Exception, Kind, MAX_ANNOTATIONS, MAX_EXCEPTIONS, Mark, Span, host_of, id_key, sane_time,
 };
 
 /// Attributes of a span that say what the fields of an X-Ray segment say, in the names of the
@@ -14,6 +14,12 @@ const URL: [&str; 4] = ["url.full", "http.url", "url.path", "http.target"];
 const HTTP_STATUS: [&str; 2] = ["http.response.status_code", "http.status_code"];
 const QUERY: [&str; 2] = ["db.query.text", "db.statement"];
 const DATABASE: [&str; 2] = ["db.system.name", "db.system"];
+const HOST: [&str; 4] = [
+    "peer.service",
+    "server.address",
+    "net.peer.name",
+    "net.peer.ip",
+];
 const USER: [&str; 2] = ["enduser.id", "user.id"];
 const AWS_RESOURCES: [&str; 8] = [
     "aws.dynamodb.table_names",
@@ -45,7 +51,7 @@ fn span<'d>(span: Value<'d>, service: Cow<'d, str>) -> Span<'d> {
     let attributes = Attributes(span);
     let text = |value: Value<'d>| value.scalar().unwrap_or_default();
     let id = |name: &str| span.get(name).string().and_then(|id| id_key(&id));
-    let parent = id("parentSpanId").filter(|id| id.bytes().any(|digit| digit != b'0'));
+    let parent = parent_of(span);
     let name = text(span.get("name"));
     let query = attributes.first(&QUERY);
     let database = attributes.first(&DATABASE);
@@ -94,12 +100,21 @@ fn span<'d>(span: Value<'d>, service: Cow<'d, str>) -> Span<'d> {
         Kind::Aws => aws_names(&attributes, name),
         _ => (name, Cow::Borrowed("")),
     };
+    let url = attributes.first(&URL);
+    let peer = match kind {
+        Kind::Remote | Kind::Sql => [attributes.first(&HOST), host_of_url(&url), database.clone()]
+            .into_iter()
+            .find(|name| !name.is_empty())
+            .unwrap_or_else(|| name.clone()),
+        _ => name.clone(),
+    };
     let named = |name: Cow<'d, str>| if name.is_empty() { None } else { Some(name) };
     Span {
         // Without an id the start tells spans apart, and a second copy is still the same one.
         id: id("spanId").unwrap_or_else(|| ["?", span.get("startTimeUnixNano").raw()].concat()),
         parent,
         kind,
+        peer,
         service: named(service),
         start: time(span.get("startTimeUnixNano")),
         end: time(span.get("endTimeUnixNano")),
@@ -112,7 +127,7 @@ fn span<'d>(span: Value<'d>, service: Cow<'d, str>) -> Span<'d> {
         } else {
             method
         },
-        url: attributes.first(&URL),
+        url,
         status,
         operation,
         resource: if kind == Kind::Aws {
@@ -126,6 +141,24 @@ fn span<'d>(span: Value<'d>, service: Cow<'d, str>) -> Span<'d> {
         exceptions,
         annotations: attributes.all().take(MAX_ANNOTATIONS).collect(),
     }
+}
+
+fn host_of_url<'d>(url: &Cow<'d, str>) -> Cow<'d, str> {
+    match url {
+        Cow::Borrowed(url) => host_of(url).unwrap_or_default().into(),
+        Cow::Owned(url) => host_of(url).unwrap_or_default().to_owned().into(),
+    }
+}
+
+/// Whether a span has no parent.
+pub(super) fn is_root(span: Value<'_>) -> bool {
+    parent_of(span).is_none()
+}
+
+fn parent_of(span: Value<'_>) -> Option<String> {
+    let parent = span.get("parentSpanId").string();
+    let parent = parent.and_then(|id| id_key(&id));
+    parent.filter(|id| id.bytes().any(|digit| digit != b'0'))
 }
 
 /// The service and the operation of an AWS call, as X-Ray's SDKs name them.
@@ -285,6 +318,22 @@ mod tests {
                 assert_eq!((span.method.as_ref(), span.id.as_str()), ("", "ab"));
                 assert_eq!(span.service.as_deref(), Some("cart"));
             });
+        }
+        let host =
+            |key: &str| attributes(&[(key, &text("db.internal")), ("db.system", &text("mysql"))]);
+        let peers = [
+            (format!("{client},{aws}"), "DynamoDB"),
+            (format!("{client},{sql}"), "mysql"),
+            (
+                format!("{client},{}", host("server.address")),
+                "db.internal",
+            ),
+            (format!("{client},{}", host("net.peer.name")), "db.internal"),
+            (format!("{client},{http}"), "new"),
+            (client.to_owned(), "GET"),
+        ];
+        for (rest, peer) in peers {
+            one(&rest, |span| assert_eq!(span.peer, peer, "{rest}"));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::span::is_root;
 use crate::view::json::{Value, compact, quote};
 use crate::view::model::{id_key, trace_key};
 
@@ -20,8 +21,8 @@ struct Place<'d> {
 }
 
 /// Gives `found` the key of each trace in an OTLP/JSON request, in the order of the first spans,
-/// with a request that holds the spans of this trace alone.
-pub(crate) fn split(request: Value<'_>, found: &mut dyn FnMut(String, String)) {
+/// with a request that holds the spans of this trace alone, and whether one of them is a root.
+pub(crate) fn split(request: Value<'_>, found: &mut dyn FnMut(String, String, bool)) {
     let mut at = HashMap::new();
     let mut traces: Vec<(String, Vec<Place<'_>>)> = Vec::new();
     let (mut resource_at, mut scope_at) = (0, 0);
@@ -46,8 +47,8 @@ pub(crate) fn split(request: Value<'_>, found: &mut dyn FnMut(String, String)) {
         }
     }
     for (trace, places) in traces {
-        let text = request_of(&places);
-        found(trace, text);
+        let root = places.iter().any(|place| is_root(place.span));
+        found(trace, request_of(&places), root);
     }
 }
 
@@ -116,7 +117,7 @@ mod tests {
     fn parts(request: &str) -> Vec<(String, String)> {
         let document = parse(request).unwrap();
         let mut parts = Vec::new();
-        split(document.root(), &mut |trace, text| {
+        split(document.root(), &mut |trace, text, _| {
             parts.push((trace, text))
         });
         parts
