@@ -131,6 +131,7 @@ fn segments(document: &str, found: &mut dyn FnMut(Part<'_>)) -> Result<(), Unrea
 pub(crate) fn spans(format: Format, text: &str, found: &mut dyn FnMut(Span<'_>)) {
     let Ok(document) = parse(text) else { return };
     match format {
+        Format::XRay if segment::trace_of(document.root()).is_none() => {}
         Format::XRay => segment::spans(document.root(), &mut |span| found(span)),
         Format::Otlp => otlp::spans(document.root(), &mut |span| found(span)),
     }

@@ -5,6 +5,7 @@
 //! a datagram, so nothing of them reaches the terminal but through `terminal::text::Text` or as
 //! JSON.
 
+pub mod api;
 mod document;
 mod json;
 mod line;
@@ -12,6 +13,7 @@ mod model;
 mod otlp;
 pub mod page;
 pub mod printer;
+pub mod store;
 mod terminal;
 
 pub use line::{json_line, otlp_line};

@@ -258,7 +258,7 @@ pub(super) fn any_json() -> impl Strategy<Value = Value> {
 }
 
 /// Documents that are nearly right: few ids, so that they meet; any text; odd times and types.
-fn any_document() -> impl Strategy<Value = Value> {
+pub(super) fn any_document() -> impl Strategy<Value = Value> {
     let id = || (0..6u8).prop_map(|n| n.to_string());
     let time = prop_oneof![
         (0..1_000_000i64).prop_map(|us| json!(1.7e9 + us as f64 / 1e6)),
