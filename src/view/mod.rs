@@ -13,11 +13,13 @@ mod model;
 mod otlp;
 pub mod page;
 pub mod printer;
+mod shared;
 pub mod store;
 mod terminal;
 
 pub use line::{json_line, otlp_line};
 pub use otlp::OtlpError;
+pub use shared::SharedStore;
 pub use terminal::{Console, Options, terminal_columns};
 
 #[cfg(test)]

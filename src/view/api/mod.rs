@@ -11,14 +11,11 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use super::page::{self, Asset};
-use super::store::{Daemon, EventStream, Filter, Store};
+use super::store::{Daemon, EventStream, Filter, Store, Streams};
 use access::refusal;
 use query::{decode, parameters};
 
 pub use access::Destination;
-
-/// Streams of events at a time: each keeps a thread.
-pub const MAX_STREAMS: usize = 16;
 
 /// A request, as far as it matters here. Headers are as the client wrote them; one that is given
 /// more than once is to be given here as it came first.
@@ -60,17 +57,16 @@ pub struct Response {
 pub enum Body {
     /// All of it.
     Bytes(Cow<'static, [u8]>),
-    /// Whatever the stream says, until one side ends it. It counts as one of [`MAX_STREAMS`].
+    /// Whatever the stream says, until one side ends it.
     Events(EventStream),
 }
 
-/// Answers a request for the page or its API; `None` for a request of anything else. `streams`
-/// is the number of streams of events that are open.
+/// Answers a request for the page or its API; `None` for a request of anything else.
 pub fn respond(
     request: &Request<'_>,
     store: &mut Store,
     daemon: &Daemon,
-    streams: usize,
+    streams: &Streams,
 ) -> Option<Response> {
     let (path, query) = request
         .target
@@ -103,7 +99,7 @@ fn answer(
     query: &str,
     store: &mut Store,
     daemon: &Daemon,
-    streams: usize,
+    streams: &Streams,
 ) -> Response {
     if let Some(asset) = page::asset(path) {
         return file(asset, request.if_none_match);
@@ -112,13 +108,15 @@ fn answer(
         "/api/traces" => filter(query, true).map(|filter| store.list(&filter, daemon)),
         "/api/services" => filter(query, false).map(|filter| store.services(&filter)),
         "/api/events" if !query.is_empty() => Err("there are no parameters here".to_owned()),
-        "/api/events" if streams >= MAX_STREAMS => {
-            return error(
-                503,
-                "there are too many streams of events; close another page",
-            );
+        "/api/events" => {
+            return match streams.open() {
+                Some(stream) => events(stream),
+                None => error(
+                    503,
+                    "there are too many streams of events; close another page",
+                ),
+            };
         }
-        "/api/events" => return events(),
         _ => {
             let Some(id) = path.strip_prefix("/api/traces/") else {
                 return error(
@@ -169,9 +167,9 @@ fn file(asset: &'static Asset, known: Option<&str>) -> Response {
     response
 }
 
-fn events() -> Response {
+fn events(stream: EventStream) -> Response {
     let mut response = response(200, "text/event-stream", Cow::Borrowed(b""));
-    response.body = Body::Events(EventStream::new());
+    response.body = Body::Events(stream);
     response
 }
 

@@ -17,7 +17,7 @@ const REQUEST: Request<'_> = Request {
     },
 };
 
-fn ask(request: Request<'_>, streams: usize) -> Option<Response> {
+fn ask(request: Request<'_>, streams: &Streams) -> Option<Response> {
     let mut store = Store::new(1 << 20);
     for document in include_str!("../../../examples/checkout.jsonl").lines() {
         store.document(document, 1.0);
@@ -33,7 +33,7 @@ fn ask(request: Request<'_>, streams: usize) -> Option<Response> {
 }
 
 fn get(target: &str) -> Response {
-    ask(Request { target, ..REQUEST }, 0).unwrap()
+    ask(Request { target, ..REQUEST }, &Streams::default()).unwrap()
 }
 
 fn header(response: &Response, name: &str) -> Option<&'static str> {
@@ -65,7 +65,7 @@ fn paths_of_others_are_left_to_them() {
         "*",
         "/?",
     ] {
-        let answered = ask(Request { target, ..REQUEST }, 0).is_some();
+        let answered = ask(Request { target, ..REQUEST }, &Streams::default()).is_some();
         assert_eq!(answered, target == "/?", "{target}");
         let method = "POST";
         assert_eq!(
@@ -75,7 +75,7 @@ fn paths_of_others_are_left_to_them() {
                     target,
                     ..REQUEST
                 },
-                0
+                &Streams::default()
             )
             .is_some(),
             target == "/?"
@@ -182,7 +182,7 @@ fn only_reading_is_answered() {
                 target,
                 ..REQUEST
             },
-            0,
+            &Streams::default(),
         )
         .unwrap();
         assert_eq!(response.status, 405, "{method}");
@@ -197,7 +197,7 @@ fn only_reading_is_answered() {
                 target,
                 ..REQUEST
             },
-            0,
+            &Streams::default(),
         )
         .unwrap();
         assert_eq!(
@@ -221,7 +221,7 @@ fn whoever_may_not_ask_learns_nothing() {
                     host,
                     ..REQUEST
                 },
-                0,
+                &Streams::default(),
             )
             .unwrap();
             assert_eq!(response.status, 403, "{target}");
@@ -253,7 +253,7 @@ fn files_are_cached_by_their_tags() {
                 if_none_match,
                 ..REQUEST
             },
-            0,
+            &Streams::default(),
         )
         .unwrap();
         assert_eq!(response.status, status, "{known}");
@@ -288,14 +288,19 @@ fn every_answer_has_the_headers_of_the_page() {
 #[test]
 fn streams_are_bounded_in_number() {
     let target = "/api/events";
-    let response = ask(Request { target, ..REQUEST }, MAX_STREAMS).unwrap();
-    assert_eq!(response.status, 503);
-    assert!(json_of(&response)["error"].is_string());
-    let response = ask(Request { target, ..REQUEST }, MAX_STREAMS - 1).unwrap();
+    let streams = Streams::default();
+    let response = ask(Request { target, ..REQUEST }, &streams).unwrap();
     assert_eq!(header(&response, "Content-Type"), Some("text/event-stream"));
     let Body::Events(mut stream) = response.body else {
         panic!("it is no stream");
     };
     let first = stream.next(&Store::new(0), std::time::Instant::now());
     assert!(matches!(first, Next::Write(text) if text.starts_with("retry: 2000\n\n")));
+    let others: Vec<_> = std::iter::from_fn(|| streams.open()).collect();
+    let response = ask(Request { target, ..REQUEST }, &streams).unwrap();
+    assert_eq!(response.status, 503);
+    assert!(json_of(&response)["error"].is_string());
+    drop(others);
+    let response = ask(Request { target, ..REQUEST }, &streams).unwrap();
+    assert_eq!(response.status, 200);
 }

@@ -1,5 +1,6 @@
 //! The stream of server-sent events: it says that something changed, and not what it is now.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -13,13 +14,33 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Ids in one event.
 const MAX_IDS: usize = 100;
 
+/// Streams at a time: each keeps a thread.
+pub(super) const MAX_STREAMS: usize = 16;
+
+/// Counts the streams that are open.
+#[derive(Debug, Clone, Default)]
+pub struct Streams(Arc<()>);
+
+impl Streams {
+    /// Another stream, which has written nothing yet; `None` when there are enough.
+    pub fn open(&self) -> Option<EventStream> {
+        // Each stream holds a clone until it is dropped.
+        (Arc::strong_count(&self.0) <= MAX_STREAMS).then(|| EventStream {
+            known: None,
+            alive: None,
+            _open: self.clone(),
+        })
+    }
+}
+
 /// What one client of the stream knows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EventStream {
     /// The version of the store in the last event, and when that was written.
     known: Option<(u64, Instant)>,
     /// When anything was written last.
     alive: Option<Instant>,
+    _open: Streams,
 }
 
 /// What is to be done for a stream.
@@ -32,11 +53,6 @@ pub enum Next {
 }
 
 impl EventStream {
-    /// A stream that has written nothing yet.
-    pub fn new() -> EventStream {
-        EventStream::default()
-    }
-
     /// What to do at this time. `now` must not run backwards.
     pub fn next(&mut self, store: &Store, now: Instant) -> Next {
         let Some((version, written)) = self.known else {

@@ -21,7 +21,7 @@ use super::otlp::{self, OtlpError};
 use digest::Digest;
 
 pub use answer::Daemon;
-pub use events::{EventStream, Next};
+pub use events::{EventStream, Next, Streams};
 pub use filter::Filter;
 
 /// The part of the store that one trace may fill.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::events::MAX_STREAMS;
 use super::*;
 
 const CHECKOUT: &str = include_str!("../../../examples/checkout.jsonl");
@@ -497,7 +498,7 @@ fn hostile_traces_are_text() {
 #[test]
 fn events_say_what_changed() {
     let mut store = Store::new(LIMIT);
-    let mut stream = EventStream::new();
+    let mut stream = Streams::default().open().unwrap();
     let start = Instant::now();
     let at = |ms: u64| start + Duration::from_millis(ms);
     let event = |version: u64, total: usize, ids: &str, more: bool| {
@@ -550,6 +551,16 @@ fn events_say_what_changed() {
 }
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+#[test]
+fn streams_are_counted_until_they_end() {
+    let streams = Streams::default();
+    let mut open: Vec<_> = std::iter::from_fn(|| streams.open()).collect();
+    assert_eq!(open.len(), MAX_STREAMS);
+    open.pop();
+    assert!(streams.open().is_some());
+    assert!(streams.open().is_some(), "the one before has ended");
+}
 
 #[test]
 fn events_name_what_was_let_go() {
