@@ -7,6 +7,9 @@ use super::api::{self, Request, Response};
 use super::otlp::OtlpError;
 use super::store::{Daemon, EventStream, Next, Store, Streams};
 
+/// Traces that are read under one lock.
+const MAX_READ: usize = 200;
+
 /// A [`Store`] with a lock and a clock.
 #[derive(Debug)]
 pub struct SharedStore {
@@ -47,6 +50,8 @@ impl SharedStore {
 
     /// Answers a request for the page or its API; `None` for a request of anything else.
     pub fn respond(&self, request: &Request<'_>) -> Option<Response> {
+        // So that documents are taken in between.
+        while self.lock().refresh_some(MAX_READ) {}
         api::respond(request, &mut self.lock(), &self.daemon, &self.streams)
     }
 

@@ -192,14 +192,26 @@ impl Store {
 
     /// Reads what has changed since the last time.
     fn refresh(&mut self) {
-        for trace in self.traces.values_mut() {
-            if trace.digest.is_none() {
-                let digest = Digest::of(&trace.documents);
-                self.used += digest.bytes();
-                trace.digest = Some(Box::new(digest));
-            }
+        self.refresh_some(usize::MAX);
+    }
+
+    /// Reads at most so many of the traces that have changed since the last time, and says whether
+    /// there may be others. A full store takes half a second of work, which is too long for those
+    /// who wait for a lock.
+    pub fn refresh_some(&mut self, most: usize) -> bool {
+        let stale = self
+            .traces
+            .values_mut()
+            .filter(|trace| trace.digest.is_none());
+        let mut count = 0;
+        for trace in stale.take(most) {
+            let digest = Digest::of(&trace.documents);
+            self.used += digest.bytes();
+            trace.digest = Some(Box::new(digest));
+            count += 1;
         }
         self.make_room();
+        count == most
     }
 
     /// All traces with what they say, after a [`Store::refresh`].

@@ -424,6 +424,17 @@ fn the_oldest_goes_when_there_is_no_room() {
 }
 
 #[test]
+fn a_full_store_is_read_in_steps() {
+    let mut store = Store::new(LIMIT);
+    for n in 0..5 {
+        store.document(&segment(&format!("1-{n}"), "1", ""), NOW);
+    }
+    let steps: Vec<_> = (0..4).map(|_| store.refresh_some(2)).collect();
+    assert_eq!(steps, [true, true, false, false]);
+    assert_eq!(store.digests().count(), 5);
+}
+
+#[test]
 fn one_trace_does_not_fill_the_store_and_keeps_its_root() {
     let mut store = Store::new(1 << 20);
     for n in 0..3_000 {
