@@ -38,9 +38,9 @@ send: ## send a sample trace to the daemon that runs here
 	@cargo run --release --locked --quiet --example send -- $(ARGS)
 
 test: ## format check, lints, unit, property and integration tests
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --locked
 
 doc: ## the documentation, private items too; fails on a broken link
@@ -73,9 +73,9 @@ e2e: ## real SDKs, boto3 and moto through the binary, and the image where Docker
 	else echo "no Docker engine: the image was not tried"; fi
 
 faults: ## every fault at its full length: outages of 10 s and 60 s, poison, overload, attacks
-	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults limits attack stop
+	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults limits resource_exhaustion shutdown
 
-soak: ## random faults under load for SECONDS=600, then the books must balance
+soak: ## random faults under load for SECONDS=600, then the totals must balance
 	XRAY_SOAK_SECONDS=$(or $(SECONDS),600) cargo test --locked --test it -- --nocapture limits::soak
 
 fuzz: $(FUZZ) ## fuzz every parser: make fuzz FUZZ_SECONDS=30

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::app::{daemon, healthcheck};
+use crate::app::{daemon, exits, healthcheck};
 use crate::config::cli::{self, Command, Parsed};
 use crate::config::{self, Config};
 use crate::logging;
@@ -57,6 +57,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(config: Config) -> ExitCode {
+    // Before anything else, so that no signal finds the defaults.
+    let exits = match exits::listen() {
+        Ok(exits) => exits,
+        Err(error) => {
+            logging::startup_error(&format!("cannot handle signals: {error}"));
+            return ExitCode::from(FAILED);
+        }
+    };
     if let Err(error) = logging::init(&config) {
         logging::startup_error(&error.to_string());
         return ExitCode::from(FAILED);
@@ -68,7 +76,7 @@ fn run(config: Config) -> ExitCode {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    let status = match daemon::run(config) {
+    let status = match daemon::run(config, exits) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");

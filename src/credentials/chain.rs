@@ -9,7 +9,7 @@ use super::plan::{Plan, select};
 use super::sources::container::Container;
 use super::sources::environment::{Env, Fixed, set};
 use super::sources::instance::InstanceRole;
-use super::sources::process::Process;
+use super::sources::process::{Process, RunningProgram};
 use super::sources::roles::{AssumedRole, WebIdentityRole};
 use super::sources::sso::Sso;
 use super::{Renewal, Source, SourceError, date};
@@ -32,6 +32,7 @@ pub struct Parts {
 pub struct Chain {
     parts: Parts,
     chosen: Result<(Plan, Box<dyn Source>), SourceError>,
+    running: RunningProgram,
 }
 
 impl Chain {
@@ -42,6 +43,7 @@ impl Chain {
         let mut chain = Self {
             parts,
             chosen: Err(nothing),
+            running: RunningProgram::default(),
         };
         if let Err(error) = chain.choose(profiles) {
             chain.chosen = Err(error);
@@ -123,7 +125,11 @@ impl Chain {
             Plan::WebIdentity(identity) => {
                 Box::new(WebIdentityRole::new(identity.clone(), sts.clone()))
             }
-            Plan::Process(profile, line) => Box::new(Process::new(profile.clone(), line.clone())),
+            Plan::Process(profile, line) => Box::new(Process::new(
+                profile.clone(),
+                line.clone(),
+                self.running.clone(),
+            )),
             Plan::Sso(settings) => Box::new(Sso {
                 settings: settings.clone(),
                 service: Arc::clone(&sts.service),
@@ -168,6 +174,10 @@ impl Source for Chain {
                 Err(before.clone())
             }
         }
+    }
+
+    fn running(&self) -> RunningProgram {
+        self.running.clone()
     }
 
     fn renewal(&self) -> Renewal {

@@ -15,9 +15,8 @@ use crate::credentials::chain::{self, Chain};
 use crate::credentials::metadata::{Request, exchange};
 use crate::credentials::sources::environment::{self, Env};
 use crate::credentials::sources::{imds, sts};
-use crate::credentials::{Keeper, SourceError, Timing};
+use crate::credentials::{CredentialCache, SourceError, Timing};
 use crate::http::client::{self, AgentError, Service, ServiceConfig};
-use crate::http::wire::Wire;
 
 /// Where to send, and with what.
 pub struct Target {
@@ -25,12 +24,12 @@ pub struct Target {
     pub endpoint: String,
     /// Region to sign for.
     pub region: String,
-    /// Carries the requests of the daemon.
-    pub wire: Wire,
-    /// Carries those of the clients of the TCP front.
+    /// Carries the daemon's uploads.
+    pub upload_agent: Agent,
+    /// Carries the requests of clients of the TCP front.
     pub agent: Agent,
     /// Keys to sign with, never waited for.
-    pub keeper: Arc<Keeper>,
+    pub credentials: Arc<CredentialCache>,
 }
 
 /// The target, and what may be told of this host.
@@ -141,11 +140,11 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
     );
     let credentials = chain.choice();
     let target = Target {
-        wire: service.wire(&endpoints.xray).map_err(TargetError::Agent)?,
+        upload_agent: service.agent(&endpoints.xray).map_err(TargetError::Agent)?,
         agent: service.agent(&endpoints.xray).map_err(TargetError::Agent)?,
         endpoint: endpoints.xray.clone(),
         region: region.name,
-        keeper: Keeper::new(Box::new(chain), timing),
+        credentials: CredentialCache::new(Box::new(chain), timing),
     };
     // Fargate has no metadata service of EC2.
     let on_fargate = environment::set(&**env, "AWS_EXECUTION_ENV").as_deref() == Some(FARGATE);

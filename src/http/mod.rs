@@ -4,4 +4,3 @@ pub mod client;
 pub mod dns;
 pub mod no_proxy;
 pub mod server;
-pub mod wire;

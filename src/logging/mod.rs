@@ -28,6 +28,7 @@ use crate::config::cli::{Exporter, LogFormat};
 use escape::Line;
 pub use escape::escape;
 use file::LogFile;
+pub use file::reopen;
 pub use limit::{HeldBack, RateLimit};
 use queue::Queue;
 

@@ -51,7 +51,7 @@ impl SharedStore {
     /// Answers a request for the page or its API; `None` for a request of anything else.
     pub fn respond(&self, request: &Request<'_>) -> Option<Response> {
         // So that documents are taken in between.
-        while self.lock().refresh_some(MAX_READ) {}
+        while request.target.starts_with("/api/") && self.lock().refresh_some(MAX_READ) {}
         api::respond(request, &mut self.lock(), &self.daemon, &self.streams)
     }
 

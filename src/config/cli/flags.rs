@@ -76,6 +76,16 @@ pub(super) struct Flag {
     pub(super) kind: Kind,
 }
 
+impl Flag {
+    /// What stands for the value in the help; `None` if the flag takes none.
+    pub(super) fn placeholder(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Value(placeholder, _) => Some(placeholder),
+            Kind::Switch(_) | Kind::Help => None,
+        }
+    }
+}
+
 /// What follows a flag, and what it sets.
 pub(super) enum Kind {
     /// Nothing, or `=` and a truth value.

@@ -19,7 +19,6 @@ use ureq::unversioned::transport::DefaultConnector;
 use crate::aws::endpoint::{default_port, without_credentials};
 use crate::http::dns::Remembering;
 use crate::http::no_proxy;
-use crate::http::wire::{Limits, Wire};
 
 /// Metadata answers come from this host or its hypervisor in milliseconds; no answer in a second is
 /// no answer (off EC2 the address is a black hole).
@@ -186,34 +185,12 @@ impl Service {
     /// # Errors
     /// When `target` has no scheme or host.
     pub fn agent(&self, target: &str) -> Result<Agent, AgentError> {
-        let (_, config) = self.config(target)?;
+        let config = self.config(target)?;
         let resolver = Remembering::default();
         Ok(Agent::with_parts(config, DefaultConnector::new(), resolver))
     }
 
-    /// The same for requests that are only posted, and many of them.
-    ///
-    /// # Errors
-    /// When `target` has no scheme or host.
-    pub fn wire(&self, target: &str) -> Result<Wire, AgentError> {
-        let (endpoint, config) = self.config(target)?;
-        let limits = Limits {
-            connect: SERVICE_CONNECT,
-            whole: SERVICE_WHOLE,
-            silence: SERVICE_SILENCE,
-            idle: IDLE_AGE,
-        };
-        let user_agent = self.user_agent.clone();
-        Ok(Wire::new(
-            endpoint,
-            config,
-            limits,
-            user_agent,
-            self.connections,
-        ))
-    }
-
-    fn config(&self, target: &str) -> Result<(Uri, Config), AgentError> {
+    fn config(&self, target: &str) -> Result<Config, AgentError> {
         let (uri, proxy) = self.proxy_for(target)?;
         let is_plain = uri.scheme_str() == Some("http");
         let config = Agent::config_builder()
@@ -234,7 +211,7 @@ impl Service {
             .max_idle_connections_per_host(self.connections)
             .max_idle_age(IDLE_AGE)
             .build();
-        Ok((uri, config))
+        Ok(config)
     }
 
     /// Whether requests to `target` go through the proxy, for the line that is logged at start:

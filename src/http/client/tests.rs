@@ -288,22 +288,13 @@ fn der_length_table() {
 /// A request by either of the two, and its status.
 type Ask = fn(&Service, &str) -> Result<u16, String>;
 
-const ASKERS: [Ask; 2] = [
-    |service, endpoint| {
-        let url = format!("{endpoint}/GetSamplingRules");
-        let response = service.agent(&url).unwrap().get(&url).call();
-        response
-            .map(|response| response.status().as_u16())
-            .map_err(|error| error.to_string())
-    },
-    |service, endpoint| {
-        let wire = service.wire(endpoint).unwrap();
-        let answer = wire.post("/GetSamplingRules", &[], b"{}");
-        answer
-            .map(|answer| answer.status)
-            .map_err(|error| error.to_string())
-    },
-];
+const ASKERS: [Ask; 1] = [|service, endpoint| {
+    let url = format!("{endpoint}/GetSamplingRules");
+    let response = service.agent(&url).unwrap().get(&url).call();
+    response
+        .map(|response| response.status().as_u16())
+        .map_err(|error| error.to_string())
+}];
 
 fn request_head(stream: &std::net::TcpStream) -> String {
     let mut head = String::new();

@@ -1,0 +1,5 @@
+//! Component tests: parts of the library between real sockets, and published test vectors.
+
+mod proxy;
+mod sources;
+mod vectors;
