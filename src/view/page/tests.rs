@@ -102,5 +102,8 @@ fn tags_tell_contents_apart() {
     let all = tags.len();
     tags.dedup();
     assert_eq!(tags.len(), all);
-    assert!(tags.iter().all(|tag| tag.starts_with('"') && tag.ends_with('"')));
+    assert!(
+        tags.iter()
+            .all(|tag| tag.starts_with('"') && tag.ends_with('"'))
+    );
 }

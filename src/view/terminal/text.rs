@@ -2,23 +2,26 @@
 //! screen has passed through [`Text::foreign`]: a client that sends escape sequences in a segment
 //! name cannot drive the terminal of the one who reads it.
 
-/// One line of text without control, bidirectional or invisible characters.
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// One line of text without control, bidirectional or stray invisible characters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Text(String);
+pub(in crate::view) struct Text(String);
 
 impl Text {
     /// Takes text from a document: white space becomes single spaces, hidden characters become
-    /// visible escapes, and what exceeds `limit` columns is cut.
-    pub(crate) fn foreign(raw: &str, limit: usize) -> Text {
+    /// visible escapes, and what exceeds `limit` columns, or twice as many characters, is cut.
+    pub(in crate::view) fn foreign(raw: &str, limit: usize) -> Text {
         let mut text = String::new();
-        let mut columns = 0;
+        let (mut columns, mut characters) = (0, 0);
         let mut gap = false;
+        let mut before = ' ';
         for c in raw.chars() {
             if c.is_whitespace() {
                 gap = !text.is_empty();
                 continue;
             }
-            if columns >= limit {
+            if columns >= limit || characters / 2 >= limit {
                 text.push('…');
                 break;
             }
@@ -26,26 +29,31 @@ impl Text {
                 text.push(' ');
                 columns += 1;
                 gap = false;
+                before = ' ';
             }
-            if is_hidden(c) {
+            characters += 1;
+            if is_hidden(c) && !completes(c, before) {
                 let escape = c.escape_unicode();
                 columns += escape.len();
                 text.extend(escape);
+                before = ' ';
             } else {
-                columns += width(c);
+                // A selector may make its character one column wider.
+                columns += c.width().unwrap_or(0).max((c == '\u{fe0f}').into());
                 text.push(c);
+                before = c;
             }
         }
         Text(text)
     }
 
     /// Text of our own.
-    pub(crate) fn own(text: &'static str) -> Text {
+    pub(super) fn own(text: &'static str) -> Text {
         Text(text.to_owned())
     }
 
     /// Both texts with `separator` between them, unless one is empty.
-    pub(crate) fn join(&self, separator: &'static str, other: &Text) -> Text {
+    pub(super) fn join(&self, separator: &'static str, other: &Text) -> Text {
         if self.is_empty() || other.is_empty() {
             return Text([self.as_str(), other.as_str()].concat());
         }
@@ -53,19 +61,19 @@ impl Text {
     }
 
     /// `1 service`, `3 services`.
-    pub(crate) fn count(n: usize, noun: &'static str) -> Text {
+    pub(super) fn count(n: usize, noun: &'static str) -> Text {
         let plural = if n == 1 { "" } else { "s" };
         Text([n.to_string().as_str(), " ", noun, plural].concat())
     }
 
     /// A number as it is.
-    pub(crate) fn number(n: u16) -> Text {
-        Text(n.to_string())
+    pub(super) fn number(n: impl Into<usize>) -> Text {
+        Text(n.into().to_string())
     }
 
     /// A length of time, short: `350 µs`, `1.2 ms`, `412 ms`, `1.24 s`, `3m 05s`. `ascii` writes
     /// `us`. By integers, which keeps the formatting of floats out of the binary.
-    pub(crate) fn duration(seconds: f64, ascii: bool) -> Text {
+    pub(super) fn duration(seconds: f64, ascii: bool) -> Text {
         // `as` saturates, so an absurd length stays a (long) number.
         let us = (seconds.abs() * 1e6).round() as u64;
         let micro = if ascii { " us" } else { " µs" };
@@ -87,7 +95,7 @@ impl Text {
     }
 
     /// The time of day of seconds since the epoch, `14:03:44.120Z`.
-    pub(crate) fn time_of_day(seconds: f64) -> Text {
+    pub(super) fn time_of_day(seconds: f64) -> Text {
         let ms = ((seconds * 1e3).floor() as i64).rem_euclid(86_400_000);
         let s = ms / 1_000;
         Text(format!(
@@ -100,31 +108,62 @@ impl Text {
     }
 
     /// The text itself.
-    pub(crate) fn as_str(&self) -> &str {
+    pub(in crate::view) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Columns it takes on the screen.
-    pub(crate) fn columns(&self) -> usize {
-        self.0.chars().map(width).sum()
+    pub(in crate::view) fn columns(&self) -> usize {
+        columns(&self.0)
     }
 
     /// Whether there is nothing to show.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// The longest start of `text` that fits `limit` columns, and the columns it takes.
-pub(crate) fn fit(text: &str, limit: usize) -> (&str, usize) {
-    let mut columns = 0;
-    for (at, c) in text.char_indices() {
-        if columns + width(c) > limit {
-            return (&text[..at], columns);
-        }
-        columns += width(c);
+/// Columns that a line of text takes.
+pub(super) fn columns(text: &str) -> usize {
+    fit(text, usize::MAX).1
+}
+
+/// The longest start of `text` that fits `limit` columns, and the columns it takes. What is one
+/// character to the eye is not cut.
+pub(super) fn fit(text: &str, limit: usize) -> (&str, usize) {
+    if text.is_ascii() {
+        let end = text.len().min(limit);
+        return (&text[..end], end);
     }
-    (text, columns)
+    let (mut end, mut columns) = (0, 0);
+    while end < text.len() {
+        let rest = &text[end..];
+        let glyph = &rest[..glyph_length(rest)];
+        let width = glyph.width();
+        if columns + width > limit {
+            break;
+        }
+        columns += width;
+        end += glyph.len();
+    }
+    (&text[..end], columns)
+}
+
+/// Bytes of what is drawn as one: a character with its marks, an emoji of several, a flag.
+fn glyph_length(text: &str) -> usize {
+    let is_half_flag = |c| ('\u{1f1e6}'..='\u{1f1ff}').contains(&c);
+    let mut half_flag = false;
+    let mut joined = true;
+    for (at, c) in text.char_indices() {
+        let second_half = half_flag && is_half_flag(c);
+        let tone = matches!(c, '\u{1f3fb}'..='\u{1f3ff}');
+        if !(joined || second_half || tone || c.width() == Some(0)) {
+            return at;
+        }
+        half_flag = is_half_flag(c) && !second_half;
+        joined = c == JOINER;
+    }
+    text.len()
 }
 
 /// `value / unit`, rounded, with as many decimals as `scale` (10 or 100) has zeros.
@@ -139,14 +178,17 @@ fn pair(value: u64, per: u64, large: &str, small: &str) -> String {
     format!("{}{large}{:02}{small}", value / per, value % per)
 }
 
-/// Columns of one character: two for East Asian wide ones and emoji (Unicode TR 11, roughly).
-/// Combining marks count as one, so that a line is never wider than it is counted.
-fn width(c: char) -> usize {
-    let wide = matches!(c, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{a960}'..='\u{a97f}'
-        | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}' | '\u{fe30}'..='\u{fe6f}'
-        | '\u{ff00}'..='\u{ff60}' | '\u{ffe0}'..='\u{ffe6}' | '\u{1f000}'..='\u{1faff}'
-        | '\u{20000}'..='\u{3ffff}');
-    if wide { 2 } else { 1 }
+/// Zero-width joiner: makes one emoji of several.
+const JOINER: char = '\u{200d}';
+
+/// Whether an invisible character has its use after `before`: it joins letters and emoji
+/// or says how to draw them. After ASCII it would only hide, but for the digits on keys.
+fn completes(c: char, before: char) -> bool {
+    match c {
+        JOINER | '\u{200c}' | '\u{fe0e}' => !before.is_ascii(),
+        '\u{fe0f}' => !before.is_ascii() || matches!(before, '0'..='9' | '#' | '*'),
+        _ => false,
+    }
 }
 
 /// Characters that move the cursor, reorder the line or cannot be seen.
@@ -216,16 +258,68 @@ mod tests {
     }
 
     #[test]
-    fn wide_characters_take_two_columns() {
-        assert_eq!(Text::foreign("注文", 80).columns(), 4);
-        assert_eq!(fit("注文", 3), ("注", 2));
+    fn columns_are_those_of_a_terminal() {
+        let shown = [
+            ("", 0),
+            ("注文", 4),
+            ("e\u{301}a", 2),
+            ("❤", 1),
+            ("❤\u{fe0f}", 2),
+            ("👨\u{200d}👩\u{200d}👧\u{200d}👦", 2),
+            ("👍🏽", 2),
+            ("🇩🇪🇫🇷", 4),
+            ("1\u{fe0f}\u{20e3}", 2),
+            ("ｶﾞ", 2),
+        ];
+        for (raw, columns) in shown {
+            let text = Text::foreign(raw, 80);
+            assert_eq!(text.as_str(), raw);
+            assert_eq!(text.columns(), columns, "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_is_one_to_the_eye_is_not_cut() {
+        let family = "a👨\u{200d}👩\u{200d}👧b";
+        let cases = [
+            (family, 2, "a", 1),
+            (family, 3, "a👨\u{200d}👩\u{200d}👧", 3),
+            ("注文", 3, "注", 2),
+            ("❤\u{fe0f}x", 1, "", 0),
+            ("🇩🇪🇫🇷", 3, "🇩🇪", 2),
+            ("e\u{301}a", 1, "e\u{301}", 1),
+            ("abc", 2, "ab", 2),
+        ];
+        for (text, limit, start, columns) in cases {
+            assert_eq!(fit(text, limit), (start, columns), "{text}");
+        }
+    }
+
+    #[test]
+    fn invisible_characters_without_a_use_become_visible() {
+        let shown = [
+            ("a\u{200d}b", "a\\u{200d}b"),
+            ("x\u{fe0f}", "x\\u{fe0f}"),
+            ("\u{200c}", "\\u{200c}"),
+            ("❤ \u{fe0f}", "❤ \\u{fe0f}"),
+            ("❤\u{200b}", "❤\\u{200b}"),
+        ];
+        for (raw, text) in shown {
+            assert_eq!(Text::foreign(raw, 80).as_str(), text);
+        }
+        let marks = ["e", &"\u{301}".repeat(1_000)].concat();
+        assert!(Text::foreign(&marks, 10).as_str().chars().count() <= 21);
     }
 
     proptest! {
         #[test]
         fn foreign_text_is_one_visible_line(raw in any::<String>(), limit in 0usize..40) {
             let text = Text::foreign(&raw, limit);
-            prop_assert!(!text.as_str().chars().any(|c| is_hidden(c) || c == '\n'));
+            let mut before = ' ';
+            for c in text.as_str().chars() {
+                prop_assert!(!is_hidden(c) || completes(c, before));
+                before = c;
+            }
             // One character may pass the limit by an escape's length, and the ellipsis follows.
             let longest_escape = r"\u{10ffff}".len();
             prop_assert!(text.columns() <= limit + 1 + longest_escape + 1);

@@ -4,11 +4,11 @@
 
 /// The bytes are not what they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(super) struct Malformed;
 
 /// The value of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Field<'a> {
+pub(super) enum Value<'a> {
     /// Varint, fixed64 or fixed32.
     Number(u64),
     /// String, bytes or an embedded message.
@@ -16,23 +16,23 @@ pub(crate) enum Field<'a> {
 }
 
 /// Walks the fields of one message.
-pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
     /// The next field and its number; `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, Field<'a>)>, Malformed> {
+    pub(super) fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, Malformed> {
         if self.0.is_empty() {
             return Ok(None);
         }
         let tag = self.varint()?;
         let field = match tag & 7 {
-            0 => Field::Number(self.varint()?),
-            1 => Field::Number(little_endian(self.take(8)?)),
+            0 => Value::Number(self.varint()?),
+            1 => Value::Number(little_endian(self.take(8)?)),
             2 => {
                 let length = self.varint()?;
-                Field::Bytes(self.take(usize::try_from(length).map_err(|_| Malformed)?)?)
+                Value::Bytes(self.take(usize::try_from(length).map_err(|_| Malformed)?)?)
             }
-            5 => Field::Number(little_endian(self.take(4)?)),
+            5 => Value::Number(little_endian(self.take(4)?)),
             _ => return Err(Malformed),
         };
         Ok(Some((tag >> 3, field)))
@@ -62,7 +62,7 @@ fn little_endian(bytes: &[u8]) -> u64 {
 }
 
 /// Decodes standard base64; the padding may be missing.
-pub(crate) fn decode_base64(text: &str) -> Result<Vec<u8>, Malformed> {
+pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, Malformed> {
     let text = text.trim_ascii().trim_end_matches('=').as_bytes();
     if text.len() % 4 == 1 {
         return Err(Malformed);
@@ -88,12 +88,34 @@ pub(crate) fn decode_base64(text: &str) -> Result<Vec<u8>, Malformed> {
     Ok(bytes)
 }
 
+/// Encodes as standard base64 with padding.
+pub(super) fn encode_base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits = three
+            .iter()
+            .fold(0, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = bits << (8 * (3 - three.len()));
+        for digit in 0..4 {
+            let index = bits >> (18 - 6 * digit) & 63;
+            let padding = digit > three.len();
+            text.push(if padding {
+                '='
+            } else {
+                char::from(ALPHABET[index as usize])
+            });
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn all(bytes: &[u8]) -> Result<Vec<(u64, Field<'_>)>, Malformed> {
+    fn all(bytes: &[u8]) -> Result<Vec<(u64, Value<'_>)>, Malformed> {
         let mut fields = Fields(bytes);
         let mut all = Vec::new();
         while let Some(field) = fields.next()? {
@@ -106,10 +128,10 @@ mod tests {
     fn fields_of_every_wire_type() {
         let bytes = b"\x08\x96\x01\x12\x02hi\x19\x01\0\0\0\0\0\0\x80\x25\x02\0\0\0";
         let expected = [
-            (1, Field::Number(150)),
-            (2, Field::Bytes(b"hi")),
-            (3, Field::Number(1 | 1 << 63)),
-            (4, Field::Number(2)),
+            (1, Value::Number(150)),
+            (2, Value::Bytes(b"hi")),
+            (3, Value::Number(1 | 1 << 63)),
+            (4, Value::Number(2)),
         ];
         assert_eq!(all(bytes).unwrap(), expected);
         for malformed in [&b"\x08"[..], b"\x12\x05hi", b"\x0b", b"\x19\0", &[0xff; 11]] {
@@ -136,6 +158,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn base64_there_and_back(bytes in proptest::collection::vec(any::<u8>(), 0..20)) {
+            let text = encode_base64(&bytes);
+            prop_assert_eq!(text.len() % 4, 0);
+            prop_assert_eq!(decode_base64(&text).unwrap(), bytes);
+        }
+
         #[test]
         fn any_bytes_end(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             // Each field takes at least a byte, so a message has no more fields than bytes.

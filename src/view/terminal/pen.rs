@@ -2,11 +2,11 @@
 //! control character nor a too long line can pass.
 
 use super::Options;
-use super::text::{Text, fit};
+use super::text::{Text, columns, fit};
 
 /// How a piece of a line looks, where colours are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Style {
+pub(super) enum Style {
     Plain,
     Dim,
     Bold,
@@ -37,7 +37,7 @@ impl Style {
 }
 
 /// One line being written. [`Pen::end`] ends it.
-pub(crate) struct Pen<'a> {
+pub(super) struct Pen<'a> {
     out: &'a mut String,
     colour: bool,
     ellipsis: &'static str,
@@ -51,7 +51,7 @@ pub(crate) struct Pen<'a> {
 
 impl<'a> Pen<'a> {
     /// Starts a line.
-    pub(crate) fn line(options: &Options, out: &'a mut String) -> Pen<'a> {
+    pub(super) fn line(options: &Options, out: &'a mut String) -> Pen<'a> {
         Pen {
             out,
             colour: options.colour,
@@ -63,45 +63,45 @@ impl<'a> Pen<'a> {
     }
 
     /// Columns left, the gap not counted.
-    pub(crate) fn left(&self) -> usize {
+    pub(super) fn left(&self) -> usize {
         self.left.saturating_sub(self.gap)
     }
 
     /// Leaves columns free.
-    pub(crate) fn skip(&mut self, columns: usize) {
+    pub(super) fn skip(&mut self, columns: usize) {
         self.gap += columns;
     }
 
     /// Writes text of our own.
-    pub(crate) fn own(&mut self, style: Style, text: &'static str) {
+    pub(super) fn own(&mut self, style: Style, text: &'static str) {
         self.put(style, text);
     }
 
     /// Writes one of our drawing characters `n` times.
-    pub(crate) fn repeat(&mut self, style: Style, text: &'static str, n: usize) {
+    pub(super) fn repeat(&mut self, style: Style, text: &'static str, n: usize) {
         self.put(style, &text.repeat(n.min(self.left)));
     }
 
     /// Writes text, cut with an ellipsis to what is left of the line.
-    pub(crate) fn text(&mut self, style: Style, text: &Text) {
+    pub(super) fn text(&mut self, style: Style, text: &Text) {
         let left = self.left();
         self.cut(style, text, left);
     }
 
     /// Writes text into a cell of `width` columns, cut with an ellipsis.
-    pub(crate) fn cell(&mut self, style: Style, text: &Text, width: usize) {
+    pub(super) fn cell(&mut self, style: Style, text: &Text, width: usize) {
         let used = self.cut(style, text, width);
         self.skip(width - used);
     }
 
     /// The same, to the right of the cell.
-    pub(crate) fn cell_right(&mut self, style: Style, text: &Text, width: usize) {
+    pub(super) fn cell_right(&mut self, style: Style, text: &Text, width: usize) {
         self.skip(width.saturating_sub(text.columns()));
         self.cut(style, text, width);
     }
 
     /// Ends the line.
-    pub(crate) fn end(mut self) {
+    pub(super) fn end(mut self) {
         self.switch("");
         self.out.push('\n');
     }
@@ -126,7 +126,7 @@ impl<'a> Pen<'a> {
         let visible = text.trim_end_matches(' ');
         if !visible.is_empty() {
             self.out.extend(std::iter::repeat_n(' ', self.gap));
-            self.left -= self.gap + fit(visible, usize::MAX).1;
+            self.left -= self.gap + columns(visible);
             self.gap = 0;
             self.switch(if self.colour { style.sgr() } else { "" });
             self.out.push_str(visible);

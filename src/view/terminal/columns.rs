@@ -1,7 +1,7 @@
 //! Where things stand in a line.
 
 use super::Options;
-use super::entity::Entity;
+use super::entity::{Entity, mark_word};
 use super::scale::Scale;
 use super::tree::Row;
 
@@ -11,33 +11,33 @@ const FACTS: usize = 35;
 const ROOMY: usize = 80;
 
 /// Spaces between a name and its detail.
-pub(crate) const GAP_TO_DETAIL: usize = 2;
+pub(super) const GAP_TO_DETAIL: usize = 2;
 
 /// Widths in columns; 0 leaves a column out. The bar is the last and takes what is left.
 #[derive(Debug)]
-pub(crate) struct Columns {
+pub(super) struct Columns {
     /// Most columns of the tree in front of a name; deeper levels lose their outer lines.
-    pub(crate) tree: usize,
+    pub(super) tree: usize,
     /// Tree, name and detail.
-    pub(crate) label: usize,
-    pub(crate) kind: usize,
-    pub(crate) status: usize,
-    pub(crate) mark: usize,
-    pub(crate) duration: usize,
-    pub(crate) bar: usize,
+    pub(super) label: usize,
+    pub(super) kind: usize,
+    pub(super) status: usize,
+    pub(super) mark: usize,
+    pub(super) duration: usize,
+    pub(super) bar: usize,
     /// Spaces between columns.
-    pub(crate) gap: usize,
+    pub(super) gap: usize,
 }
 
 impl Columns {
     /// Each column takes what its widest text needs, as long as the bar keeps a quarter of the
     /// line. Without a scale there is no bar.
-    pub(crate) fn of(rows: &[Row<'_>], scale: Option<&Scale>, options: &Options) -> Columns {
+    pub(super) fn of(rows: &[Row<'_>], scale: Option<&Scale>, options: &Options) -> Columns {
         let roomy = options.width >= ROOMY;
         let gap = if roomy { 2 } else { 1 };
         let tree = options.width / 4;
         let widest = |of: &dyn Fn(&Entity) -> usize| {
-            let widths = rows.iter().map(|row| of(row.entity));
+            let widths = rows.iter().filter_map(|row| Some(of(row.entity()?)));
             widths.max().unwrap_or(0)
         };
         let mut columns = Columns {
@@ -49,7 +49,7 @@ impl Columns {
                 0
             },
             status: widest(&|e| e.status_text().columns()),
-            mark: widest(&|e| e.mark.map_or(0, |mark| mark.word().len())),
+            mark: widest(&|e| e.mark.map_or(0, |mark| mark_word(mark).len())),
             duration: widest(&|e| e.duration(options.ascii).columns()),
             bar: 0,
             gap,
@@ -58,15 +58,17 @@ impl Columns {
         for width in [columns.kind, columns.status, columns.mark, columns.duration] {
             fixed += if width == 0 { 0 } else { gap + width };
         }
-        let labels = rows.iter().map(|row| {
-            let detail = row.entity.detail.columns();
-            (2 * row.levels.len()).min(tree)
-                + row.entity.name.columns()
+        let labels = rows.iter().filter_map(|row| {
+            let entity = row.entity()?;
+            let detail = entity.detail.columns();
+            let label = (2 * row.levels.len()).min(tree)
+                + entity.name.columns()
                 + if detail == 0 {
                     0
                 } else {
                     GAP_TO_DETAIL + detail
-                }
+                };
+            Some(label)
         });
         let label = labels.max().unwrap_or(0);
         let Some(_) = scale else {

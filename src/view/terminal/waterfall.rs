@@ -2,30 +2,39 @@
 
 use super::Options;
 use super::columns::{Columns, GAP_TO_DETAIL};
-use super::entity::{Kind, Mark};
+use super::entity::{Entity, mark_word};
+use super::fold::Count;
 use super::pen::{Pen, Style};
 use super::scale::{Scale, draw_bar, draw_ruler};
 use super::text::Text;
 use super::trace::Trace;
-use super::tree::{Row, rows};
+use super::tree::{Content, Row, rows};
+use crate::view::model::{Kind, Mark};
 
 /// A detail is left out where less of it would fit.
 const MIN_DETAIL: usize = 6;
 
 /// Draws `trace` and an empty line after it.
-pub(crate) fn render(trace: &Trace, options: &Options, out: &mut String) {
-    let rows = rows(&trace.entities);
+pub(super) fn render(trace: &Trace, options: &Options, out: &mut String) {
+    let rows = rows(trace);
     let scale = Scale::of(&trace.entities);
     let columns = Columns::of(&rows, scale.as_ref(), options);
     header(trace, &rows, scale.as_ref(), &columns, options, out);
     for row in &rows {
-        draw_row(row, scale.as_ref(), &columns, options, out);
+        let entity = match row.content {
+            Content::Entity(entity) => entity,
+            Content::Folded(count) => {
+                draw_folded(row, count, &columns, options, out);
+                continue;
+            }
+        };
+        draw_row(row, entity, scale.as_ref(), &columns, options, out);
         let failed = if options.ascii { "! " } else { "✗ " };
-        for exception in &row.entity.exceptions {
+        for exception in &entity.exceptions {
             draw_below(row, Style::Bad, failed, exception, &columns, options, out);
         }
         let room = options.width.saturating_sub(columns.tree + 4);
-        for line in packed(&row.entity.annotations, room) {
+        for line in packed(&entity.annotations, room) {
             draw_below(row, Style::Dim, "", &line, &columns, options, out);
         }
     }
@@ -33,7 +42,7 @@ pub(crate) fn render(trace: &Trace, options: &Options, out: &mut String) {
 }
 
 /// One line about a document that cannot be drawn.
-pub(crate) fn problem(what: &Text, doc: &str, options: &Options, out: &mut String) {
+pub(super) fn problem(what: &Text, doc: &str, options: &Options, out: &mut String) {
     let mut pen = Pen::line(options, out);
     pen.own(Style::Warning, if options.ascii { "! " } else { "✗ " });
     pen.text(Style::Warning, what);
@@ -61,7 +70,8 @@ fn header(
     }
     pen.end();
 
-    let services = rows.iter().filter(|row| row.entity.kind == Kind::Segment);
+    let is_segment = |row: &&Row<'_>| row.entity().is_some_and(|e| e.kind == Kind::Segment);
+    let services = rows.iter().filter(is_segment);
     let services = services.map(|row| row.service + 1).max().unwrap_or(0);
     let mut facts = Text::default();
     if services > 0 {
@@ -86,32 +96,37 @@ fn header(
 fn state(trace: &Trace, rows: &[Row<'_>]) -> Vec<(Style, Text)> {
     let marks = |root: bool| {
         let rows = rows.iter().filter(move |row| row.levels.is_empty() == root);
-        rows.filter_map(|row| row.entity.mark).max()
+        rows.filter_map(|row| row.entity()?.mark).max()
     };
-    let in_progress = rows.iter().any(|row| row.entity.in_progress);
+    let in_progress = trace.entities.iter().any(|entity| entity.in_progress);
+    let missing = trace.missing_parents();
+    let folded = trace.folded.total();
+    let worst_folded = folded.marks().next().map(|(mark, _)| mark);
     let mut state = Vec::new();
     // What the caller got decides; trouble that was dealt with inside is said beside it.
-    match (marks(true), marks(false)) {
-        (Some(mark), _) => state.push((mark_style(mark), Text::own(mark.word()))),
+    match (marks(true), marks(false).max(worst_folded)) {
+        (Some(mark), _) => state.push((mark_style(mark), Text::own(mark_word(mark)))),
         (None, inside) => {
             state.push(if in_progress {
                 (Style::Warning, Text::own("IN PROGRESS"))
+            } else if missing > 0 {
+                // What is not here may have failed.
+                (Style::Warning, Text::own("PARTIAL"))
             } else {
                 (Style::Good, Text::own("OK"))
             });
             if let Some(inside) = inside {
-                let word = Text::own(inside.word()).join(" ", &Text::own("inside"));
+                let word = Text::own(mark_word(inside)).join(" ", &Text::own("inside"));
                 state.push((mark_style(inside), word));
             }
         }
     }
-    let missing = trace.missing_parents();
     if missing > 0 {
         let note = Text::count(missing, "parent").join(" ", &Text::own("not seen"));
         state.push((Style::Dim, note));
     }
-    if trace.omitted > 0 {
-        let note = Text::count(trace.omitted, "subsegment").join(" ", &Text::own("not kept"));
+    if folded.entities > 0 {
+        let note = Text::count(folded.entities, "subsegment").join(" ", &Text::own("folded"));
         state.push((Style::Dim, note));
     }
     if trace.printed {
@@ -122,12 +137,12 @@ fn state(trace: &Trace, rows: &[Row<'_>]) -> Vec<(Style, Text)> {
 
 fn draw_row(
     row: &Row<'_>,
+    entity: &Entity,
     scale: Option<&Scale>,
     columns: &Columns,
     options: &Options,
     out: &mut String,
 ) {
-    let entity = row.entity;
     let mut pen = Pen::line(options, out);
     let tree = draw_tree(&row.levels, None, columns, options, &mut pen);
     let mut room = columns.label.saturating_sub(tree);
@@ -147,7 +162,7 @@ fn draw_row(
     }
     let trouble = entity.mark.map_or(Style::Plain, mark_style);
     let kind = Text::own(entity.kind.word());
-    let mark = Text::own(entity.mark.map_or("", Mark::word));
+    let mark = Text::own(entity.mark.map_or("", mark_word));
     let duration = entity.duration(options.ascii);
     let cells = [
         (Style::Dim, kind, columns.kind, false),
@@ -167,6 +182,27 @@ fn draw_row(
         pen.skip(columns.gap);
         let colour = entity.mark.map_or(Style::Service(row.service), mark_style);
         draw_bar(entity, colour, scale, columns.bar, options, &mut pen);
+    }
+    pen.end();
+}
+
+/// A row of entities that are only counted: `… 700 more  2 FAULT`.
+fn draw_folded(
+    row: &Row<'_>,
+    count: Count,
+    columns: &Columns,
+    options: &Options,
+    out: &mut String,
+) {
+    let mut pen = Pen::line(options, out);
+    draw_tree(&row.levels, None, columns, options, &mut pen);
+    pen.own(Style::Dim, if options.ascii { "~ " } else { "… " });
+    pen.text(Style::Dim, &Text::number(count.entities));
+    pen.own(Style::Dim, " more");
+    for (mark, entities) in count.marks() {
+        pen.skip(2);
+        let text = Text::number(entities).join(" ", &Text::own(mark_word(mark)));
+        pen.text(mark_style(mark), &text);
     }
     pen.end();
 }

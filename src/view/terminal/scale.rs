@@ -10,16 +10,16 @@ const MIN_MIDDLE: usize = 32;
 
 /// From the first start to the last end.
 #[derive(Debug)]
-pub(crate) struct Scale {
+pub(super) struct Scale {
     /// Seconds since the epoch.
-    pub(crate) start: f64,
+    pub(super) start: f64,
     /// Seconds, not negative.
-    pub(crate) length: f64,
+    pub(super) length: f64,
 }
 
 impl Scale {
     /// From the first start to the last time; `None` when nothing has a start.
-    pub(crate) fn of(entities: &[Entity]) -> Option<Scale> {
+    pub(super) fn of(entities: &[Entity]) -> Option<Scale> {
         let starts = || entities.iter().filter_map(|e| e.start);
         let start = starts().reduce(f64::min)?;
         let ends = entities.iter().filter_map(|e| e.end);
@@ -31,7 +31,7 @@ impl Scale {
     }
 
     /// The place of a time on a bar of `width` columns, in half columns.
-    pub(crate) fn halves(&self, time: f64, width: usize) -> usize {
+    pub(super) fn halves(&self, time: f64, width: usize) -> usize {
         let halves = 2.0 * width as f64;
         // In a trace of no length everything is at the start.
         let part = (time - self.start) / self.length.max(1e-9);
@@ -40,7 +40,7 @@ impl Scale {
 }
 
 /// `0 ───── 306 ms ───── 612 ms` above the bars.
-pub(crate) fn draw_ruler(scale: &Scale, width: usize, options: &Options, pen: &mut Pen<'_>) {
+pub(super) fn draw_ruler(scale: &Scale, width: usize, options: &Options, pen: &mut Pen<'_>) {
     let length = scale.length;
     if length <= 0.0 {
         return;
@@ -66,7 +66,7 @@ pub(crate) fn draw_ruler(scale: &Scale, width: usize, options: &Options, pen: &m
 }
 
 /// A bar, drawn to half columns and at least one half. One in progress is open to the end.
-pub(crate) fn draw_bar(
+pub(super) fn draw_bar(
     entity: &Entity,
     style: Style,
     scale: &Scale,

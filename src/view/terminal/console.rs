@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::entity::Entity;
 use super::text::Text;
 use super::trace::Trace;
-use super::{MAX_WIDTH, MIN_WIDTH, Options, document, otlp, waterfall};
+use super::{Options, clamp, waterfall};
+use crate::view::document::{self, Part, Unreadable};
+use crate::view::otlp::{self, OtlpError};
 
 /// Traces kept. A second of a busy application on a developer's machine.
 const MAX_TRACES: usize = 1_000;
@@ -31,49 +31,58 @@ pub struct Console {
 impl Console {
     /// An empty console. A width out of range is brought into it.
     pub fn new(mut options: Options) -> Console {
-        options.width = options.width.clamp(MIN_WIDTH, MAX_WIDTH);
+        options.width = clamp(options.width);
         Console {
             options,
             traces: Vec::new(),
         }
     }
 
+    /// What is printed from now on has lines of this width, brought into range.
+    pub fn resize(&mut self, width: usize) {
+        self.options.width = clamp(width);
+    }
+
     /// Takes a document as it came in a datagram. Nothing is printed yet, except one line for a
     /// document that cannot be shown.
     pub fn document(&mut self, doc: &str, now: Instant, out: &mut String) {
-        let traces = &mut self.traces;
-        let mut any = false;
-        let mut add = |id: &str, entity: Entity| {
-            any = true;
-            let at = traces.iter().rposition(|trace| trace.id == id);
-            let at = at.unwrap_or_else(|| {
-                traces.push(Trace::new(id.to_owned(), now));
-                traces.len() - 1
-            });
-            traces[at].add(entity, now);
-        };
+        let known = document::parts(doc, &mut |part| self.add(&part, now));
+        self.after(known, doc, out);
+    }
+
+    /// Takes the body of a `POST /v1/traces`, not compressed, and prints as
+    /// [`Console::document`] does. One that cannot be read is an error and leaves nothing behind.
+    pub fn otlp(
+        &mut self,
+        body: &[u8],
+        content_type: &str,
+        now: Instant,
+        out: &mut String,
+    ) -> Result<(), OtlpError> {
+        let request = otlp::body_to_json(body, content_type)?;
+        let known = document::request_parts(&request, &mut |part| self.add(&part, now));
+        if let Err(Unreadable::Spans(error)) = known {
+            return Err(error);
+        }
+        self.after(known, &request, out);
+        Ok(())
+    }
+
+    fn add(&mut self, part: &Part<'_>, now: Instant) {
+        let at = self.traces.iter().rposition(|trace| trace.id == part.trace);
+        let at = at.unwrap_or_else(|| {
+            self.traces.push(Trace::new(part.trace.clone(), now));
+            self.traces.len() - 1
+        });
         let annotations = self.options.annotations;
-        let known = match format_of(doc) {
-            Format::Otlp(base64) => otlp::read(base64, annotations, &mut add)
-                .map_err(|_| Text::own("OpenTelemetry spans that do not decode")),
-            Format::Metrics => Err(Text::own("OpenTelemetry metrics, not shown")),
-            Format::Json => match serde_json::from_str::<Value>(doc) {
-                Ok(value) => {
-                    document::read(&value, annotations, &mut add);
-                    Ok(())
-                }
-                Err(error) => {
-                    let error = Text::foreign(&error.to_string(), self.options.width);
-                    Err(Text::own("not JSON:").join(" ", &error))
-                }
-            },
-        };
-        let problem = match known {
-            Err(problem) => Some(problem),
-            Ok(()) if !any => Some(Text::own("holds no segment (no id, no name) and no span")),
-            Ok(()) => None,
-        };
-        if let Some(problem) = problem {
+        document::spans(part.format, &part.text, &mut |span| {
+            self.traces[at].add(Entity::new(span, annotations), now);
+        });
+    }
+
+    fn after(&mut self, known: Result<(), Unreadable>, doc: &str, out: &mut String) {
+        if let Err(problem) = known {
+            let problem = Text::foreign(&problem.to_string(), self.options.width);
             waterfall::problem(&problem, doc, &self.options, out);
         }
         self.make_room(out);
@@ -104,12 +113,12 @@ impl Console {
     }
 
     fn make_room(&mut self, out: &mut String) {
-        let mut weight: usize = self.traces.iter().map(|trace| trace.weight).sum();
+        let mut weight: usize = self.traces.iter().map(Trace::weight).sum();
         while self.traces.len() > MAX_TRACES || weight > MAX_WEIGHT && self.traces.len() > 1 {
             // What is printed already goes first.
             let at = self.traces.iter().position(|trace| !trace.news);
             let mut trace = self.traces.remove(at.unwrap_or(0));
-            weight -= trace.weight;
+            weight -= trace.weight();
             if trace.news {
                 print(&mut trace, &self.options, out);
             }
@@ -118,35 +127,17 @@ impl Console {
 }
 
 fn print(trace: &mut Trace, options: &Options, out: &mut String) {
+    trace.fold();
     waterfall::render(trace, options, out);
     trace.printed = true;
     trace.news = false;
 }
 
-/// What a document is, by its first characters.
-pub(crate) enum Format<'a> {
-    /// Base64 of OTLP spans, sampled (`T1S`) or not (`T1U`).
-    Otlp(&'a str),
-    /// Base64 of OTLP metrics (`M1`).
-    Metrics,
-    /// Anything else should be JSON.
-    Json,
-}
-
-pub(crate) fn format_of(doc: &str) -> Format<'_> {
-    if let Some(base64) = doc.strip_prefix("T1S").or(doc.strip_prefix("T1U")) {
-        Format::Otlp(base64)
-    } else if doc.starts_with("M1") {
-        Format::Metrics
-    } else {
-        Format::Json
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::trace::{MAX_ENTITIES, MAX_WAIT, QUIET};
+    use crate::view::terminal::fold::MAX_SHOWN;
+    use crate::view::terminal::trace::{MAX_WAIT, QUIET};
 
     const OPTIONS: Options = Options {
         width: 100,
@@ -156,15 +147,15 @@ mod tests {
     };
 
     /// A console under a clock of its own, and what it printed since last asked.
-    struct Desk {
+    struct Session {
         console: Console,
         now: Instant,
         out: String,
     }
 
-    impl Desk {
-        fn new() -> Desk {
-            Desk {
+    impl Session {
+        fn new() -> Session {
+            Session {
                 console: Console::new(OPTIONS),
                 now: Instant::now(),
                 out: String::new(),
@@ -193,17 +184,17 @@ mod tests {
 
     #[test]
     fn a_complete_trace_is_printed_once_when_it_is_quiet() {
-        let mut desk = Desk::new();
-        desk.give(&segment("t", "1", ENDED));
-        assert_eq!(desk.after(QUIET / 2), "");
-        desk.give(&segment("t", "2", &[ENDED, r#","parent_id":"1""#].concat()));
-        assert_eq!(desk.after(QUIET * 3 / 4), "", "the second came since");
-        let out = desk.after(QUIET / 4);
+        let mut session = Session::new();
+        session.give(&segment("t", "1", ENDED));
+        assert_eq!(session.after(QUIET / 2), "");
+        session.give(&segment("t", "2", &[ENDED, r#","parent_id":"1""#].concat()));
+        assert_eq!(session.after(QUIET * 3 / 4), "", "the second came since");
+        let out = session.after(QUIET / 4);
         assert!(out.starts_with("t  OK\n1.00 s  2 services"), "{out}");
-        desk.give(&segment("t", "1", ENDED));
-        assert_eq!(desk.after(MAX_WAIT), "", "a copy is no news");
-        desk.give(&segment("t", "3", ENDED));
-        let out = desk.after(QUIET);
+        session.give(&segment("t", "1", ENDED));
+        assert_eq!(session.after(MAX_WAIT), "", "a copy is no news");
+        session.give(&segment("t", "3", ENDED));
+        let out = session.after(QUIET);
         assert!(
             out.starts_with("t  OK  updated\n1.00 s  3 services"),
             "{out}"
@@ -217,71 +208,76 @@ mod tests {
             (segment("t", "1", BEGUN), "t  IN PROGRESS\n"),
             (
                 segment("t", "2", &[ENDED, parent].concat()),
-                "t  OK  1 parent not seen\n",
+                "t  PARTIAL  1 parent not seen\n",
             ),
         ] {
-            let mut desk = Desk::new();
-            desk.give(&first);
-            assert_eq!(desk.after(MAX_WAIT - QUIET), "");
-            let out = desk.after(QUIET);
+            let mut session = Session::new();
+            session.give(&first);
+            assert_eq!(session.after(MAX_WAIT - QUIET), "");
+            let out = session.after(QUIET);
             assert!(out.starts_with(note), "{out}");
-            assert_eq!(desk.after(MAX_WAIT), "");
-            desk.give(&segment("t", "1", ENDED));
-            let out = desk.after(QUIET);
+            assert_eq!(session.after(MAX_WAIT), "");
+            session.give(&segment("t", "1", ENDED));
+            let out = session.after(QUIET);
             assert!(out.starts_with("t  OK  updated\n"), "{out}");
         }
     }
 
     #[test]
     fn the_end_of_a_segment_is_not_undone_by_its_beginning() {
-        let mut desk = Desk::new();
-        desk.give(&segment("t", "1", ENDED));
-        desk.give(&segment("t", "1", BEGUN));
-        assert!(desk.after(QUIET).starts_with("t  OK\n"));
+        let mut session = Session::new();
+        session.give(&segment("t", "1", ENDED));
+        session.give(&segment("t", "1", BEGUN));
+        assert!(session.after(QUIET).starts_with("t  OK\n"));
     }
 
     #[test]
     fn what_is_left_is_printed_at_exit() {
-        let mut desk = Desk::new();
-        desk.give(&segment("a", "1", ENDED));
-        desk.after(QUIET);
-        desk.give(&segment("b", "1", BEGUN));
-        desk.console.finish(&mut desk.out);
-        assert!(desk.out.starts_with("b  IN PROGRESS\n"), "{}", desk.out);
+        let mut session = Session::new();
+        session.give(&segment("a", "1", ENDED));
+        session.after(QUIET);
+        session.give(&segment("b", "1", BEGUN));
+        session.console.finish(&mut session.out);
+        assert!(
+            session.out.starts_with("b  IN PROGRESS\n"),
+            "{}",
+            session.out
+        );
     }
 
     #[test]
     fn the_oldest_is_printed_when_there_are_too_many_traces() {
-        let mut desk = Desk::new();
+        let mut session = Session::new();
         for n in 0..MAX_TRACES + 2 {
-            desk.give(&segment(&format!("t{n}"), "1", ENDED));
+            session.give(&segment(&format!("t{n}"), "1", ENDED));
         }
-        assert_eq!(desk.console.traces.len(), MAX_TRACES);
-        assert!(desk.out.starts_with("t0  OK\n"), "{}", desk.out);
-        assert_eq!(desk.out.matches("OK").count(), 2);
-        desk.after(QUIET);
-        desk.give(&segment("late", "1", ENDED));
-        assert_eq!(desk.console.traces.len(), MAX_TRACES);
-        assert_eq!(desk.out, "", "what is printed already makes room first");
-        desk.after(KEEP);
-        assert_eq!(desk.console.traces.len(), 0);
+        assert_eq!(session.console.traces.len(), MAX_TRACES);
+        assert!(session.out.starts_with("t0  OK\n"), "{}", session.out);
+        assert_eq!(session.out.matches("OK").count(), 2);
+        session.after(QUIET);
+        session.give(&segment("late", "1", ENDED));
+        assert_eq!(session.console.traces.len(), MAX_TRACES);
+        assert_eq!(session.out, "", "what is printed already makes room first");
+        session.after(KEEP);
+        assert_eq!(session.console.traces.len(), 0);
     }
 
     #[test]
     fn memory_is_bounded_in_bytes() {
-        let mut desk = Desk::new();
+        let mut session = Session::new();
         let long = "x".repeat(250);
         let child = format!(r#"{{"name":"{long}","sql":{{"sanitized_query":"{long}"}}}}"#);
-        let children = vec![child; MAX_ENTITIES + 100].join(",");
-        for n in 0..40 {
+        let children = vec![child; MAX_SHOWN + 100].join(",");
+        for n in 0..24 {
             let rest = format!(r#"{ENDED},"subsegments":[{children}]"#);
-            desk.give(&segment(&format!("t{n}"), "1", &rest));
-            let weight: usize = desk.console.traces.iter().map(|t| t.weight).sum();
+            session.give(&segment(&format!("t{n}"), "1", &rest));
+            let weight: usize = session.console.traces.iter().map(Trace::weight).sum();
             assert!(weight <= MAX_WEIGHT, "{weight}");
         }
         assert!(
-            desk.out
-                .starts_with("t0  IN PROGRESS  101 subsegments not kept\n")
+            session
+                .out
+                .starts_with("t0  IN PROGRESS  101 subsegments folded\n")
         );
     }
 }
