@@ -33,6 +33,10 @@ fn item(bytes: &[u8]) -> Item {
     }
 }
 
+fn encode(marker: [u8; 16], item: &Item) -> Vec<u8> {
+    encode_record(&SyncMarker::new(marker), item).expect("it is short")
+}
+
 /// All that can be read, and how many places are no record.
 fn read(bytes: &[u8]) -> (Vec<Item>, usize) {
     let end = bytes.len() as u64;
@@ -73,19 +77,19 @@ fuzz_target!(|data: &[u8]| {
     let mut parts = rest.split(|&byte| byte == b'|');
     let damage = parts.next().unwrap_or_default();
     let items: Vec<Item> = parts.map(item).collect();
-    let encode = |marker, item| encode_record(&SyncMarker::new(marker), item).expect("it is short");
     let mut bytes: Vec<u8> = items.iter().flat_map(|item| encode(OURS, item)).collect();
     assert_eq!(read(&bytes), (items.clone(), 0));
     for edit in damage.chunks_exact(5) {
         let place = usize::from(u16::from_le_bytes([edit[0], edit[1]])) % (bytes.len() + 1);
         let end = (place + usize::from(edit[2])).min(bytes.len());
-        match edit[3] % 5 {
-            0 => bytes.truncate(place),
-            1 => drop(bytes.splice(place..end, [])),
-            2 => bytes[place..end].fill(edit[4]),
-            3 => drop(bytes.splice(place..place, OURS)),
-            _ => drop(bytes.splice(place..place, encode(THEIRS, &item(edit)))),
-        }
+        let (range, new) = match edit[3] % 5 {
+            0 => (place..bytes.len(), Vec::new()),
+            1 => (place..end, Vec::new()),
+            2 => (place..end, vec![edit[4]; end - place]),
+            3 => (place..place, OURS.to_vec()),
+            _ => (place..place, encode(THEIRS, &item(edit))),
+        };
+        bytes.splice(range, new);
     }
     let (found, _) = read(&bytes);
     let mut rest = items.iter();
