@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::{Instant, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
-use xray::aws::sigv4::call::{self, Call};
+use xray::aws::sigv4::{SignRequest, sign};
 use xray::batch::Batch;
 use xray::ingest::header;
 
@@ -30,7 +30,7 @@ fn main() {
         "header" => header(&datagram, times),
         "push" => push(&datagram, times),
         "batch" => batch(&datagram, times),
-        "sign" => sign(&datagram, times),
+        "sign" => signature(&datagram, times),
         other => panic!("no part is called {other}"),
     }
     let each = start.elapsed().as_nanos() / u128::from(times.max(1));
@@ -70,7 +70,7 @@ fn batch(datagram: &[u8], times: u64) {
 }
 
 /// The signature over the body of one batch.
-fn sign(datagram: &[u8], times: u64) {
+fn signature(datagram: &[u8], times: u64) {
     let document = header::document(datagram).expect("the sender's header is good");
     let mut batch = Batch::new();
     for _ in 0..BATCH {
@@ -78,11 +78,13 @@ fn sign(datagram: &[u8], times: u64) {
     }
     let credentials = Credentials::new("AKIDEXAMPLE", "SECRETEXAMPLE", None, None, "bench");
     for _ in 0..times {
-        let signed = call::headers(&Call {
-            host: "xray.us-east-1.amazonaws.com",
-            path: "/TraceSegments",
+        let signed = sign(&SignRequest {
+            method: "POST",
+            url: "https://xray.us-east-1.amazonaws.com/TraceSegments",
+            headers: &[("content-type", "application/json")],
             body: black_box(batch.body()),
             region: "us-east-1",
+            service: "xray",
             time: UNIX_EPOCH,
             credentials: &credentials,
         });

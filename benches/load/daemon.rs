@@ -1,13 +1,15 @@
 //! One daemon under test, or the floor: starts it, waits for it, ends it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use xray_test_support::process::{Process, Stdout};
 
 use crate::backend::Backend;
 use crate::sender;
@@ -23,7 +25,7 @@ pub enum Program {
 
 /// A running process that listens for segments. Ended when dropped.
 pub struct Daemon {
-    child: Child,
+    process: Process,
     pub address: SocketAddr,
     /// From before the fork to the first datagram that the kernel could queue for it.
     pub started: Duration,
@@ -34,18 +36,20 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 
 impl Daemon {
     /// Starts `program` against `backend`; returns when one segment has come through.
-    pub fn start(program: &Program, backend: &Backend, tls: bool) -> io::Result<Self> {
+    pub fn start(program: &Program, backend: &Backend) -> io::Result<Self> {
         let address = free_address()?;
         let mut command = match program {
             Program::Floor => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args(["floor", &address.to_string(), &backend.address.to_string()]);
+                command.args([
+                    "floor",
+                    &address.to_string(),
+                    &backend.server.address().to_string(),
+                ]);
                 command
             }
             Program::Daemon(path) => {
-                let scheme = if tls { "https" } else { "http" };
-                let endpoint = format!("{scheme}://{}", backend.address);
-                let mut command = daemon(path, address, &endpoint)?;
+                let mut command = daemon(path, address, &backend.server.url())?;
                 command.args(["-o", "-n", "us-east-1"]);
                 command.env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE");
                 command.env(
@@ -75,11 +79,10 @@ impl Daemon {
     fn spawn(command: &mut Command, address: SocketAddr) -> io::Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
         let start = Instant::now();
-        let child = command
-            .spawn()
+        let process = Process::spawn(command, Stdout::Read)
             .map_err(|e| io::Error::new(e.kind(), format!("cannot start {program}: {e}")))?;
         let mut daemon = Self {
-            child,
+            process,
             address,
             started: Duration::ZERO,
         };
@@ -88,9 +91,10 @@ impl Daemon {
         probe.set_nonblocking(true)?;
         // On loopback the refusal of a datagram is there as soon as send returns.
         while probe.send(&sender::datagram(0)).is_err() || refused(&probe) {
-            if let Some(status) = daemon.child.try_wait()? {
+            if daemon.process.has_ended() {
+                let ended = daemon.process.wait_exit(START_LIMIT);
                 return Err(io::Error::other(format!(
-                    "{program} ended ({status}) before it listened"
+                    "{program} ended before it listened: {ended:?}"
                 )));
             }
             if start.elapsed() > START_LIMIT {
@@ -110,8 +114,8 @@ impl Daemon {
         while backend.counts.documents.load(Relaxed) == 0 {
             if Instant::now() > deadline {
                 return Err(io::Error::other(format!(
-                    "no segment came through within {START_LIMIT:?}: read {}",
-                    log_path().display()
+                    "no segment came through within {START_LIMIT:?}: {}",
+                    self.process.log().join("\n")
                 )));
             }
             thread::sleep(Duration::from_millis(10));
@@ -120,38 +124,22 @@ impl Daemon {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Both fail only if it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.pid()
     }
 }
 
 /// The flags and the cfg.yaml that the official daemon and ours share.
 fn daemon(path: &Path, address: SocketAddr, endpoint: &str) -> io::Result<Command> {
-    let config = log_path().with_file_name("cfg.yaml");
+    let config = std::env::temp_dir().join(format!("xray-bench-{}.yaml", std::process::id()));
     fs::write(
         &config,
         format!("Version: 2\nEndpoint: \"{endpoint}\"\nNoVerifySSL: true\n"),
     )?;
-    let log = File::create(log_path())?;
     let mut command = Command::new(path);
     command.arg("-c").arg(config);
     command.args(["-b", &address.to_string(), "-t", &address.to_string()]);
     command.env_clear().env("HOME", "/nonexistent");
-    command.stdin(Stdio::null());
-    command.stdout(log.try_clone()?).stderr(log);
     Ok(command)
-}
-
-/// Where the daemon under test writes its log.
-fn log_path() -> PathBuf {
-    std::env::temp_dir().join(format!("xray-bench-{}.log", std::process::id()))
 }
 
 /// A port that is free for UDP and for TCP: the daemons are given one number for both.

@@ -5,11 +5,9 @@
 mod backend;
 mod daemon;
 mod floor;
-mod procfs;
 mod report;
 mod run;
 mod sender;
-mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,16 +48,16 @@ fn dispatch(words: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
             println!("sent {} in {:.3?}", sent.segments, sent.elapsed);
         }
         ["backend", seconds] => {
-            let backend = backend::start(Duration::ZERO, false)?;
-            println!("http://{}", backend.address);
+            let backend = backend::start(Duration::ZERO, false);
+            println!("{}", backend.server.url());
             std::thread::sleep(Duration::from_secs(seconds.parse()?));
-            let counts = backend.counts;
+            let counts = &backend.counts;
             println!(
                 "documents {}, repeated {}, requests {}, bytes {}",
                 counts.documents.load(Relaxed),
                 counts.repeated.load(Relaxed),
                 counts.requests.load(Relaxed),
-                counts.bytes.load(Relaxed)
+                backend.server.bytes_read()
             );
         }
         options => run::all(&options_of(options)?)?,

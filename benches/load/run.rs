@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use xray_test_support::procfs;
+
 use crate::daemon::{Daemon, Program};
 use crate::report::{self, Progress, Row};
-use crate::{backend, procfs, sender};
+use crate::{backend, sender};
 
 /// What the command line asked for.
 #[derive(Default)]
@@ -146,8 +148,8 @@ pub fn all(options: &Options) -> io::Result<()> {
 }
 
 fn once(program: &Program, load: Load, seconds: u64) -> io::Result<Run> {
-    let backend = backend::start(Duration::from_millis(load.latency), load.tls)?;
-    let daemon = Daemon::start(program, &backend, load.tls)?;
+    let backend = backend::start(Duration::from_millis(load.latency), load.tls);
+    let daemon = Daemon::start(program, &backend)?;
     let look = || procfs::usage(daemon.pid()).ok_or_else(|| io::Error::other("the daemon ended"));
 
     // What the first segment has set off is over by then.
@@ -162,7 +164,7 @@ fn once(program: &Program, load: Load, seconds: u64) -> io::Result<Run> {
     let documents = counts.documents.load(Relaxed);
     let repeated = counts.repeated.load(Relaxed);
     let requests = counts.requests.load(Relaxed);
-    let bytes = counts.bytes.load(Relaxed);
+    let bytes = backend.server.bytes_read();
     let load_start = Instant::now();
     let sent = sender::send(daemon.address, load.rate, seconds)?;
     let arrived = || counts.documents.load(Relaxed) - documents;
@@ -183,7 +185,7 @@ fn once(program: &Program, load: Load, seconds: u64) -> io::Result<Run> {
         lost: sent.segments.saturating_sub(arrived()),
         repeated: counts.repeated.load(Relaxed) - repeated,
         requests: counts.requests.load(Relaxed) - requests,
-        wire_bytes: counts.bytes.load(Relaxed) - bytes,
+        wire_bytes: backend.server.bytes_read() - bytes,
     })
 }
 

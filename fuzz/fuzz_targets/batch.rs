@@ -62,7 +62,7 @@ fuzz_target!(|data: &[u8]| {
     let at = usize::from(at) % (documents.len() + 1);
     let mut joined = batch(&documents[..at]);
     let rest = batch(&documents[at..]);
-    if joined.takes(&rest) {
+    if joined.can_append(&rest) {
         joined.append(&rest);
         assert_eq!(joined, whole);
     }
@@ -71,7 +71,6 @@ fuzz_target!(|data: &[u8]| {
     let middle = documents.len() / 2;
     check(&first, &expected[..middle]);
     check(&second, &expected[middle..]);
-    assert!(!first.takes(&second), "suspects stay apart");
 
     whole.shrink();
     check(&whole, &expected);

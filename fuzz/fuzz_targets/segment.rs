@@ -7,7 +7,8 @@ use std::fmt;
 use libfuzzer_sys::fuzz_target;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use xray::ingest::header::{Malformed, document, ids};
+use xray::batch::ids;
+use xray::ingest::header::{Malformed, document};
 
 /// The members of a JSON object, in order, repeated ones too, values as they are written.
 struct Members(Vec<(String, Box<RawValue>)>);
@@ -79,9 +80,9 @@ fuzz_target!(|datagram: &[u8]| {
     assert_eq!(document(datagram), expected);
     // What is said of a document in the log comes out of the document.
     let text = String::from_utf8_lossy(datagram);
-    let (trace_id, id) = ids(&text);
+    let found = ids(&text);
     if !text.contains('\\') {
-        for id in [trace_id, id].into_iter().flatten() {
+        for id in [found.trace_id, found.id].into_iter().flatten() {
             assert!(text.contains(&id));
         }
     }

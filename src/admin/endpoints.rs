@@ -1,96 +1,79 @@
-//! What operators ask the daemon on its TCP port: is it well, and what has it done.
+//! What operators ask the daemon on its TCP port: whether it is well, and what it has done.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::admin::metrics::{self, Gauges, Shown};
-use crate::app::healthcheck;
+use crate::admin::metrics::{self, MetricsSnapshot};
 use crate::aws::clock::Clock;
-use crate::credentials::Keeper;
 use crate::proxy::{Counts, LocalAnswer};
-use crate::upload::counters::Books;
-use crate::upload::message::{Event, Events};
+use crate::upload::UploadChannel;
+
+/// Path of the daemon's own health on the TCP port.
+pub const HEALTH_PATH: &str = "/healthz";
 
 /// Path of the metrics.
-const METRICS: &str = "/metrics";
+const METRICS_PATH: &str = "/metrics";
 
 /// The thread that delivers answers within microseconds, or, in a container that has used up its
 /// share of the processor, after a fraction of a second.
-const PING: Duration = Duration::from_millis(500);
+const ANSWER: Duration = Duration::from_millis(500);
 
 /// What the answers are made from.
-pub struct Operator {
-    /// The counters.
-    pub books: Arc<Books>,
-    /// Requests and lanes.
-    pub gauges: Arc<Gauges>,
+pub struct AdminEndpoints {
     /// What clients asked by TCP.
     pub calls: Arc<Counts>,
-    /// Most bytes held.
-    pub limit: usize,
     /// Whether the UDP socket is read.
     pub reading: Arc<AtomicBool>,
     /// To the thread that delivers.
-    pub events: Events,
+    pub channel: UploadChannel,
     /// To compare expiries with.
     pub clock: Arc<Clock>,
-    /// Known once the target is.
-    pub keeper: Arc<OnceLock<Arc<Keeper>>>,
-    /// Brings the kernel's count of dropped datagrams into the books.
-    pub count_drops: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl Operator {
+impl AdminEndpoints {
     /// The daemon's own answers; `None` for paths that are X-Ray's.
     pub fn answer(&self, path: &str) -> Option<LocalAnswer> {
         match path {
-            healthcheck::PATH => Some(match self.problem() {
-                None => text(200, "ok\n".to_owned()),
-                Some(problem) => text(503, format!("{problem}\n")),
-            }),
-            METRICS => Some(LocalAnswer {
-                status: 200,
-                content_type: "text/plain; version=0.0.4; charset=utf-8",
-                body: self.metrics(),
-            }),
+            HEALTH_PATH => Some(self.health()),
+            METRICS_PATH => Some(self.metrics()),
             _ => None,
         }
     }
 
-    fn problem(&self) -> Option<&'static str> {
+    fn health(&self) -> LocalAnswer {
         if !self.reading.load(SeqCst) {
-            return Some("the thread that reads segments has ended");
+            return text(503, "the thread that reads segments has ended\n".to_owned());
         }
-        (!self.delivers()).then_some("the thread that delivers segments does not answer")
-    }
-
-    fn delivers(&self) -> bool {
-        let (answer, answered) = sync_channel(1);
-        (self.events)(Event::Ping(answer));
-        answered.recv_timeout(PING).is_ok()
-    }
-
-    fn metrics(&self) -> String {
-        (self.count_drops)();
-        let (status, available) = match self.keeper.get() {
-            Some(keeper) => (keeper.status(), keeper.current().is_some()),
-            None => Default::default(),
+        let Some(health) = self.channel.ask_health(ANSWER) else {
+            let problem = "the thread that delivers segments does not answer\n";
+            return text(503, problem.to_owned());
         };
-        let expires = status.expires.filter(|_| available);
-        metrics::render(&Shown {
-            totals: self.books.totals(),
-            limit: self.limit,
-            gauges: &self.gauges,
-            calls: &self.calls,
-            credentials: &status.source,
-            available,
-            expires_in: expires.map(|at| match at.duration_since(self.clock.now()) {
-                Ok(left) => left.as_secs_f64(),
-                Err(past) => -past.duration().as_secs_f64(),
+        match health.problem {
+            Some(problem) => text(503, format!("{problem}\n")),
+            None => {
+                let lines = std::iter::once("ok".to_owned()).chain(health.notes);
+                text(200, lines.map(|line| line + "\n").collect())
+            }
+        }
+    }
+
+    fn metrics(&self) -> LocalAnswer {
+        let Some(upload) = self.channel.ask_snapshot(ANSWER) else {
+            return text(
+                503,
+                "the thread that delivers segments does not answer\n".to_owned(),
+            );
+        };
+        LocalAnswer {
+            status: 200,
+            content_type: "text/plain; version=0.0.4; charset=utf-8",
+            body: metrics::render(&MetricsSnapshot {
+                upload: &upload,
+                calls: &self.calls,
+                clock_skew: self.clock.skew(),
             }),
-        })
+        }
     }
 }
 

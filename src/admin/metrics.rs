@@ -1,180 +1,110 @@
-//! What operators see: the books and the requests, as Prometheus text.
+//! The metrics as Prometheus text.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::UNIX_EPOCH;
 
+use crate::aws::clock::Skew;
 use crate::proxy::Counts;
-use crate::upload::counters::Totals;
-use crate::upload::response::{Answer, Failure};
-
-/// Upper bounds of the latency histogram, seconds. X-Ray answers in tens of milliseconds; a
-/// request ends after ten seconds.
-const BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-
-/// Outcomes of a request, as the label says them.
-const OUTCOMES: [&str; 7] = [
-    "2xx",
-    "4xx",
-    "5xx",
-    "timeout",
-    "refused",
-    "unknown_host",
-    "other",
-];
-
-/// Counters and gauges beside the books.
-#[derive(Debug, Default)]
-pub struct Gauges {
-    lanes: AtomicUsize,
-    outcomes: [AtomicU64; OUTCOMES.len()],
-    buckets: [AtomicU64; BUCKETS.len()],
-    took_micros: AtomicU64,
-}
-
-impl Gauges {
-    /// Sets the number of lanes that exist.
-    pub fn set_lanes(&self, lanes: usize) {
-        self.lanes.store(lanes, Relaxed);
-    }
-
-    /// The number of lanes that exist.
-    pub fn lanes(&self) -> usize {
-        self.lanes.load(Relaxed)
-    }
-
-    /// Counts a request that has ended.
-    pub fn request(&self, result: &Result<Answer, (Failure, String)>, took: Duration) {
-        let outcome = match result {
-            Ok(answer) => match answer.status {
-                200..=299 => 0,
-                400..=499 => 1,
-                500..=599 => 2,
-                _ => 6,
-            },
-            Err((Failure::Timeout, _)) => 3,
-            Err((Failure::Refused, _)) => 4,
-            Err((Failure::UnknownHost, _)) => 5,
-            Err((Failure::Other, _)) => 6,
-        };
-        self.outcomes[outcome].fetch_add(1, Relaxed);
-        let seconds = took.as_secs_f64();
-        if let Some(bucket) = BUCKETS.iter().position(|bound| seconds <= *bound) {
-            self.buckets[bucket].fetch_add(1, Relaxed);
-        }
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.took_micros.fetch_add(micros, Relaxed);
-    }
-}
+use crate::upload::metrics::{LATENCY_BUCKETS, OUTCOME_LABELS, Snapshot, UploadMetrics};
 
 /// What the text is made from.
-pub struct Shown<'a> {
-    /// The books.
-    pub totals: Totals,
-    /// Most bytes of documents that may be held.
-    pub limit: usize,
-    /// Requests and lanes.
-    pub gauges: &'a Gauges,
+pub struct MetricsSnapshot<'a> {
+    /// What the uploader knows.
+    pub upload: &'a Snapshot,
     /// What clients asked by TCP.
     pub calls: &'a Counts,
-    /// Where the credentials come from. Never the credentials.
-    pub credentials: &'a str,
-    /// Whether there are any.
-    pub available: bool,
-    /// Seconds until they expire; `None` where they do not.
-    pub expires_in: Option<f64>,
+    /// How far the service's clock is ahead of this host's.
+    pub clock_skew: Skew,
 }
 
 /// The answer to `GET /metrics`, in Prometheus' text format 0.0.4.
-pub fn render(shown: &Shown<'_>) -> String {
+pub fn render(snapshot: &MetricsSnapshot<'_>) -> String {
     let mut text = String::with_capacity(4096);
-    let totals = &shown.totals;
+    let (upload, segments) = (snapshot.upload, &snapshot.upload.segments);
+    let outage = upload.outage.map_or(0, |outage| outage.as_secs());
     for (name, kind, help, value) in [
         (
             "segments_received_total",
             "counter",
-            "Datagrams read, malformed ones included.",
-            totals.received,
+            "Datagrams read, malformed ones included, empty ones not.",
+            segments.received,
         ),
         (
             "segments_sent_total",
             "counter",
             "Segments that X-Ray took.",
-            totals.sent,
+            segments.sent,
         ),
         (
             "segments_rejected_total",
             "counter",
             "Malformed datagrams, and segments that X-Ray refused.",
-            totals.rejected,
+            segments.rejected,
         ),
         (
             "segments_spilled_total",
             "counter",
-            "Segments dropped because the buffer was full.",
-            totals.spilled,
+            "Segments dropped because the buffer was full or the time of the shutdown was over.",
+            segments.spilled,
+        ),
+        (
+            "segments_held",
+            "gauge",
+            "Segments in open batches, waiting or in flight.",
+            segments.held,
+        ),
+        (
+            "empty_datagrams_total",
+            "counter",
+            "Empty datagrams, which are ignored.",
+            segments.empty,
         ),
         (
             "kernel_drops_total",
             "counter",
             "Datagrams the kernel dropped before they were read.",
-            totals.kernel_drops,
+            segments.kernel_drops,
         ),
         (
-            "segments_held",
-            "gauge",
-            "Segments waiting or in flight.",
-            totals.held(),
-        ),
-        (
-            "held_bytes",
+            "buffer_used_bytes",
             "gauge",
             "Bytes of the segments waiting or in flight.",
-            totals.held_bytes,
+            upload.buffer_used as u64,
         ),
         (
             "buffer_limit_bytes",
             "gauge",
             "Most bytes of segments that are held.",
-            shown.limit as u64,
+            upload.buffer_limit as u64,
         ),
         (
-            "lanes",
+            "upload_senders",
             "gauge",
-            "Connections that upload.",
-            shown.gauges.lanes() as u64,
+            "Threads that upload.",
+            upload.senders as u64,
+        ),
+        (
+            "upload_outage_seconds",
+            "gauge",
+            "Seconds since uploads began to fail; 0 while they succeed.",
+            outage,
         ),
     ] {
         head(&mut text, name, kind, help);
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(text, "xray_{name} {value}");
     }
-    requests(&mut text, shown.gauges);
-    calls(&mut text, shown.calls);
-    let source = label(shown.credentials);
+    requests(&mut text, &upload.metrics);
+    calls(&mut text, snapshot.calls);
+    credentials(&mut text, upload);
     head(
         &mut text,
-        "credentials_available",
+        "clock_skew_seconds",
         "gauge",
-        "1 while there are credentials to sign with.",
+        "How far X-Ray's clock is ahead of the clock of this host.",
     );
-    let available = u8::from(shown.available);
-    let _ = writeln!(
-        text,
-        "xray_credentials_available{{source=\"{source}\"}} {available}"
-    );
-    if let Some(seconds) = shown.expires_in {
-        head(
-            &mut text,
-            "credentials_expiry_seconds",
-            "gauge",
-            "Seconds until the credentials expire.",
-        );
-        let _ = writeln!(
-            text,
-            "xray_credentials_expiry_seconds{{source=\"{source}\"}} {seconds:.0}"
-        );
-    }
+    let skew = snapshot.clock_skew.0 as f64 / 1e3;
+    let _ = writeln!(text, "xray_clock_skew_seconds {skew}");
     head(
         &mut text,
         "build_info",
@@ -187,6 +117,36 @@ pub fn render(shown: &Shown<'_>) -> String {
         env!("CARGO_PKG_VERSION")
     );
     text
+}
+
+fn credentials(text: &mut String, upload: &Snapshot) {
+    let status = &upload.credentials;
+    let source = label(&status.source);
+    head(
+        text,
+        "credentials_available",
+        "gauge",
+        "1 while there are credentials to sign with.",
+    );
+    let available = u8::from(status.available);
+    let _ = writeln!(
+        text,
+        "xray_credentials_available{{source=\"{source}\"}} {available}"
+    );
+    let expires = status.expires.filter(|_| status.available);
+    if let Some(since) = expires.and_then(|at| at.duration_since(UNIX_EPOCH).ok()) {
+        head(
+            text,
+            "credentials_expiry_timestamp_seconds",
+            "gauge",
+            "When the credentials expire, in seconds since 1970.",
+        );
+        let _ = writeln!(
+            text,
+            "xray_credentials_expiry_timestamp_seconds{{source=\"{source}\"}} {}",
+            since.as_secs()
+        );
+    }
 }
 
 fn calls(text: &mut String, calls: &Counts) {
@@ -225,20 +185,20 @@ fn calls(text: &mut String, calls: &Counts) {
     let _ = writeln!(text, "xray_proxy_connections_shed_total {}", calls.shed());
 }
 
-fn requests(text: &mut String, gauges: &Gauges) {
+fn requests(text: &mut String, metrics: &UploadMetrics) {
     head(
         text,
-        "requests_total",
+        "upload_requests_total",
         "counter",
         "Requests to X-Ray by outcome.",
     );
-    let mut all = 0;
-    for (outcome, count) in OUTCOMES.iter().zip(&gauges.outcomes) {
-        let count = count.load(Relaxed);
-        all += count;
-        let _ = writeln!(text, "xray_requests_total{{outcome=\"{outcome}\"}} {count}");
+    for (outcome, count) in OUTCOME_LABELS.iter().zip(&metrics.outcomes) {
+        let _ = writeln!(
+            text,
+            "xray_upload_requests_total{{outcome=\"{outcome}\"}} {count}"
+        );
     }
-    let name = "request_duration_seconds";
+    let name = "upload_request_duration_seconds";
     head(
         text,
         name,
@@ -246,14 +206,13 @@ fn requests(text: &mut String, gauges: &Gauges) {
         "Time from a request to the end of its answer.",
     );
     let mut below = 0;
-    for (bound, count) in BUCKETS.iter().zip(&gauges.buckets) {
-        below += count.load(Relaxed);
+    for (bound, count) in LATENCY_BUCKETS.iter().zip(&metrics.buckets) {
+        below += count;
         let _ = writeln!(text, "xray_{name}_bucket{{le=\"{bound}\"}} {below}");
     }
-    // Read a moment later than the buckets, and never below them.
-    let all = all.max(below);
+    let all: u64 = metrics.outcomes.iter().sum();
     let _ = writeln!(text, "xray_{name}_bucket{{le=\"+Inf\"}} {all}");
-    let sum = gauges.took_micros.load(Relaxed) as f64 / 1e6;
+    let sum = metrics.duration.as_secs_f64();
     let _ = writeln!(text, "xray_{name}_sum {sum}\nxray_{name}_count {all}");
 }
 
@@ -272,50 +231,57 @@ fn label(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::CredentialStatus;
+    use crate::upload::counters::SegmentCounts;
+    use std::time::Duration;
 
     #[test]
     fn every_line_is_a_comment_or_a_sample_and_the_histogram_adds_up() {
-        let gauges = Gauges::default();
-        let ok = || {
-            Ok(Answer {
-                status: 200,
-                ..Answer::default()
-            })
-        };
-        gauges.request(&ok(), Duration::from_millis(20));
-        gauges.request(&ok(), Duration::from_secs(60));
-        gauges.request(
-            &Err((Failure::Refused, String::new())),
-            Duration::from_micros(10),
-        );
-        gauges.set_lanes(3);
-        let text = render(&Shown {
-            totals: Totals {
+        let upload = Snapshot {
+            segments: SegmentCounts {
                 received: 7,
                 sent: 4,
-                ..Totals::default()
+                held: 3,
+                ..SegmentCounts::default()
             },
-            limit: 1 << 24,
-            gauges: &gauges,
+            metrics: UploadMetrics {
+                outcomes: [2, 0, 0, 0, 0, 1, 0, 0],
+                buckets: [1, 1, 0, 0, 0, 0, 0, 0, 0],
+                duration: Duration::from_millis(1500),
+            },
+            senders: 3,
+            buffer_limit: 1 << 24,
+            credentials: CredentialStatus {
+                source: "a \"quoted\"\nsource".to_owned(),
+                available: true,
+                expires: Some(UNIX_EPOCH + Duration::from_secs(60)),
+                ..CredentialStatus::default()
+            },
+            outage: Some(Duration::from_secs(5)),
+            ..Snapshot::default()
+        };
+        let text = render(&MetricsSnapshot {
+            upload: &upload,
             calls: &Counts::default(),
-            credentials: "a \"quoted\"\nsource",
-            available: true,
-            expires_in: Some(59.6),
+            clock_skew: Skew(-1500),
         });
         for line in [
             "xray_segments_received_total 7",
             "xray_segments_held 3",
-            "xray_lanes 3",
-            "xray_requests_total{outcome=\"2xx\"} 2",
-            "xray_requests_total{outcome=\"refused\"} 1",
-            "xray_request_duration_seconds_bucket{le=\"0.01\"} 1",
-            "xray_request_duration_seconds_bucket{le=\"0.025\"} 2",
-            "xray_request_duration_seconds_bucket{le=\"10\"} 2",
-            "xray_request_duration_seconds_bucket{le=\"+Inf\"} 3",
-            "xray_request_duration_seconds_count 3",
+            "xray_upload_senders 3",
+            "xray_upload_outage_seconds 5",
+            "xray_clock_skew_seconds -1.5",
+            "xray_upload_requests_total{outcome=\"2xx\"} 2",
+            "xray_upload_requests_total{outcome=\"refused\"} 1",
+            "xray_upload_request_duration_seconds_bucket{le=\"0.01\"} 1",
+            "xray_upload_request_duration_seconds_bucket{le=\"0.025\"} 2",
+            "xray_upload_request_duration_seconds_bucket{le=\"10\"} 2",
+            "xray_upload_request_duration_seconds_bucket{le=\"+Inf\"} 3",
+            "xray_upload_request_duration_seconds_sum 1.5",
+            "xray_upload_request_duration_seconds_count 3",
             "xray_proxy_requests_total{outcome=\"forwarded\"} 0",
             "xray_proxy_connections{state=\"idle\"} 0",
-            "xray_credentials_expiry_seconds{source=\"a \\\"quoted\\\"\\nsource\"} 60",
+            "xray_credentials_expiry_timestamp_seconds{source=\"a \\\"quoted\\\"\\nsource\"} 60",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }

@@ -2,130 +2,130 @@
 
 use std::io::{IsTerminal, stdout};
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
-use signal_hook::iterator::Handle;
-
-use super::daemon::{Failed, StartError, spawn};
-use crate::admin::endpoints::Operator;
-use crate::admin::metrics::Gauges;
+use super::daemon::{StartError, no_thread, spawn};
+use super::exits::Exit;
+use crate::admin::endpoints::AdminEndpoints;
 use crate::aws::clock::{self, Clock};
+use crate::batch::Batch;
 use crate::config::cli::Exporter;
-use crate::credentials::Keeper;
 use crate::credentials::plan::is_configured;
 use crate::credentials::sources::{environment, imds};
 use crate::credentials::target::{self, Found, Settings, TargetError};
-use crate::ingest::intake::Intake;
 use crate::ingest::socket;
 use crate::proxy::{LocalSampling, Signed, Upstream};
-use crate::upload::counters::Books;
-use crate::upload::message::{Event, Events};
-use crate::upload::telemetry::{Identity, Telemetry};
-use crate::upload::uploader::{Parts, Uploader};
+use crate::upload::counters::ReaderLedger;
+use crate::upload::message::{Event, Message};
+use crate::upload::{Identity, Runner, RunnerParts, UploadChannel, UploadLimits};
 use crate::view::printer::{Printer, Style};
 use crate::view::{Console, Options};
 
-/// What the backend shares with the readers.
-pub(super) struct Shared {
-    pub intake: Arc<Intake>,
-    pub books: Arc<Books>,
+/// What the backend works with.
+pub(super) struct BackendParts {
+    pub settings: Settings,
+    pub channel: UploadChannel,
+    pub messages: Receiver<Message>,
+    pub readers: ReaderLedger,
+    pub recycle: SyncSender<Batch>,
     pub limit: usize,
     pub socket: Arc<UdpSocket>,
     pub reading: Arc<AtomicBool>,
+    pub exit: Sender<Exit>,
 }
 
 /// The running backend.
 pub(super) struct Backend {
-    /// The thread that delivers documents.
-    pub delivery: JoinHandle<()>,
-    /// To the part that does.
-    pub events: Events,
     /// Answers what clients ask by TCP.
     pub upstream: Arc<dyn Upstream>,
     /// Answers what operators ask.
-    pub operator: Operator,
+    pub admin: AdminEndpoints,
 }
 
-pub(super) fn start(
-    settings: Settings,
-    shared: Shared,
-    signals: Handle,
-    failed: &Failed,
-) -> Result<Backend, StartError> {
+pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
+    let BackendParts {
+        settings,
+        channel,
+        messages,
+        readers,
+        recycle,
+        limit,
+        socket,
+        reading,
+        exit,
+    } = parts;
     let uncorrected = clock::is_disabled(&*settings.env, &settings.profiles);
     let clock = Arc::new(Clock::new(uncorrected));
-    let keeper = Arc::new(OnceLock::new());
-    let gauges = Arc::new(Gauges::default());
-    let count_drops: Arc<dyn Fn() + Send + Sync> = Arc::new({
-        let (socket, books) = (Arc::clone(&shared.socket), Arc::clone(&shared.books));
-        move || {
-            if let Some(drops) = socket::kernel_drops(&socket) {
-                books.set_kernel_drops(drops);
-            }
-        }
-    });
-    let operator = |events: &Events| Operator {
-        books: Arc::clone(&shared.books),
-        gauges: Arc::clone(&gauges),
+    let admin = AdminEndpoints {
         calls: Arc::default(),
-        limit: shared.limit,
-        reading: Arc::clone(&shared.reading),
-        events: Arc::clone(events),
+        reading,
+        channel: channel.clone(),
         clock: Arc::clone(&clock),
-        keeper: Arc::clone(&keeper),
-        count_drops: Arc::clone(&count_drops),
     };
+    let kernel_drops = Box::new(move || socket::kernel_drops(&socket));
     if let Some(style) = style(&settings) {
-        let (intake, books) = (Arc::clone(&shared.intake), Arc::clone(&shared.books));
-        let (printer, events) = Printer::new(intake, books, style);
+        let printer = Printer::new(messages, channel.clone(), readers, style, limit);
+        spawn("printer", move || {
+            let counts = printer.run(&*kernel_drops);
+            let _ = exit.send(Exit::UploaderEnded(counts));
+        })?;
         return Ok(Backend {
-            delivery: spawn("printer", move || printer.run())?,
             upstream: Arc::new(LocalSampling),
-            operator: operator(&events),
-            events,
+            admin,
         });
     }
     let set = |name| environment::set(&*settings.env, name).unwrap_or_default();
-    let uploader = Uploader::new(Parts {
-        intake: Arc::clone(&shared.intake),
-        books: Arc::clone(&shared.books),
-        gauges: Arc::clone(&gauges),
-        clock: Arc::clone(&clock),
-        concurrency: settings.config.concurrency,
-        limit: shared.limit,
-        telemetry: Telemetry::new(Identity {
-            instance_id: set("AWS_INSTANCE_ID"),
-            hostname: set("AWS_HOSTNAME"),
-            resource_arn: settings.config.resource_arn.clone().unwrap_or_default(),
-        }),
-    });
-    let events = uploader.events();
-    let operator = operator(&events);
-    let delivery = spawn("uploader", move || uploader.run(&*count_drops))?;
+    let on_drained = {
+        let exit = exit.clone();
+        Box::new(move || {
+            let _ = exit.send(Exit::Drained);
+        })
+    };
+    let runner = Runner::new(
+        RunnerParts {
+            limits: UploadLimits {
+                concurrency: settings.config.concurrency,
+                buffer: limit,
+            },
+            clock: Arc::clone(&clock),
+            identity: Identity {
+                instance_id: set("AWS_INSTANCE_ID"),
+                hostname: set("AWS_HOSTNAME"),
+                resource_arn: settings.config.resource_arn.clone().unwrap_or_default(),
+            },
+            readers,
+            recycled: recycle,
+            kernel_drops,
+            on_drained,
+        },
+        channel.clone(),
+        messages,
+    )
+    .map_err(no_thread)?;
+    spawn("uploader", {
+        let exit = exit.clone();
+        move || {
+            let counts = runner.run();
+            let _ = exit.send(Exit::UploaderEnded(counts));
+        }
+    })?;
     let signed = Arc::new(Signed::new(Arc::clone(&clock)));
     let identity = Identify {
         settings,
         clock,
-        keeper,
         signed: Arc::clone(&signed),
-        events: Arc::clone(&events),
+        channel,
     };
-    spawn("credentials", {
-        let failed = Arc::clone(failed);
-        move || {
-            if let Err(error) = identity.run() {
-                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                signals.close();
-            }
+    spawn("credentials", move || {
+        if let Err(error) = identity.run() {
+            let _ = exit.send(Exit::Fatal(error));
         }
     })?;
     Ok(Backend {
-        delivery,
-        events,
         upstream: signed,
-        operator,
+        admin,
     })
 }
 
@@ -162,9 +162,8 @@ fn style(settings: &Settings) -> Option<Style> {
 struct Identify {
     settings: Settings,
     clock: Arc<Clock>,
-    keeper: Arc<OnceLock<Arc<Keeper>>>,
     signed: Arc<Signed>,
-    events: Events,
+    channel: UploadChannel,
 }
 
 impl Identify {
@@ -180,17 +179,16 @@ impl Identify {
             "Using region: {} (from {region_source}), AWS credentials from: {credentials}",
             target.region
         );
-        log::info!("Using endpoint: {}", target.endpoint);
+        log::info!("Using endpoint: {}", target.uploads.current().url);
         if let Some(through) = through {
             log::info!("Using proxy: {through}");
         }
-        let keeper = Arc::clone(&target.keeper);
-        let _ = self.keeper.set(Arc::clone(&keeper));
-        (self.events)(Event::Target(Arc::clone(&target)));
+        let credentials = Arc::clone(&target.credentials);
+        self.channel.send(Event::Target(Arc::clone(&target)));
         self.signed.set_target(target);
         self.beside(host);
-        let events = self.events;
-        keeper.run(Box::new(move || events(Event::Credentials)));
+        let channel = self.channel;
+        credentials.run(&|snapshot| channel.send(Event::Credentials(Box::new(snapshot))));
         Ok(())
     }
 
@@ -198,7 +196,7 @@ impl Identify {
     /// it warm, and who this host is, for telemetry.
     fn beside(&self, host: Option<imds::Client>) {
         let signed = Arc::clone(&self.signed);
-        let events = Arc::clone(&self.events);
+        let channel = self.channel.clone();
         let env = Arc::clone(&self.settings.env);
         let started = spawn("warm-up", move || {
             signed.warm();
@@ -219,7 +217,7 @@ impl Identify {
                 Some(_) => ask("AWS_HOSTNAME", "meta-data/hostname"),
                 None => known("AWS_HOSTNAME"),
             };
-            events(Event::Host(
+            channel.send(Event::Host(
                 instance_id.unwrap_or_default(),
                 hostname.unwrap_or_default(),
             ));

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::app::{daemon, healthcheck};
-use crate::config::cli::{self, Command, Parsed};
+use crate::app::{daemon, exits, healthcheck};
+use crate::config::cli::{self, Command, Exporter, Parsed};
 use crate::config::{self, Config};
-use crate::logging;
+use crate::logging::{self, LogSettings};
 
 /// Status of a start that failed: a bad configuration, no region, a port that is taken.
 const FAILED: u8 = 1;
@@ -57,7 +57,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(config: Config) -> ExitCode {
-    if let Err(error) = logging::init(&config) {
+    // Before anything else, so that no signal finds the defaults.
+    let exits = match exits::listen() {
+        Ok(exits) => exits,
+        Err(error) => {
+            logging::startup_error(&format!("cannot handle signals: {error}"));
+            return ExitCode::from(FAILED);
+        }
+    };
+    if let Err(error) = logging::init(&log_settings(&config)) {
         logging::startup_error(&error.to_string());
         return ExitCode::from(FAILED);
     }
@@ -68,7 +76,7 @@ fn run(config: Config) -> ExitCode {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    let status = match daemon::run(config) {
+    let status = match daemon::run(config, exits) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
@@ -77,6 +85,17 @@ fn run(config: Config) -> ExitCode {
     };
     logging::flush();
     status
+}
+
+fn log_settings(config: &Config) -> LogSettings<'_> {
+    LogSettings {
+        file: config.log_file.as_ref(),
+        rotates: config.log_rotation,
+        // A program reads the documents from stdout: nothing else may stand between them.
+        to_stderr: config.exporter == Exporter::Json,
+        level: config.log_level,
+        format: config.log_format,
+    }
 }
 
 fn healthcheck(config: &Config) -> ExitCode {

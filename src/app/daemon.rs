@@ -1,29 +1,28 @@
-//! Starts the threads, waits for signals, and stops the threads in the order in which a segment
-//! passes them.
+//! The daemon from its start to its end, read from top to bottom: load, bind, start, wait, stop.
 
 use std::fmt;
 use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::{Handle, Signals};
-
-use crate::app::memory;
+use super::backend::{self, Backend, BackendParts};
+use super::exits::{Exit, SignalAction};
+use super::memory;
 use crate::aws::profile::{ProfileError, Profiles, read_file};
 use crate::config::Config;
 use crate::credentials::target::{Settings, TargetError};
-use crate::ingest::intake::Intake;
-use crate::ingest::reader::{self, Readers};
+use crate::http::dns::Resolver;
 use crate::ingest::socket::{self, BindError};
+use crate::ingest::{ReaderParts, Readers};
 use crate::logging;
 use crate::proxy::{Front, Limits};
-use crate::upload::counters::Books;
-use crate::upload::message::{Event, Events};
-
-use super::backend::{Backend, Shared};
+use crate::upload::UploadChannel;
+use crate::upload::counters::{ReaderCounts, ReaderLedger, SegmentCounts};
+use crate::upload::message::Event;
 
 /// Why the daemon could not start, or go on.
 #[derive(Debug)]
@@ -36,6 +35,8 @@ pub enum StartError {
     Target(TargetError),
     /// The system refused a thread or a signal handler.
     System(&'static str, io::Error),
+    /// The shutdown was cut short: what was held is lost.
+    CutShort,
 }
 
 impl fmt::Display for StartError {
@@ -44,99 +45,99 @@ impl fmt::Display for StartError {
             StartError::Profile(error) => error.fmt(f),
             StartError::Bind(error) => error.fmt(f),
             StartError::Target(error) => error.fmt(f),
-            StartError::System(what, error) => write!(f, "the system refused {what}: {error}"),
+            StartError::System(what, error) => write!(
+                f,
+                "the system refused {what}: {error}; raise the limit of processes and threads"
+            ),
+            StartError::CutShort => f.write_str("ended before everything was delivered"),
         }
     }
 }
 
 impl std::error::Error for StartError {}
 
-/// Status after a second signal, or when stopping hangs: documents that were held are lost.
-const STOPPED_AT_ONCE: i32 = 1;
-
 /// A signal this soon after the first is its echo: `timeout` and some supervisors signal a process
 /// and then its group, and a person needs longer to press a key twice.
 const ECHO: Duration = Duration::from_millis(300);
 
-/// How long after its deadline a stop may still take. Only what waits for a stdout that nobody reads
-/// takes longer, and that may be for ever.
+/// How long after its deadline a step of the shutdown may still take. Only what waits for a stdout
+/// that nobody reads takes longer, and that may be for ever.
 const OVERDUE: Duration = Duration::from_secs(5);
 
 /// How long clients on TCP may take to get answers that are under way at the end.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// Where the failure of another thread is put down before the signals are closed.
-pub(super) type Failed = Arc<Mutex<Option<TargetError>>>;
+/// Memory of delivered batches that is kept for the next ones: enough that at full speed none is
+/// asked of the system, half a megabyte in all.
+const SPARE_BATCHES: usize = 4;
 
-/// Runs the daemon until it is told to stop.
+/// The part of the buffer memory that batches may take in the channel.
+const CHANNEL_PART: usize = 8;
+
+/// A batch that is not full goes out this long after its first document. Tests set another time.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_VARIABLE: &str = "XRAY_TEST_LINGER_MS";
+
+/// Runs the daemon until it is told to stop. `exits` is where signals come.
 ///
 /// # Errors
 /// [`StartError`] when it cannot begin its work.
-pub fn run(config: Config) -> Result<(), StartError> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])
-        .map_err(|error| StartError::System("a signal handler", error))?;
-    let handle = signals.handle();
-    let failed = Failed::default();
-    let mut daemon = Some(Daemon::start(config, handle.clone(), &failed)?);
-    let mut stopping = None;
-    let mut first = Instant::now();
-    // Ends when the handle is closed: when all is done, or when no target can be found.
-    for signal in signals.forever() {
-        let Some(daemon) = daemon.take() else {
-            if first.elapsed() < ECHO {
-                continue;
+pub(super) fn run(
+    config: Config,
+    (exit, exits): (Sender<Exit>, Receiver<Exit>),
+) -> Result<(), StartError> {
+    let logs_to_file = config.log_file.is_some();
+    let daemon = Daemon::start(config, exit)?;
+    let name = loop {
+        match exits.recv() {
+            Ok(Exit::Signal(SignalAction::ShutDown(name))) => break name,
+            Ok(Exit::Signal(SignalAction::HangUp)) if logs_to_file => {
+                logging::reopen();
+                log::info!("Got hangup signal: the log file is opened anew");
             }
-            log::warn!("a second signal: stopping at once");
-            logging::flush();
-            std::process::exit(STOPPED_AT_ONCE);
-        };
-        first = Instant::now();
-        let name = if signal == SIGINT {
-            "interrupt"
-        } else {
-            "terminated"
-        };
-        log::info!("Got shutdown signal: {name}");
-        let limit = daemon.shutdown_delay + daemon.shutdown_timeout + OVERDUE;
-        // Without a thread to be had, the stop still has its own deadline.
-        let _ = spawn("overdue", move || {
-            thread::sleep(limit);
-            log::error!("not stopped after {limit:?}, is stdout not read? Ending at once");
-            logging::flush();
-            std::process::exit(STOPPED_AT_ONCE);
-        });
-        stopping = Some(spawn("stop", {
-            let handle = handle.clone();
-            move || {
-                daemon.stop();
-                handle.close();
-            }
-        })?);
+            Ok(Exit::Signal(SignalAction::HangUp)) => break "hangup",
+            Ok(Exit::Fatal(error)) => return Err(StartError::Target(error)),
+            Ok(_) => {}
+            Err(_) => break "no thread is left",
+        }
+    };
+    log::info!("Got shutdown signal: {name}");
+    let mut stopping = Stopping {
+        exits,
+        first: Instant::now(),
+        logs_to_file,
+    };
+    let totals = daemon.stop(&mut stopping);
+    if let Err(CutShort { totals, why }) = totals {
+        log::warn!("{why}");
+        log_totals(totals);
+        return Err(StartError::CutShort);
     }
-    if let Some(stopping) = stopping {
-        let _ = stopping.join();
-    }
-    match failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        Some(error) => Err(StartError::Target(error)),
-        None => Ok(()),
+    Ok(())
+}
+
+fn log_totals(totals: Option<SegmentCounts>) {
+    match totals {
+        Some(totals) => log::info!("Totals: {totals}"),
+        None => log::error!("Totals: unknown, the thread that delivers does not answer"),
     }
 }
 
 /// The running parts.
 struct Daemon {
+    socket: Arc<UdpSocket>,
     readers: Readers,
-    front: Front,
-    delivery: JoinHandle<()>,
-    events: Events,
-    books: Arc<Books>,
+    front: Option<Front>,
+    channel: UploadChannel,
     shutdown_delay: Duration,
     shutdown_timeout: Duration,
 }
 
 impl Daemon {
     /// Binds the sockets and starts the threads. Segments are received from here on; whom to send
-    /// them to is found out by a thread of its own, since that may take seconds.
-    fn start(config: Config, signals: Handle, failed: &Failed) -> Result<Daemon, StartError> {
+    /// them to is found out by a thread of its own, since that may take seconds. What uploads starts
+    /// before the TCP front, so that clients cannot take the last thread.
+    fn start(config: Config, exit: Sender<Exit>) -> Result<Daemon, StartError> {
         let env = |name: &str| std::env::var(name).ok();
         let profiles = Profiles::load(&env, &read_file).map_err(StartError::Profile)?;
         for warning in profiles.warnings() {
@@ -152,67 +153,163 @@ impl Daemon {
         if let Ok(address) = tcp.local_addr() {
             log::info!("Starting proxy http server on {address}");
         }
-        let books = Arc::new(Books::default());
-        let intake = Arc::new(Intake::new(Arc::clone(&books)));
         let socket = Arc::new(udp);
+        let (channel, messages) = UploadChannel::new(limit / CHANNEL_PART);
+        let (recycle, recycled) = sync_channel(SPARE_BATCHES);
+        let counts: [Arc<ReaderCounts>; 2] = Default::default();
         let reading = Arc::new(AtomicBool::new(true));
         let (shutdown_delay, shutdown_timeout) = (config.shutdown_delay, config.shutdown_timeout);
-        let Backend {
-            delivery,
-            events,
-            upstream,
-            operator,
-        } = super::backend::start(
-            Settings {
+        let Backend { upstream, admin } = backend::start(BackendParts {
+            settings: Settings {
                 config,
                 env: Arc::new(env),
                 profiles,
+                resolver: Resolver::start().map_err(no_thread)?,
             },
-            Shared {
-                intake: Arc::clone(&intake),
-                books: Arc::clone(&books),
-                limit,
-                socket: Arc::clone(&socket),
-                reading: Arc::clone(&reading),
-            },
-            signals,
-            failed,
-        )?;
-        let readers = Readers::start(reader::Parts {
-            socket,
-            intake,
-            events: Arc::clone(&events),
+            channel: channel.clone(),
+            messages,
+            readers: ReaderLedger::new(counts.clone()),
+            recycle,
+            limit,
+            socket: Arc::clone(&socket),
+            reading: Arc::clone(&reading),
+            exit: exit.clone(),
+        })?;
+        let readers = Readers::start(ReaderParts {
+            socket: Arc::clone(&socket),
+            channel: channel.clone(),
+            counts,
+            recycled,
+            linger: linger(),
             reading,
+            on_ended: Box::new(move || {
+                let _ = exit.send(Exit::ReadersEnded);
+            }),
         })
         .map_err(no_thread)?;
-        let calls = Arc::clone(&operator.calls);
-        let local = Box::new(move |path: &str| operator.answer(path));
+        let calls = Arc::clone(&admin.calls);
+        let local = Box::new(move |path: &str| admin.answer(path));
         let front =
             Front::start(tcp, Limits::DEFAULT, upstream, local, calls).map_err(no_thread)?;
         Ok(Daemon {
+            socket,
             readers,
-            front,
-            delivery,
-            events,
-            books,
+            front: Some(front),
+            channel,
             shutdown_delay,
             shutdown_timeout,
         })
     }
 
     /// Delivers what is held, within the time for it, and says what became of every segment.
-    fn stop(self) {
+    fn stop(mut self, stopping: &mut Stopping) -> Result<(), CutShort> {
         if !self.shutdown_delay.is_zero() {
             log::info!("still receiving for {:?}", self.shutdown_delay);
-            thread::sleep(self.shutdown_delay);
+            let until = Instant::now() + self.shutdown_delay;
+            stopping.wait(until, &self.channel, |_| false)?;
         }
-        self.readers.stop();
         let deadline = Instant::now() + self.shutdown_timeout;
-        (self.events)(Event::Stop(deadline));
-        self.front.stop(LAST_ANSWERS);
-        let _ = self.delivery.join();
-        log::info!("Totals: {}", self.books.totals());
+        self.readers.begin_shutdown();
+        self.channel.send(Event::BeginShutdown(deadline));
+        let held = self.channel.ask_snapshot(ANSWER);
+        log::info!(
+            "delivering {} segments, for at most {:?}; signal again to end at once",
+            held.map_or(0, |snapshot| snapshot.segments.held),
+            self.shutdown_timeout
+        );
+        stopping.wait(deadline, &self.channel, |exit| {
+            matches!(exit, Exit::Drained)
+        })?;
+        self.readers.end();
+        let overdue = Instant::now() + OVERDUE;
+        let ended = |exit: &Exit| matches!(exit, Exit::ReadersEnded);
+        if !stopping.wait(overdue, &self.channel, ended)? {
+            return Err(self.cut_short("the threads that read segments do not end"));
+        }
+        self.channel.send(Event::ReadersEnded);
+        if let Some(front) = self.front.take() {
+            front.stop(LAST_ANSWERS);
+        }
+        let mut totals = None;
+        let overdue = deadline.max(Instant::now()) + OVERDUE;
+        stopping.wait(overdue, &self.channel, |exit| {
+            if let Exit::UploaderEnded(counts) = exit {
+                totals = Some(*counts);
+            }
+            totals.is_some()
+        })?;
+        let Some(mut totals) = totals else {
+            return Err(
+                self.cut_short("the thread that delivers does not end; is stdout not read?")
+            );
+        };
+        totals.refused_at_end = socket::discard_waiting(&self.socket);
+        log_totals(Some(totals));
+        Ok(())
     }
+
+    fn cut_short(&self, why: &str) -> CutShort {
+        CutShort {
+            totals: totals(&self.channel),
+            why: why.to_owned(),
+        }
+    }
+}
+
+/// How long the uploader may take to answer.
+const ANSWER: Duration = Duration::from_millis(500);
+
+fn totals(channel: &UploadChannel) -> Option<SegmentCounts> {
+    Some(channel.ask_snapshot(ANSWER)?.segments)
+}
+
+/// The shutdown does not run to its end.
+struct CutShort {
+    totals: Option<SegmentCounts>,
+    why: String,
+}
+
+/// Main, while the daemon stops.
+struct Stopping {
+    exits: Receiver<Exit>,
+    first: Instant,
+    logs_to_file: bool,
+}
+
+impl Stopping {
+    /// Waits for what satisfies `is_it`, at most until then. Whether it came.
+    fn wait(
+        &self,
+        until: Instant,
+        channel: &UploadChannel,
+        mut is_it: impl FnMut(&Exit) -> bool,
+    ) -> Result<bool, CutShort> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.exits.recv_timeout(left) {
+                Ok(Exit::Signal(SignalAction::HangUp)) if self.logs_to_file => logging::reopen(),
+                Ok(Exit::Signal(_)) if self.first.elapsed() < ECHO => {}
+                Ok(Exit::Signal(_)) => {
+                    return Err(CutShort {
+                        totals: totals(channel),
+                        why: "a second signal: stopping at once".to_owned(),
+                    });
+                }
+                Ok(exit) if is_it(&exit) => return Ok(true),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+}
+
+fn linger() -> Duration {
+    std::env::var(LINGER_VARIABLE)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .map_or(LINGER, Duration::from_millis)
 }
 
 /// TLS handshakes with metadata and token services are the deepest that these threads go.
@@ -221,14 +318,15 @@ const STACK: usize = 256 * 1024;
 pub(super) fn spawn(
     name: &'static str,
     work: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, StartError> {
+) -> Result<(), StartError> {
     thread::Builder::new()
         .name(name.to_owned())
         .stack_size(STACK)
         .spawn(work)
+        .map(drop)
         .map_err(no_thread)
 }
 
-fn no_thread(error: io::Error) -> StartError {
+pub(super) fn no_thread(error: io::Error) -> StartError {
     StartError::System("a thread", error)
 }

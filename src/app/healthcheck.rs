@@ -5,8 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-/// Path of the daemon's own health on the TCP port.
-pub const PATH: &str = "/healthz";
+use crate::admin::endpoints::HEALTH_PATH;
 
 /// The whole question may take this long: probes often run once a second.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -95,7 +94,8 @@ fn exchange(address: SocketAddr) -> io::Result<String> {
     };
     stream.set_write_timeout(Some(left()))?;
     stream.write_all(
-        format!("GET {PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+        format!("GET {HEALTH_PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+            .as_bytes(),
     )?;
     stream.set_read_timeout(Some(left()))?;
     let mut answer = Vec::new();
@@ -106,25 +106,20 @@ fn exchange(address: SocketAddr) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use xray_test_support::endpoint::{Endpoint, Reply};
+    use xray_test_support::server::closed_address;
 
-    /// A peer that answers one connection with `answer`.
-    fn peer(answer: &'static str) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 512];
-            let length = stream.read(&mut request).unwrap();
-            assert!(request[..length].starts_with(b"GET /healthz HTTP/1.1\r\n"));
-            stream.write_all(answer.as_bytes()).unwrap();
-        });
-        address
+    /// What is said of a daemon that answers with these bytes.
+    fn ask_peer(answer: &'static str) -> Result<(), Unhealthy> {
+        let peer = Endpoint::start(|_, _| Reply::RawThenClose(answer.into()));
+        let result = ask(&peer.address().to_string());
+        assert_eq!(peer.request_lines(), ["GET /healthz"]);
+        result
     }
 
     #[test]
     fn only_a_200_is_well() {
-        assert!(ask(&peer("HTTP/1.1 200 OK\r\n\r\nok\n")).is_ok());
+        assert!(ask_peer("HTTP/1.1 200 OK\r\n\r\nok\n").is_ok());
         for (answer, said) in [
             (
                 "HTTP/1.1 503 Service Unavailable\r\n\r\nthe uploader does not answer\n",
@@ -134,18 +129,14 @@ mod tests {
             ("SSH-2.0-x\r\n", "SSH-2.0-x"),
             ("", "says "),
         ] {
-            let error = ask(&peer(answer)).unwrap_err().to_string();
+            let error = ask_peer(answer).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
     }
 
     #[test]
     fn nobody_and_nowhere_are_told_apart() {
-        let gone = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .to_string();
+        let gone = closed_address().to_string();
         assert!(matches!(ask(&gone), Err(Unhealthy::Silent(..))));
         assert!(matches!(ask("no port"), Err(Unhealthy::Address(..))));
         assert_eq!(

@@ -3,5 +3,6 @@
 pub mod backend;
 pub mod command;
 pub mod daemon;
+mod exits;
 pub mod healthcheck;
 pub mod memory;

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod endpoint;
 pub mod error_codes;
+pub mod jitter;
 pub mod profile;
 pub mod region;
 pub mod sigv4;

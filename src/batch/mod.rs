@@ -2,10 +2,13 @@
 
 pub mod compressed;
 mod escape;
+mod ids;
 
 use std::ops::Range;
 
 use escape::escape;
+
+pub use ids::{DocumentIds, ids};
 
 /// Most documents in one request; X-Ray answers "Exceeding maximum segment count: 50" to more.
 pub const MAX_DOCUMENTS: usize = 50;
@@ -27,13 +30,11 @@ pub struct Batch {
     /// Length of the body.
     end: usize,
     count: usize,
-    suspect: bool,
 }
 
 impl PartialEq for Batch {
     fn eq(&self, other: &Batch) -> bool {
-        let rest = |batch: &Batch| (batch.count, batch.suspect);
-        self.body() == other.body() && rest(self) == rest(other)
+        self.body() == other.body() && self.count == other.count
     }
 }
 
@@ -53,7 +54,6 @@ impl Batch {
             end: memory.len(),
             memory,
             count: 0,
-            suspect: false,
         }
     }
 
@@ -106,7 +106,6 @@ impl Batch {
         self.end = PREFIX.len();
         self.write(SUFFIX);
         self.count = 0;
-        self.suspect = false;
         self
     }
 
@@ -121,16 +120,12 @@ impl Batch {
         self.memory.capacity()
     }
 
-    /// Whether `next` may be appended: together within the limits of one request, and neither
-    /// under suspicion of holding a document that X-Ray refuses.
-    pub fn takes(&self, next: &Batch) -> bool {
-        !self.suspect
-            && !next.suspect
-            && self.count + next.count <= MAX_DOCUMENTS
-            && self.end + next.end <= FULL_BYTES
+    /// Whether one request can carry the documents of both batches.
+    pub fn can_append(&self, next: &Batch) -> bool {
+        self.count + next.count <= MAX_DOCUMENTS && self.end + next.end <= FULL_BYTES
     }
 
-    /// Appends the documents of `next`. The caller has asked [`Batch::takes`].
+    /// Appends the documents of `next`. The caller has asked [`Batch::can_append`].
     pub fn append(&mut self, next: &Batch) {
         if next.is_empty() {
             return;
@@ -140,19 +135,26 @@ impl Batch {
         self.count += next.count;
     }
 
-    /// Two halves, after X-Ray has refused the whole. They stay apart until each is answered.
+    /// The first half of the documents and the rest.
     pub fn split(&self) -> (Batch, Batch) {
-        let mut halves = [Batch::new(), Batch::new()];
-        for (i, range) in ranges(self.body()).enumerate() {
-            let half = &mut halves[usize::from(i >= self.count / 2)];
-            half.open_end();
-            half.write(&self.memory[range]);
-            half.write(SUFFIX);
-            half.count += 1;
+        let half = self.count / 2;
+        self.partition(|index| index < half)
+    }
+
+    /// The documents whose index satisfies `is_first`, and the others, both in their order.
+    pub fn partition(&self, is_first: impl Fn(usize) -> bool) -> (Batch, Batch) {
+        let (mut first, mut second) = (Batch::new(), Batch::new());
+        for (index, range) in ranges(self.body()).enumerate() {
+            let part = if is_first(index) {
+                &mut first
+            } else {
+                &mut second
+            };
+            part.open_end();
+            part.write(&self.memory[range]);
+            part.write(SUFFIX);
+            part.count += 1;
         }
-        let [mut first, mut second] = halves;
-        first.suspect = true;
-        second.suspect = true;
         (first, second)
     }
 
@@ -289,15 +291,13 @@ mod tests {
     }
 
     #[test]
-    fn suspects_are_never_joined() {
+    fn a_batch_is_partitioned_by_the_index_of_its_documents() {
         let batch = batch_of(&[b"a".to_vec(), b"b".to_vec(), b"c".to_vec()]);
-        let (first, second) = batch.split();
+        let (chosen, rest) = batch.partition(|index| index == 1);
         assert_eq!(
-            (read(&first), read(&second)),
-            (vec!["a".into()], vec!["b".into(), "c".into()])
+            (read(&chosen), read(&rest)),
+            (vec!["b".into()], vec!["a".into(), "c".into()])
         );
-        assert!(!first.takes(&second) && !batch.takes(&first) && !first.takes(&batch));
-        assert!(batch.takes(&batch));
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod dns;
-pub mod no_proxy;
+pub mod error;
+mod no_proxy;
 pub mod server;
-pub mod wire;
+pub(crate) mod url;

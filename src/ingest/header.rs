@@ -158,65 +158,6 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 }
 
-/// The trace id and the id of a document, for a log line. Reads the document as JSON; where it is
-/// not, looks for the first `"id"` and `"trace_id"` with a string after them.
-pub fn ids(document: &str) -> (Option<String>, Option<String>) {
-    match serde_json::from_str::<Ids>(document) {
-        Ok(ids) => (ids.trace_id, ids.id),
-        Err(_) => (
-            first_string(document, "\"trace_id\""),
-            first_string(document, "\"id\""),
-        ),
-    }
-}
-
-struct Ids {
-    trace_id: Option<String>,
-    id: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for Ids {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IdsVisitor;
-        impl<'de> Visitor<'de> for IdsVisitor {
-            type Value = Ids;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a segment document")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ids, A::Error> {
-                let mut ids = Ids {
-                    trace_id: None,
-                    id: None,
-                };
-                while let Some(key) = map.next_key::<String>()? {
-                    let slot = match key.as_str() {
-                        "trace_id" => &mut ids.trace_id,
-                        "id" => &mut ids.id,
-                        _ => {
-                            map.next_value::<IgnoredAny>()?;
-                            continue;
-                        }
-                    };
-                    if let Scalar::Text(text) = map.next_value()? {
-                        *slot = Some(text);
-                    }
-                }
-                Ok(ids)
-            }
-        }
-        deserializer.deserialize_map(IdsVisitor)
-    }
-}
-
-fn first_string(document: &str, key: &str) -> Option<String> {
-    let after = &document[document.find(key)? + key.len()..];
-    let value = after.trim_start().strip_prefix(':')?.trim_start();
-    let value = value.strip_prefix('"')?;
-    Some(value[..value.find('"')?].to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,31 +241,6 @@ mod tests {
             br#"{"format": "json", "version": 1}\n{"a":1}"#,
         ] {
             assert_eq!(document(datagram), Err(Malformed::NoDocument));
-        }
-    }
-
-    #[test]
-    fn ids_are_found_with_and_without_spaces_and_not_in_subsegments() {
-        let cases = [
-            (r#"{"id":"a","trace_id":"t"}"#, Some("t"), Some("a")),
-            (r#"{"id": "a", "trace_id" : "t"}"#, Some("t"), Some("a")),
-            (r#"{"subsegments":[{"id":"x"}],"id":"a"}"#, None, Some("a")),
-            (r#"{"id":7,"trace_id":"t"}"#, Some("t"), None),
-            (
-                r#"{"trace_id": "t", "id":"a", truncated"#,
-                Some("t"),
-                Some("a"),
-            ),
-            ("T1SCmkK", None, None),
-            ("\"id\"", None, None),
-        ];
-        for (document, trace_id, id) in cases {
-            let found = ids(document);
-            assert_eq!(
-                (found.0.as_deref(), found.1.as_deref()),
-                (trace_id, id),
-                "{document}"
-            );
         }
     }
 }

@@ -1,6 +1,11 @@
 //! From the UDP datagram into a batch.
 
 pub mod header;
-pub mod intake;
-pub mod reader;
+mod open_batch;
+mod pace;
+mod reader;
+mod readers;
 pub mod socket;
+
+pub use open_batch::OpenBatch;
+pub use readers::{ReaderParts, Readers};

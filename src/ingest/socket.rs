@@ -139,6 +139,17 @@ pub fn wake_readers(socket: &UdpSocket) {
     let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Read);
 }
 
+/// Discards what waits on `socket` and answers how many datagrams that were. The socket does not block
+/// afterwards. Reads at most so many, because a sender may never stop.
+pub fn discard_waiting(socket: &UdpSocket) -> u64 {
+    const MOST: u64 = 100_000;
+    if socket.set_nonblocking(true).is_err() {
+        return 0;
+    }
+    let is_there = |_: &u64| socket.recv(&mut [0]).is_ok_and(|length| length > 0);
+    (0..MOST).take_while(is_there).count() as u64
+}
+
 /// Datagrams that the kernel dropped on `socket` because its buffer was full: the last column of
 /// `/proc/net/udp`. `None` where `/proc` does not say.
 pub fn kernel_drops(socket: &UdpSocket) -> Option<u64> {

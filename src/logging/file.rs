@@ -2,7 +2,22 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// How often the path is checked for having become another file: logrotate's `create` mode renames
+/// the log and signals nobody.
+const PATH_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Set by [`reopen`]; the next write obeys.
+static REOPEN: AtomicBool = AtomicBool::new(false);
+
+/// Opens the log file anew with the next line.
+pub fn reopen() {
+    REOPEN.store(true, Relaxed);
+}
 
 /// Appends to a file. Every `write` is of whole lines, so a file always ends with a line.
 pub struct LogFile {
@@ -11,6 +26,7 @@ pub struct LogFile {
     /// Size at which to start anew; `None` never does.
     limit: Option<u64>,
     size: u64,
+    path_checked: Instant,
 }
 
 impl LogFile {
@@ -33,7 +49,27 @@ impl LogFile {
             // A terminal, a pipe or /dev/stdout must never be renamed.
             limit: limit.filter(|_| metadata.is_file()),
             size: metadata.len(),
+            path_checked: Instant::now(),
         })
+    }
+
+    /// Follows the path when the file was renamed or deleted. While that fails, the old file is
+    /// written on: a log in the wrong place is better than none.
+    fn follow_path(&mut self) {
+        let is_told = REOPEN.swap(false, Relaxed);
+        if !is_told && self.path_checked.elapsed() < PATH_CHECK_INTERVAL {
+            return;
+        }
+        self.path_checked = Instant::now();
+        let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let current = fs::metadata(&self.path).ok().map(id);
+        if current.is_some() && current == self.file.metadata().ok().map(id) {
+            return;
+        }
+        if let Ok(file) = append(&self.path) {
+            self.size = file.metadata().map_or(0, |metadata| metadata.len());
+            self.file = file;
+        }
     }
 
     /// Starts anew. When that fails, the old file goes on growing until the next try, a whole
@@ -61,6 +97,7 @@ fn append(path: &Path) -> io::Result<File> {
 
 impl Write for LogFile {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.follow_path();
         let needed = lines.len() as u64;
         match self.limit {
             Some(limit) if self.size > 0 && self.size + needed > limit => {
@@ -101,6 +138,22 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    #[test]
+    fn a_renamed_file_is_opened_anew() {
+        let directory = Directory::new("reopen");
+        let path = directory.0.join("x.log");
+        let mut log = LogFile::open(&path, None).unwrap();
+        log.write_all(b"one\n").unwrap();
+        fs::rename(&path, directory.0.join("x.log.1")).unwrap();
+        log.path_checked = Instant::now() - PATH_CHECK_INTERVAL;
+        log.write_all(b"two\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        log.path_checked = Instant::now() - PATH_CHECK_INTERVAL;
+        log.write_all(b"three\n").unwrap();
+        assert_eq!(directory.read("x.log.1").as_deref(), Some("one\n"));
+        assert_eq!(directory.read("x.log").as_deref(), Some("three\n"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
 use ureq::http::{self, HeaderMap};
@@ -10,12 +10,12 @@ use ureq::{Agent, AsSendBody};
 
 use super::headers;
 use super::upstream::{Body, ForwardError, Response, Upstream};
-use crate::aws::clock::{self, Clock, Exchange, Skew};
+use crate::aws::clock::{Clock, DatedAnswer, Reading, SigningTime};
 use crate::aws::sigv4::{SignRequest, sign};
-use crate::credentials::Keeper;
 use crate::credentials::target::Target;
+use crate::credentials::{CredentialCache, IssuedCredentials};
 use crate::http::server::Request;
-use crate::upload::response::{self, Answer, Verdict};
+use crate::upload::response::{HoldReason, Meaning, XRayResponse};
 
 /// How long a request waits for the region and for credentials, in all. The Java SDK and the PHP
 /// sampler give up after 2 s and then sample blindly for 300 s; a call over a warm connection
@@ -42,8 +42,8 @@ enum Known {
 /// A response, and what it was asked with.
 struct Asked {
     response: http::Response<ureq::Body>,
-    signed_with: Skew,
-    measured: Option<Skew>,
+    signed: SigningTime,
+    received: Reading,
 }
 
 impl Signed {
@@ -71,9 +71,10 @@ impl Signed {
         let Some(target) = self.target(Duration::ZERO) else {
             return;
         };
-        let sent = SystemTime::now();
-        if let Ok(response) = target.agent.head(format!("{}/", target.endpoint)).call() {
-            self.observe(sent, response.headers());
+        let signed = self.clock.signing_time();
+        let endpoint = target.forwards.current();
+        if let Ok(response) = endpoint.agent.head(format!("{}/", endpoint.url)).call() {
+            self.learn(signed, Reading::now(), response.headers(), "");
         }
     }
 
@@ -92,13 +93,16 @@ impl Signed {
         }
     }
 
-    fn observe(&self, sent: SystemTime, headers: &HeaderMap) -> Option<Skew> {
-        self.clock.observe(&Exchange {
-            sent,
-            received: SystemTime::now(),
-            date: headers.get("date").and_then(|date| date.to_str().ok()),
-            has_age: headers.contains_key("age"),
-        })
+    /// Whether the answer with this header refuses the time of the request.
+    fn learn(
+        &self,
+        signed: SigningTime,
+        received: Reading,
+        headers: &HeaderMap,
+        code: &str,
+    ) -> bool {
+        let answer = DatedAnswer::new(received, headers, code);
+        self.clock.learn(signed, &answer)
     }
 
     fn ask(
@@ -108,7 +112,8 @@ impl Signed {
         headers: &[(&str, String)],
         credentials: &Credentials,
     ) -> Result<Asked, ForwardError> {
-        let url = format!("{}{}", target.endpoint, request.target);
+        let endpoint = target.forwards.current();
+        let url = format!("{}{}", endpoint.url, request.target);
         let mut upstream = http::Request::builder()
             .method(request.method.as_str())
             .uri(&url);
@@ -123,8 +128,7 @@ impl Signed {
         if upstream.uri_ref().is_none() {
             return Err(ForwardError::Request);
         }
-        let signed_with = self.clock.skew();
-        let sent = SystemTime::now();
+        let signed = self.clock.signing_time();
         let signature = sign(&SignRequest {
             method: &request.method,
             url: &url,
@@ -132,53 +136,47 @@ impl Signed {
             body: &request.body,
             region: &target.region,
             service: "xray",
-            time: signed_with.correct(sent),
+            time: signed.time(),
             credentials,
         })
         .map_err(ForwardError::Sign)?;
         for (name, value) in &signature {
             upstream = upstream.header(name, value);
         }
-        let response = send(&target.agent, upstream, request)?;
+        let response = send(&endpoint.agent, upstream, request)?;
         // Passed on, it would make the client wait for another answer on a connection that has
         // none.
         if response.status().is_informational() {
             let unasked = std::io::Error::other("it switched protocols unasked");
             return Err(ForwardError::Transport(Box::new(unasked.into())));
         }
-        let measured = self.observe(sent, response.headers());
         Ok(Asked {
             response,
-            signed_with,
-            measured,
+            signed,
+            received: Reading::now(),
         })
     }
 
-    /// Whether the refusal of a request signed with `credentials` is cured by newer ones or by the
+    /// Whether the refusal of a request signed with `issued` is cured by newer ones or by the
     /// time just learnt; the credentials to sign with then.
     fn cure(
         &self,
         asked: &Asked,
-        reason: &Answer,
-        (keeper, credentials): (&Keeper, &Credentials),
+        reason: &XRayResponse,
+        (cache, issued): (&CredentialCache, &IssuedCredentials),
         deadline: Instant,
-    ) -> Option<Credentials> {
-        let code = reason.error_code().unwrap_or_default();
-        if clock::is_skew_error(&code, asked.signed_with, asked.measured) {
-            return Some(credentials.clone());
+    ) -> Option<IssuedCredentials> {
+        let code = reason.code.as_deref().unwrap_or_default();
+        let headers = asked.response.headers();
+        if self.learn(asked.signed, asked.received, headers, code) {
+            return Some(issued.clone());
         }
-        let stale = matches!(
-            response::judge(reason),
-            Verdict::Hold {
-                credentials: true,
-                ..
-            }
-        );
-        if !stale || !keeper.reject(credentials) {
+        let stale = matches!(reason.meaning(), Meaning::Hold(HoldReason::Credentials));
+        if !stale || !cache.reject(issued.generation) {
             return None;
         }
-        let newer = keeper.wait(left(deadline))?;
-        (newer != *credentials).then_some(newer)
+        let newer = cache.wait(left(deadline))?;
+        (newer.generation != issued.generation).then_some(newer)
     }
 }
 
@@ -191,22 +189,25 @@ impl Upstream for Signed {
         let deadline = Instant::now() + PATIENCE;
         let headers = headers::forwarded(request)?;
         let target = self.target(left(deadline)).ok_or(ForwardError::NoTarget)?;
-        let keeper = &target.keeper;
-        let mut credentials = keeper
+        let cache = &target.credentials;
+        let mut issued = cache
             .wait(left(deadline))
             .ok_or(ForwardError::NoCredentials)?;
-        let mut asked = self.ask(&target, request, &headers, &credentials)?;
+        let mut asked = self.ask(&target, request, &headers, &issued.credentials)?;
         let mut read = refusal(&mut asked.response)?;
+        if read.is_none() {
+            self.learn(asked.signed, asked.received, asked.response.headers(), "");
+        }
         if let Some(body) = &read {
             let reason = reason(&asked.response, body);
-            if let Some(newer) = self.cure(&asked, &reason, (keeper, &credentials), deadline) {
-                asked = self.ask(&target, request, &headers, &newer)?;
+            if let Some(newer) = self.cure(&asked, &reason, (cache, &issued), deadline) {
+                asked = self.ask(&target, request, &headers, &newer.credentials)?;
                 read = refusal(&mut asked.response)?;
-                credentials = newer;
+                issued = newer;
             }
         }
         let mut read = read.unwrap_or_default();
-        if let Some(token) = credentials.session_token() {
+        if let Some(token) = issued.credentials.session_token() {
             mask(&mut read, token.as_bytes());
         }
         Ok(passed_back(request, read, asked.response))
@@ -215,7 +216,7 @@ impl Upstream for Signed {
     fn stop(&self) {
         let mut known = self.lock();
         if let Known::Is(target) = &*known {
-            target.agent.clone().shutdown();
+            target.forwards.shutdown();
         }
         *known = Known::Stopped;
         self.changed.notify_all();
@@ -288,14 +289,9 @@ fn mask(text: &mut [u8], secret: &[u8]) {
     }
 }
 
-fn reason(response: &http::Response<ureq::Body>, read: &[u8]) -> Answer {
-    let text = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
-    Answer {
-        status: response.status().as_u16(),
-        error_type: text("x-amzn-errortype"),
-        body: read.to_vec(),
-        ..Answer::default()
-    }
+fn reason(response: &http::Response<ureq::Body>, read: &[u8]) -> XRayResponse {
+    let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+    XRayResponse::parse(response.status().as_u16(), header, read)
 }
 
 /// The service's answer, of whose body `read` has been read already.

@@ -1,28 +1,26 @@
-//! When to try again.
+//! When a destination may be tried again.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
 /// First wait after a failure, before jitter.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// Longest wait. A single small probe every few seconds harms no backend, and the daemon is back
-/// within seconds of the end of an outage.
+/// Longest wait. One request every few seconds harms no service, and uploads go on within seconds
+/// of the end of an outage.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Longest wait while stopping, when there is no later.
-const LONGEST_WAIT_STOPPING: Duration = Duration::from_millis(250);
+/// Longest wait during the shutdown, when there is no later.
+const LONGEST_WAIT_IN_SHUTDOWN: Duration = Duration::from_millis(250);
 
-/// When the next request may go out. Healthy: at once, on every lane. After a failure: one probe,
-/// after a wait with full jitter that doubles up to `LONGEST_WAIT`; full speed as soon as one
+/// When the next request may go out. Healthy: at once, on every sender. After a failure: one request
+/// at a time (a probe), after a wait that doubles up to `LONGEST_WAIT`; full speed as soon as one
 /// succeeds.
 #[derive(Debug, Default)]
 pub struct BackOff {
     failures: u32,
     until: Option<Instant>,
     epoch: u64,
-    hurried: bool,
+    is_shutdown: bool,
 }
 
 impl BackOff {
@@ -31,22 +29,30 @@ impl BackOff {
         self.epoch
     }
 
+    /// The wait after so many failures in a row, with equal jitter: between half of the doubled wait
+    /// and all of it. `jitter` is in 0..1.
+    pub fn wait(&self, failures: u32, jitter: f64) -> Duration {
+        let doubled = FIRST_WAIT * 2u32.saturating_pow(failures.min(16));
+        let longest = if self.is_shutdown {
+            LONGEST_WAIT_IN_SHUTDOWN
+        } else {
+            LONGEST_WAIT
+        };
+        longest.min(doubled).mul_f64(0.5 + jitter / 2.0)
+    }
+
     /// A request failed. Requests that were already out when the first of them failed say nothing
-    /// new. `jitter` is in 0..1.
-    pub fn failed(&mut self, epoch: u64, now: Instant, after: Option<Duration>, jitter: f64) {
+    /// new. `jitter` is in 0..1; `retry_after` is what the service asked for.
+    pub fn failed(&mut self, epoch: u64, now: Instant, retry_after: Option<Duration>, jitter: f64) {
         if epoch != self.epoch {
             return;
         }
         self.epoch += 1;
-        let doubled = FIRST_WAIT * 2u32.saturating_pow(self.failures.min(16));
+        let wait = self.wait(self.failures, jitter);
         self.failures += 1;
-        self.until = Some(if self.hurried {
-            now + LONGEST_WAIT_STOPPING.min(doubled).mul_f64(jitter)
-        } else {
-            now + LONGEST_WAIT
-                .min(doubled)
-                .mul_f64(jitter)
-                .max(after.unwrap_or_default())
+        self.until = Some(match retry_after {
+            Some(retry_after) if !self.is_shutdown => now + wait.max(retry_after),
+            _ => now + wait,
         });
     }
 
@@ -55,15 +61,15 @@ impl BackOff {
         if self.failures > 0 {
             *self = BackOff {
                 epoch: self.epoch + 1,
-                hurried: self.hurried,
+                is_shutdown: self.is_shutdown,
                 ..BackOff::default()
             };
         }
     }
 
-    /// The daemon is stopping: from now on waits are short, whatever the backend asks for.
-    pub fn hurry(&mut self) {
-        self.hurried = true;
+    /// From now on waits are short, whatever the service asks for.
+    pub fn begin_shutdown(&mut self) {
+        self.is_shutdown = true;
         self.until = None;
     }
 
@@ -72,7 +78,7 @@ impl BackOff {
         self.until = None;
     }
 
-    /// Whether the last thing heard was a success.
+    /// Whether the last request that was answered succeeded.
     pub fn is_healthy(&self) -> bool {
         self.failures == 0
     }
@@ -90,29 +96,18 @@ impl BackOff {
     }
 }
 
-/// A number in 0..1, different each time. Spreads the retries of many hosts; guards no secret.
-pub fn jitter() -> f64 {
-    let random = RandomState::new().hash_one(0u8);
-    (random >> 11) as f64 / (1u64 << 53) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn jitter_stays_in_range() {
-        for _ in 0..1000 {
-            assert!((0.0..1.0).contains(&jitter()));
-        }
-    }
-
     proptest! {
-        /// Model: healthy lets all go; after a failure one goes at a time, never later than the
-        /// longest wait.
+        /// Model: a healthy destination lets all requests go; after a failure one goes at a time,
+        /// never later than the longest wait.
         #[test]
-        fn one_probe_while_down_and_all_lanes_after_a_success(outcomes in prop::collection::vec((any::<bool>(), 0.0..1.0f64), 1..40)) {
+        fn one_probe_after_a_failure_and_all_senders_after_a_success(
+            outcomes in prop::collection::vec((any::<bool>(), 0.0..1.0f64), 1..40),
+        ) {
             let mut back_off = BackOff::default();
             let mut now = Instant::now();
             for (success, jitter) in outcomes {
@@ -123,7 +118,7 @@ mod tests {
                 } else {
                     back_off.failed(epoch, now, None, jitter);
                     let waited = back_off.next(0, now).unwrap() - now;
-                    prop_assert!(waited <= LONGEST_WAIT);
+                    prop_assert!(waited <= LONGEST_WAIT && waited >= FIRST_WAIT / 2);
                     prop_assert_eq!(back_off.next(1, now), None);
                     let before = back_off.next(0, now);
                     back_off.failed(epoch, now, None, jitter);
@@ -132,5 +127,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn at_most_twelve_requests_in_six_seconds_of_failures() {
+        let mut back_off = BackOff::default();
+        let start = Instant::now();
+        let mut now = start;
+        let mut requests = 0;
+        while now < start + Duration::from_secs(6) {
+            requests += 1;
+            back_off.failed(back_off.epoch(), now, None, 0.0);
+            now = back_off.next(0, now).unwrap();
+        }
+        assert!(requests <= 12, "{requests}");
     }
 }

@@ -1,136 +1,198 @@
-//! The books: one counter for every fate of a segment.
+//! One counter for every fate of a segment.
 //!
-//! `received = sent + rejected + spilled + held` at every moment; what the kernel dropped before
-//! the daemon could read it stands beside.
+//! `received = sent + rejected + spilled + held` in every snapshot. Each term is counted by itself,
+//! so that a segment that was lost or counted twice shows.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters since the start of the process. Every thread that decides the fate of a segment
-/// counts it here, once.
-#[derive(Debug, Default)]
-pub struct Books {
-    received: AtomicU64,
-    sent: AtomicU64,
-    rejected: AtomicU64,
-    spilled: AtomicU64,
-    held_bytes: AtomicU64,
-    kernel_drops: AtomicU64,
-}
-
-/// The books read at one moment.
+/// Counts since the start of the process, all of the same moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Datagrams read from the socket, malformed ones included.
+pub struct SegmentCounts {
+    /// Datagrams read from the socket that were not empty, malformed ones included.
     pub received: u64,
-    /// Documents that X-Ray took.
+    /// Documents that X-Ray has taken.
     pub sent: u64,
     /// Malformed datagrams, and documents that X-Ray refused.
     pub rejected: u64,
-    /// Documents dropped, oldest first, because the buffer was full or time ran out at exit.
+    /// Documents dropped, oldest first, because the buffer was full or because time ran out at the
+    /// shutdown.
     pub spilled: u64,
-    /// Bytes of the documents waiting or in flight, as they stand in a request.
-    pub held_bytes: u64,
+    /// Documents in open batches, waiting, or in flight.
+    pub held: u64,
+    /// Empty datagrams, which the official daemon ignores too.
+    pub empty: u64,
     /// Datagrams that the kernel dropped because the socket's buffer was full.
     pub kernel_drops: u64,
+    /// Datagrams that came after the last read of the shutdown.
+    pub refused_at_end: u64,
 }
 
-impl Totals {
-    /// Documents waiting or in flight.
-    pub fn held(&self) -> u64 {
-        self.received
-            .saturating_sub(self.sent + self.rejected + self.spilled)
-    }
-
+impl SegmentCounts {
     /// Segments that will never reach X-Ray.
     pub fn lost(&self) -> u64 {
-        self.rejected + self.spilled + self.kernel_drops
+        self.rejected + self.spilled + self.kernel_drops + self.refused_at_end
+    }
+
+    /// Adds what one reader has taken and not handed over yet.
+    pub(crate) fn add_unreported(&mut self, unreported: Unreported) {
+        let documents = u64::from(unreported.documents);
+        let malformed = u64::from(unreported.malformed);
+        self.received += documents + malformed;
+        self.rejected += malformed;
+        self.held += documents;
+        self.empty += u64::from(unreported.empty);
     }
 }
 
-impl fmt::Display for Totals {
+impl fmt::Display for SegmentCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "received {} = sent {} + rejected {} + spilled {} + held {}; kernel drops {}",
+            "received {} = sent {} + rejected {} + spilled {} + held {}; kernel drops {}, empty {}",
             self.received,
             self.sent,
             self.rejected,
             self.spilled,
-            self.held(),
-            self.kernel_drops
-        )
+            self.held,
+            self.kernel_drops,
+            self.empty
+        )?;
+        match self.refused_at_end {
+            0 => Ok(()),
+            refused => write!(f, ", refused at the end {refused}"),
+        }
     }
 }
 
-impl Books {
-    /// A datagram was read.
-    pub fn received(&self) {
-        self.received.fetch_add(1, Relaxed);
+/// What a reader has taken since it last handed over a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unreported {
+    /// How many times this reader has handed something over. Wraps around.
+    pub hand_overs: u16,
+    /// Documents in the open batch.
+    pub documents: u16,
+    /// Malformed datagrams.
+    pub malformed: u16,
+    /// Empty datagrams.
+    pub empty: u16,
+}
+
+/// Publishes the [`Unreported`] counts of one reader. The four numbers are in one atomic word, so
+/// that the uploader never sees half of a change. With the number of hand-overs it can tell whether
+/// a batch is still on its way to it.
+#[derive(Debug, Default)]
+pub struct ReaderCounts(AtomicU64);
+
+impl ReaderCounts {
+    /// Replaces the counts.
+    pub fn publish(&self, counts: Unreported) {
+        let word = [
+            counts.hand_overs,
+            counts.documents,
+            counts.malformed,
+            counts.empty,
+        ]
+        .into_iter()
+        .fold(0, |word, part| word << 16 | u64::from(part));
+        self.0.store(word, Ordering::Release);
     }
 
-    /// X-Ray took `n` documents.
-    pub fn sent(&self, n: usize) {
-        self.sent.fetch_add(n as u64, Relaxed);
-    }
-
-    /// `n` documents will never be accepted.
-    pub fn rejected(&self, n: usize) {
-        self.rejected.fetch_add(n as u64, Relaxed);
-    }
-
-    /// `n` documents were dropped for lack of room or time.
-    pub fn spilled(&self, n: usize) {
-        self.spilled.fetch_add(n as u64, Relaxed);
-    }
-
-    /// Sets the gauge of bytes held.
-    pub fn set_held_bytes(&self, bytes: usize) {
-        self.held_bytes.store(bytes as u64, Relaxed);
-    }
-
-    /// Sets the kernel's own count of drops on the UDP socket. Of two threads that read it at once,
-    /// the slower one does not set it back: what was lost since the last look is a difference.
-    pub fn set_kernel_drops(&self, drops: u64) {
-        self.kernel_drops.fetch_max(drops, Relaxed);
-    }
-
-    /// Whether any datagram has arrived yet.
-    pub fn any_received(&self) -> bool {
-        self.received.load(Relaxed) > 0
-    }
-
-    /// Reads all counters. The fates are read before `received`, so that a segment counted in
-    /// between shows as held, never as a deficit.
-    pub fn totals(&self) -> Totals {
-        let (sent, rejected, spilled) = (
-            self.sent.load(Relaxed),
-            self.rejected.load(Relaxed),
-            self.spilled.load(Relaxed),
-        );
-        Totals {
-            received: self.received.load(Relaxed),
-            sent,
-            rejected,
-            spilled,
-            held_bytes: self.held_bytes.load(Relaxed),
-            kernel_drops: self.kernel_drops.load(Relaxed),
+    /// The counts at this moment.
+    pub fn read(&self) -> Unreported {
+        let word = self.0.load(Ordering::Acquire);
+        let part = |index: u32| (word >> (16 * index)) as u16;
+        Unreported {
+            hand_overs: part(3),
+            documents: part(2),
+            malformed: part(1),
+            empty: part(0),
         }
+    }
+}
+
+/// The receiving side of the readers' counts.
+#[derive(Debug)]
+pub struct ReaderLedger {
+    readers: [Arc<ReaderCounts>; 2],
+    /// Hand-overs received from each reader.
+    received: [u16; 2],
+}
+
+impl ReaderLedger {
+    /// For readers that have handed over nothing yet.
+    pub fn new(readers: [Arc<ReaderCounts>; 2]) -> Self {
+        ReaderLedger {
+            readers,
+            received: [0; 2],
+        }
+    }
+
+    /// A hand-over of this reader has been received.
+    pub fn received(&mut self, reader: usize) {
+        let count = &mut self.received[reader];
+        *count = count.wrapping_add(1);
+    }
+
+    /// What the readers hold. `None`: something that is not in these counts any more is still on its
+    /// way, so that the channel must be emptied first.
+    pub fn unreported(&self) -> Option<[Unreported; 2]> {
+        let unreported = self.readers.each_ref().map(|reader| reader.read());
+        (unreported.map(|counts| counts.hand_overs) == self.received).then_some(unreported)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    /// Set back, the difference to the count before was below zero, and the log told of 2^64
-    /// segments that were lost.
-    #[test]
-    fn kernel_drops_are_never_set_back() {
-        let books = Books::default();
-        for drops in [3, 5, 4] {
-            books.set_kernel_drops(drops);
+    proptest! {
+        #[test]
+        fn published_counts_are_read_back(hand_overs: u16, documents: u16, malformed: u16, empty: u16) {
+            let counts = ReaderCounts::default();
+            let published = Unreported { hand_overs, documents, malformed, empty };
+            counts.publish(published);
+            prop_assert_eq!(counts.read(), published);
         }
-        assert_eq!(books.totals().lost(), 5);
+    }
+
+    #[test]
+    fn a_hand_over_on_its_way_is_noticed() {
+        let readers: [Arc<ReaderCounts>; 2] = Default::default();
+        let mut ledger = ReaderLedger::new(readers.clone());
+        let open = Unreported {
+            documents: 3,
+            ..Unreported::default()
+        };
+        readers[1].publish(open);
+        assert_eq!(ledger.unreported(), Some([Unreported::default(), open]));
+        readers[1].publish(Unreported {
+            hand_overs: 1,
+            ..Unreported::default()
+        });
+        assert_eq!(ledger.unreported(), None);
+        ledger.received(1);
+        assert!(ledger.unreported().is_some());
+    }
+
+    #[test]
+    fn what_readers_hold_is_received_and_held_or_rejected() {
+        let mut counts = SegmentCounts {
+            received: 5,
+            sent: 5,
+            ..SegmentCounts::default()
+        };
+        counts.add_unreported(Unreported {
+            hand_overs: 9,
+            documents: 3,
+            malformed: 2,
+            empty: 1,
+        });
+        assert_eq!(
+            counts.to_string(),
+            "received 10 = sent 5 + rejected 2 + spilled 0 + held 3; kernel drops 0, empty 1"
+        );
     }
 }

@@ -1,29 +1,53 @@
-//! What reaches the part that delivers, whichever it is: the uploader or the printer.
+//! What the uploader is told by the other threads.
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
+use super::health::Health;
+use super::metrics::Snapshot;
+use super::sender::Finished;
 use crate::batch::Batch;
+use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
 
-/// Takes an event, on the thread that has it.
-pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
+/// One message on the uploader's channel.
+pub enum Message {
+    /// Something has happened.
+    Event(Event),
+    /// Whether uploads go on. The answer comes at once or the uploader does not work.
+    AskHealth(SyncSender<Health>),
+    /// All counters of one moment.
+    AskSnapshot(SyncSender<Box<Snapshot>>),
+}
 
-/// All that it acts on.
+/// What changes the uploader's state.
 pub enum Event {
-    /// The open batch has its first document, and nobody watches it yet.
-    Opened,
-    /// A full batch.
-    Batch(Batch),
+    /// From a reader: documents, and what else it has counted.
+    Batch(HandOver),
     /// Region, endpoint and credential source are known.
     Target(Arc<Target>),
     /// What the metadata service says of this host: instance id, host name.
     Host(String, String),
-    /// Credentials have come or changed.
-    Credentials,
-    /// Whoever asks wants to know that the thread lives.
-    Ping(SyncSender<()>),
-    /// All readers have ended: deliver what is held, at the latest until then.
-    Stop(Instant),
+    /// The credentials have changed, or an attempt to fetch them has failed.
+    Credentials(Box<CredentialSnapshot>),
+    /// A sender has ended its request.
+    Finished(Box<Finished>),
+    /// Deliver what is held until this time. More batches may follow.
+    BeginShutdown(Instant),
+    /// The readers have ended: no further batch will come.
+    ReadersEnded,
+}
+
+/// What a reader hands over.
+#[derive(Default)]
+pub struct HandOver {
+    /// Which reader: 0 for `udp-1`, 1 for `udp-2`.
+    pub reader: usize,
+    /// The documents; there may be none.
+    pub batch: Batch,
+    /// Malformed datagrams since the last hand-over.
+    pub malformed: u16,
+    /// Empty datagrams since the last hand-over.
+    pub empty: u16,
 }

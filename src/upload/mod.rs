@@ -1,10 +1,31 @@
-//! From the batch to X-Ray.
+//! From the batch to X-Ray: one uploader thread decides, sender threads carry the requests.
+//!
+//! [`uploader`] is the state machine without threads, sockets or clocks; [`runner`] is the thread
+//! around it.
 
 pub mod back_off;
+mod channel;
 pub mod counters;
+mod destination;
+mod health;
+mod item;
 pub mod message;
-pub mod queue;
+pub mod metrics;
+mod outage_log;
+mod queue;
+mod report;
 pub mod response;
-pub mod sender;
-pub mod telemetry;
-pub mod uploader;
+mod retries;
+mod runner;
+mod sender;
+mod sender_pool;
+mod settlement;
+mod telemetry;
+mod uploader;
+
+pub use channel::UploadChannel;
+pub use health::Health;
+pub use runner::{Runner, RunnerParts};
+pub use sender::{TransportError, TransportErrorKind};
+pub use telemetry::Identity;
+pub use uploader::UploadLimits;

@@ -1,161 +1,146 @@
-//! Documents that wait for a lane: a queue of batches, bounded in bytes.
+//! Batches that wait for a sender, bounded in bytes.
 
 use std::collections::VecDeque;
 
-use crate::batch::Batch;
+use super::item::Item;
 
 /// Batches that the empty queue keeps room for.
 const USUAL: usize = 4;
 
-/// Batches, oldest first. When the limit is passed, the oldest go.
-#[derive(Debug)]
-pub struct Pending {
-    queue: VecDeque<Batch>,
+/// Items that were not refused yet, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    items: VecDeque<Item>,
     bytes: usize,
-    limit: usize,
+    documents: usize,
 }
 
-impl Pending {
-    /// A queue of at most `limit` bytes of request bodies, those in flight included.
-    pub fn new(limit: usize) -> Self {
-        Pending {
-            queue: VecDeque::new(),
-            bytes: 0,
-            limit,
-        }
-    }
-
+impl Queue {
     /// Adds new documents. They join the batch before them where one request can carry both, so
     /// that an hour of single documents becomes few requests and little memory.
-    pub fn push(&mut self, mut batch: Batch) {
-        // The open batch may have filled up and gone while it was looked at.
-        if batch.is_empty() {
+    pub(super) fn push(&mut self, mut item: Item) {
+        if item.batch.is_empty() {
             return;
         }
-        if !self.queue.is_empty() {
+        if !self.items.is_empty() {
             // It will wait: only what is about to leave may take more memory than its documents.
-            batch.shrink();
+            item.batch.shrink();
         }
-        match self.queue.back_mut() {
-            Some(last) if last.takes(&batch) => {
-                self.bytes -= last.body().len();
-                last.append(&batch);
-                self.bytes += last.body().len();
+        self.documents += item.documents();
+        match self.items.back_mut() {
+            Some(last) if last.batch.can_append(&item.batch) => {
+                self.bytes -= last.bytes();
+                last.batch.append(&item.batch);
+                self.bytes += last.bytes();
             }
             _ => {
-                self.bytes += batch.body().len();
-                self.queue.push_back(batch);
+                self.bytes += item.bytes();
+                self.items.push_back(item);
             }
         }
     }
 
-    /// Puts back documents that could not be delivered; they are the oldest.
-    pub fn put_back(&mut self, mut batch: Batch) {
-        batch.shrink();
-        self.bytes += batch.body().len();
-        self.queue.push_front(batch);
+    /// Puts an item back that could not be delivered; it is older than what waits.
+    pub(super) fn requeue_front(&mut self, mut item: Item) {
+        item.batch.shrink();
+        self.bytes += item.bytes();
+        self.documents += item.documents();
+        self.items.push_front(item);
     }
 
     /// Takes the oldest batch, joined with those behind it as far as one request can carry.
-    pub fn pop(&mut self) -> Option<Batch> {
-        let mut batch = self.queue.pop_front()?;
-        self.bytes -= batch.body().len();
-        while let Some(next) = self.queue.front().filter(|next| batch.takes(next)) {
-            self.bytes -= next.body().len();
-            batch.append(next);
-            self.queue.pop_front();
-        }
-        Some(batch)
-    }
-
-    /// Drops the oldest batches until the queue and `in_flight` bytes are within the limit.
-    /// Answers how many documents were dropped.
-    pub fn spill(&mut self, in_flight: usize) -> usize {
-        let mut spilled = 0;
-        while self.bytes + in_flight > self.limit
-            && let Some(oldest) = self.queue.pop_front()
+    pub(super) fn pop(&mut self) -> Option<Item> {
+        let mut item = self.pop_front()?;
+        while self
+            .items
+            .front()
+            .is_some_and(|next| item.batch.can_append(&next.batch))
+            && let Some(next) = self.pop_front()
         {
-            self.bytes -= oldest.body().len();
-            spilled += oldest.len();
+            item.batch.append(&next.batch);
         }
-        if self.queue.is_empty() {
+        Some(item)
+    }
+
+    /// Drops the oldest batch. Answers how many documents were in it.
+    pub(super) fn drop_oldest(&mut self) -> Option<usize> {
+        self.pop_front().map(|item| item.documents())
+    }
+
+    fn pop_front(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        self.bytes -= item.bytes();
+        self.documents -= item.documents();
+        if self.items.is_empty() {
             // The memory of a burst goes back.
-            self.queue.shrink_to(USUAL);
+            self.items.shrink_to(USUAL);
         }
-        spilled
+        Some(item)
     }
 
-    /// Whether the oldest batch is worth a further lane: it fills a request, or batches wait
-    /// behind it.
-    pub fn is_crowded(&self) -> bool {
-        self.queue.len() > 1 || self.queue.front().is_some_and(Batch::is_full)
+    /// Whether a further sender would have a full request to carry.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.items.len() > 1 || self.items.front().is_some_and(|item| item.batch.is_full())
     }
 
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
     }
 
-    /// Bytes of the bodies that wait.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Number of batches that wait.
-    pub fn batches(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Number of documents that wait.
-    pub fn documents(&self) -> usize {
-        self.queue.iter().map(Batch::len).sum()
+    pub(super) fn documents(&self) -> usize {
+        self.documents
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{Batch, MAX_DOCUMENTS};
     use proptest::prelude::*;
+    use std::time::Instant;
 
-    fn batch(documents: &[u32]) -> Batch {
+    fn item(documents: &[u32]) -> Item {
         let mut batch = Batch::new();
         for document in documents {
             batch.push(document.to_string().as_bytes());
         }
-        batch
+        Item::new(batch, Instant::now())
     }
 
-    fn read(batch: &Batch) -> Vec<u32> {
-        batch.documents().map(|d| d.parse().unwrap()).collect()
+    fn read(item: &Item) -> Vec<u32> {
+        let documents = item.batch.documents();
+        documents.map(|d| d.parse().unwrap()).collect()
     }
 
     #[derive(Debug, Clone)]
     enum Step {
         Push(usize),
         Pop,
-        PutBack,
-        SplitAndPutBack,
-        Spill(usize),
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            (0usize..60).prop_map(Step::Push),
-            Just(Step::Pop),
-            Just(Step::PutBack),
-            Just(Step::SplitAndPutBack),
-            (0usize..500).prop_map(Step::Spill),
-        ];
-        prop::collection::vec(step, 0..60)
+        Requeue,
+        DropOldest,
     }
 
     proptest! {
         /// The model is a plain list of document numbers.
         #[test]
-        fn keeps_order_and_loses_only_the_oldest(steps in steps(), limit in 300usize..3000) {
-            let mut pending = Pending::new(limit);
+        fn keeps_the_order_and_drops_only_the_oldest(
+            steps in prop::collection::vec(
+                prop_oneof![
+                    (0usize..60).prop_map(Step::Push),
+                    Just(Step::Pop),
+                    Just(Step::Requeue),
+                    Just(Step::DropOldest),
+                ],
+                0..60,
+            ),
+        ) {
+            let mut queue = Queue::default();
             let mut model: Vec<u32> = Vec::new();
-            let mut flying: Option<Batch> = None;
+            let mut in_flight: Option<Item> = None;
             let mut next = 0;
             for step in steps {
                 match step {
@@ -163,38 +148,32 @@ mod tests {
                         let fresh: Vec<u32> = (0..n.min(50)).map(|i| next + i as u32).collect();
                         next += 50;
                         model.extend(&fresh);
-                        pending.push(batch(&fresh));
+                        queue.push(item(&fresh));
                     }
                     Step::Pop => {
-                        let popped = pending.pop();
-                        if let Some(popped) = &popped {
-                            let expected: Vec<u32> = model.drain(..popped.len()).collect();
+                        in_flight = queue.pop();
+                        if let Some(popped) = &in_flight {
+                            let expected: Vec<u32> = model.drain(..popped.documents()).collect();
                             prop_assert_eq!(read(popped), expected);
-                            prop_assert!(!popped.is_empty());
-                            prop_assert!(popped.len() <= crate::batch::MAX_DOCUMENTS);
+                            prop_assert!((1..=MAX_DOCUMENTS).contains(&popped.documents()));
                         } else {
                             prop_assert!(model.is_empty());
                         }
-                        flying = popped;
                     }
-                    Step::PutBack => if let Some(batch) = flying.take() {
-                        model.splice(..0, read(&batch));
-                        pending.put_back(batch);
+                    Step::Requeue => if let Some(item) = in_flight.take() {
+                        model.splice(..0, read(&item));
+                        queue.requeue_front(item);
                     },
-                    Step::SplitAndPutBack => if let Some(batch) = flying.take() {
-                        model.splice(..0, read(&batch));
-                        let (first, second) = batch.split();
-                        if !second.is_empty() { pending.put_back(second); }
-                        if !first.is_empty() { pending.put_back(first); }
-                    },
-                    Step::Spill(in_flight) => {
-                        let spilled = pending.spill(in_flight);
-                        model.drain(..spilled);
-                        prop_assert!(pending.is_empty() || pending.bytes() + in_flight <= limit);
+                    Step::DropOldest => {
+                        let dropped = queue.drop_oldest();
+                        prop_assert_eq!(dropped.is_none(), model.is_empty());
+                        model.drain(..dropped.unwrap_or_default());
                     }
                 }
-                prop_assert_eq!(pending.documents(), model.len());
-                prop_assert_eq!(pending.is_empty(), model.is_empty());
+                prop_assert_eq!(queue.documents(), model.len());
+                prop_assert_eq!(queue.is_empty(), model.is_empty());
+                let bytes: usize = queue.items.iter().map(Item::bytes).sum();
+                prop_assert_eq!(queue.bytes(), bytes);
             }
         }
     }

@@ -1,149 +1,184 @@
-//! Lanes: threads that sign and carry one request at a time and decide nothing.
+//! Senders: threads that carry one signed request at a time and decide nothing.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use aws_credential_types::Credentials;
+use ureq::Agent;
+use ureq::http;
 
-use crate::aws::clock::{Clock, Exchange, is_skew_error};
-use crate::aws::sigv4::call::{self, Call};
+use super::channel::UploadChannel;
+use super::message::Event;
+use super::response::XRayResponse;
+use crate::aws::clock::Reading;
 use crate::batch::Batch;
-use crate::credentials::target::Target;
-use crate::http::wire::WireError;
-use crate::upload::response::{self, Answer, Failure, Verdict};
+use crate::http::{error, url};
 
-/// A lane that has carried nothing for this long ends. Its connection stays with the wire.
-pub const IDLE: Duration = Duration::from_secs(10);
+/// The number of a sender: the first has 1.
+pub(super) type SenderId = usize;
 
-/// A TLS handshake is the deepest that a lane goes.
-pub const STACK: usize = 256 * 1024;
+/// A TLS handshake is the deepest that a sender goes.
+const STACK: usize = 256 * 1024;
+
+/// More of an answer is not read: fifty documents refused with a reason each are 50 KB.
+const MAX_BODY: u64 = 256 * 1024;
 
 /// What a request carries.
-#[derive(Debug)]
-pub enum Cargo {
+#[derive(Debug, Clone)]
+pub(super) enum Payload {
     /// Documents for `PutTraceSegments`.
     Segments(Batch),
     /// A body for `PutTelemetryRecords`.
     Telemetry(String),
 }
 
-impl Cargo {
-    /// The body of the request.
-    pub fn body(&self) -> &[u8] {
+impl Payload {
+    pub(super) fn body(&self) -> &[u8] {
         match self {
-            Cargo::Segments(batch) => batch.body(),
-            Cargo::Telemetry(body) => body.as_bytes(),
+            Payload::Segments(batch) => batch.body(),
+            Payload::Telemetry(body) => body.as_bytes(),
         }
     }
 
-    fn call(&self) -> &'static str {
+    /// The path of the X-Ray call.
+    pub(super) fn path(&self) -> &'static str {
         match self {
-            Cargo::Segments(_) => "TraceSegments",
-            Cargo::Telemetry(_) => "TelemetryRecords",
+            Payload::Segments(_) => "/TraceSegments",
+            Payload::Telemetry(_) => "/TelemetryRecords",
         }
     }
 }
 
-/// A request to be made.
-pub struct Job {
-    /// Where to.
-    pub target: Arc<Target>,
-    /// What it carries.
-    pub cargo: Cargo,
-    /// What to sign it with.
-    pub credentials: Credentials,
-    /// The back-off's epoch when it goes out.
-    pub epoch: u64,
+/// A request that is ready to go.
+pub(super) struct SignedRequest {
+    pub agent: Agent,
+    pub url: String,
+    /// They hold secrets.
+    pub headers: Vec<(String, String)>,
+    pub payload: Arc<Payload>,
+    /// Shorter than that of the agent during the shutdown.
+    pub timeout: Option<Duration>,
+    /// To be hidden in whatever the service answers.
+    pub session_token: Option<String>,
 }
 
-/// What became of a request.
-pub struct Done {
-    /// What it was signed with.
-    pub credentials: Credentials,
-    /// The back-off's epoch when it went out.
-    pub epoch: u64,
-    /// The answer, or why there is none, with the transport's words.
-    pub result: Result<Answer, (Failure, String)>,
-    /// What that means for the documents of a request.
-    pub verdict: Verdict,
-    /// How long it took.
-    pub took: Duration,
+/// What a sender reports.
+pub struct Finished {
+    pub(super) sender: SenderId,
+    pub(super) result: Result<XRayResponse, TransportError>,
+    pub(super) took: Duration,
+    /// The local clocks when its answer was here.
+    pub(super) received: Reading,
+    /// Whether it was refused because of a wrong clock, which has been corrected since.
+    pub(super) is_clock_refusal: bool,
 }
 
-/// Signs a request, sends it, waits for the answer and judges it. Gives back what it carried.
-/// `clock` learns from the answer.
-pub fn carry(job: Job, clock: &Clock) -> (Cargo, Done) {
-    let (sent, start, skew) = (SystemTime::now(), Instant::now(), clock.skew());
-    let mut measured = None;
-    let mut result = request(&job, clock);
-    let took = start.elapsed();
-    if let Ok(answer) = &mut result {
-        measured = clock.observe(&Exchange {
-            sent,
-            received: SystemTime::now(),
-            date: answer.date.as_deref(),
-            has_age: answer.aged,
-        });
-        if let Some(token) = job.credentials.session_token() {
-            answer.hide(token);
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub struct TransportError {
+    /// The kind, as telemetry tells them apart.
+    pub kind: TransportErrorKind,
+    /// What was tried, and how it failed.
+    pub words: String,
+}
+
+/// The kinds of a telemetry record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportErrorKind {
+    /// Nothing came within the time limit.
+    Timeout,
+    /// The connection was refused.
+    Refused,
+    /// The name has no address.
+    UnknownHost,
+    /// Anything else.
+    Other,
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl TransportError {
+    fn new(error: ureq::Error, url: &str) -> Self {
+        use error::TransportErrorKind as Kind;
+        let error = error::TransportError::from_ureq(error, url::host(url));
+        let kind = match error.kind {
+            Kind::Timeout | Kind::ConnectTimeout => TransportErrorKind::Timeout,
+            Kind::Refused => TransportErrorKind::Refused,
+            Kind::UnknownHost => TransportErrorKind::UnknownHost,
+            _ => TransportErrorKind::Other,
+        };
+        TransportError {
+            kind,
+            words: error.to_string(),
         }
     }
-    let mut verdict = match &result {
-        Ok(answer) => response::judge(answer),
-        Err(_) => Verdict::Hold {
-            after: None,
-            credentials: false,
-        },
-    };
-    if let (Verdict::Hold { credentials, .. }, Ok(answer)) = (&mut verdict, &result) {
-        let code = answer.error_code().unwrap_or_default();
-        // New keys do not cure a wrong clock.
-        *credentials &= !is_skew_error(&code, skew, measured);
+}
+
+/// Starts the thread of a sender. It ends when the channel that is answered is dropped.
+///
+/// # Errors
+/// When the system refuses a thread.
+pub(super) fn start(id: SenderId, channel: UploadChannel) -> io::Result<SyncSender<SignedRequest>> {
+    let (requests, receiver) = sync_channel(1);
+    thread::Builder::new()
+        .name(format!("sender-{id}"))
+        .stack_size(STACK)
+        .spawn(move || run(id, &receiver, &channel))?;
+    Ok(requests)
+}
+
+fn run(id: SenderId, requests: &Receiver<SignedRequest>, channel: &UploadChannel) {
+    while let Ok(request) = requests.recv() {
+        let start = Instant::now();
+        let result = post(&request);
+        let finished = Finished {
+            sender: id,
+            result,
+            took: start.elapsed(),
+            received: Reading::now(),
+            is_clock_refusal: false,
+        };
+        // The uploader takes the memory of the body back: nobody else may hold it then.
+        drop(request);
+        channel.send(Event::Finished(Box::new(finished)));
     }
-    let done = Done {
-        credentials: job.credentials,
-        epoch: job.epoch,
-        result,
-        verdict,
-        took,
-    };
-    (job.cargo, done)
 }
 
-fn request(job: &Job, clock: &Clock) -> Result<Answer, (Failure, String)> {
-    let wire = &job.target.wire;
-    let path = wire.path(job.cargo.call());
-    let headers = call::headers(&Call {
-        host: wire.host(),
-        path: &path,
-        body: job.cargo.body(),
-        region: &job.target.region,
-        time: clock.now(),
-        credentials: &job.credentials,
-    })
-    .map_err(|error| (Failure::Other, error.to_string()))?;
-    wire.post(&path, &headers, job.cargo.body())
-        .map_err(explain)
+fn post(request: &SignedRequest) -> Result<XRayResponse, TransportError> {
+    exchange(request).map_err(|error| TransportError::new(error, &request.url))
 }
 
-fn explain(error: WireError) -> (Failure, String) {
-    let failure = match &error {
-        WireError::Transport(error) => failure(error),
-        WireError::HeadTooLong(_) | WireError::Answer(_) => Failure::Other,
-    };
-    (failure, error.to_string())
-}
-
-fn failure(error: &ureq::Error) -> Failure {
-    match error {
-        ureq::Error::Timeout(_) => Failure::Timeout,
-        ureq::Error::HostNotFound => Failure::UnknownHost,
-        ureq::Error::Io(io) => match io.kind() {
-            io::ErrorKind::ConnectionRefused => Failure::Refused,
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Failure::Timeout,
-            _ => Failure::Other,
-        },
-        _ => Failure::Other,
+fn exchange(request: &SignedRequest) -> Result<XRayResponse, ureq::Error> {
+    let mut builder = http::Request::post(&request.url);
+    for (name, value) in &request.headers {
+        builder = builder.header(name, value);
     }
+    let prepared = builder
+        .body(request.payload.body())
+        .map_err(ureq::Error::from)?;
+    let mut config = request.agent.configure_request(prepared);
+    if let Some(timeout) = request.timeout {
+        config = config.timeout_global(Some(timeout));
+    }
+    let prepared = config.build();
+    let mut response = request.agent.run(prepared)?;
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(MAX_BODY)
+        .read_to_vec()?;
+    let headers = response.headers();
+    let header = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    let mut parsed = XRayResponse::parse(response.status().as_u16(), header, &body);
+    if let Some(token) = &request.session_token {
+        parsed.hide(token);
+    }
+    Ok(parsed)
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::upload::counters::Totals;
-use crate::upload::response::{Answer, Failure};
+use super::counters::SegmentCounts;
+use super::metrics::RequestOutcome;
+use super::sender::TransportErrorKind;
 
 /// Time between two records.
 pub const INTERVAL: Duration = Duration::from_secs(60);
@@ -43,7 +44,7 @@ struct Errors {
 #[derive(Debug, Default)]
 pub struct Telemetry {
     identity: Identity,
-    reported: Totals,
+    reported: SegmentCounts,
     errors: Errors,
     records: VecDeque<Value>,
     in_flight: usize,
@@ -65,33 +66,32 @@ impl Telemetry {
     }
 
     /// Counts a request that X-Ray did not take.
-    pub fn failed(&mut self, result: &Result<Answer, (Failure, String)>) {
+    pub fn failed(&mut self, outcome: RequestOutcome) {
         let errors = &mut self.errors;
-        let count = match result {
-            Ok(answer) => match answer.status {
-                400..=499 => &mut errors.status_4xx,
-                500..=599 => &mut errors.status_5xx,
-                _ => &mut errors.other,
-            },
-            Err((Failure::Timeout, _)) => &mut errors.timeout,
-            Err((Failure::Refused, _)) => &mut errors.refused,
-            Err((Failure::UnknownHost, _)) => &mut errors.unknown_host,
-            Err((Failure::Other, _)) => &mut errors.other,
+        let count = match outcome {
+            RequestOutcome::Status(400..=499) => &mut errors.status_4xx,
+            RequestOutcome::Status(500..=599) => &mut errors.status_5xx,
+            RequestOutcome::Failed(TransportErrorKind::Timeout) => &mut errors.timeout,
+            RequestOutcome::Failed(TransportErrorKind::Refused) => &mut errors.refused,
+            RequestOutcome::Failed(TransportErrorKind::UnknownHost) => &mut errors.unknown_host,
+            RequestOutcome::Status(_) | RequestOutcome::Failed(TransportErrorKind::Other) => {
+                &mut errors.other
+            }
         };
         *count += 1;
     }
 
     /// Closes the minute: one record of what happened since the last one.
-    pub fn record(&mut self, now: SystemTime, totals: Totals) {
+    pub fn record(&mut self, now: SystemTime, counts: SegmentCounts) {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let errors = std::mem::take(&mut self.errors);
-        let before = std::mem::replace(&mut self.reported, totals);
+        let before = std::mem::replace(&mut self.reported, counts);
         self.records.push_back(json!({
             "Timestamp": since.as_millis() as f64 / 1e3,
-            "SegmentsReceivedCount": totals.received - before.received,
-            "SegmentsSentCount": totals.sent - before.sent,
-            "SegmentsSpilloverCount": totals.spilled - before.spilled,
-            "SegmentsRejectedCount": totals.rejected - before.rejected,
+            "SegmentsReceivedCount": counts.received - before.received,
+            "SegmentsSentCount": counts.sent - before.sent,
+            "SegmentsSpilloverCount": counts.spilled - before.spilled,
+            "SegmentsRejectedCount": counts.rejected - before.rejected,
             "BackendConnectionErrors": {
                 "TimeoutCount": errors.timeout,
                 "ConnectionRefusedCount": errors.refused,
@@ -140,11 +140,11 @@ fn cut(text: &str, characters: usize) -> String {
 mod tests {
     use super::*;
 
-    fn totals(received: u64, sent: u64) -> Totals {
-        Totals {
+    fn totals(received: u64, sent: u64) -> SegmentCounts {
+        SegmentCounts {
             received,
             sent,
-            ..Totals::default()
+            ..SegmentCounts::default()
         }
     }
 
@@ -159,11 +159,8 @@ mod tests {
         assert_eq!(telemetry.next_call(), None);
         let at = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
         telemetry.record(at, totals(10, 4));
-        telemetry.failed(&Err((Failure::Timeout, String::new())));
-        telemetry.failed(&Ok(Answer {
-            status: 503,
-            ..Answer::default()
-        }));
+        telemetry.failed(RequestOutcome::Failed(TransportErrorKind::Timeout));
+        telemetry.failed(RequestOutcome::Status(503));
         telemetry.record(at, totals(11, 11));
         let body = telemetry.next_call().unwrap();
         assert!(body.contains(r#""EC2InstanceId":"""#), "{body}");
@@ -192,24 +189,22 @@ mod tests {
 
     #[test]
     fn every_kind_of_failure_has_its_counter() {
-        let status = |status| {
-            Ok(Answer {
-                status,
-                ..Answer::default()
-            })
-        };
-        let failure = |failure| Err((failure, String::new()));
-        for (result, key) in [
-            (failure(Failure::Timeout), "TimeoutCount"),
-            (failure(Failure::Refused), "ConnectionRefusedCount"),
-            (failure(Failure::UnknownHost), "UnknownHostCount"),
-            (failure(Failure::Other), "OtherCount"),
+        let status = RequestOutcome::Status;
+        let failed = RequestOutcome::Failed;
+        for (outcome, key) in [
+            (failed(TransportErrorKind::Timeout), "TimeoutCount"),
+            (
+                failed(TransportErrorKind::Refused),
+                "ConnectionRefusedCount",
+            ),
+            (failed(TransportErrorKind::UnknownHost), "UnknownHostCount"),
+            (failed(TransportErrorKind::Other), "OtherCount"),
             (status(429), "HTTPCode4XXCount"),
             (status(500), "HTTPCode5XXCount"),
             (status(302), "OtherCount"),
         ] {
             let mut telemetry = Telemetry::default();
-            telemetry.failed(&result);
+            telemetry.failed(outcome);
             telemetry.record(UNIX_EPOCH, totals(0, 0));
             let records = records(&telemetry.next_call().unwrap());
             let errors = records[0]["BackendConnectionErrors"].as_object().unwrap();

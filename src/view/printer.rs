@@ -1,23 +1,19 @@
-//! The printer stands where the uploader stands when traces are shown here instead of in X-Ray:
-//! it takes the same events, and nothing leaves the machine.
+//! The printer stands where the uploader stands when traces are shown here instead of in X-Ray: it
+//! takes the same messages, and nothing leaves the machine.
 
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
-use crate::ingest::intake::Intake;
-use crate::upload::counters::Books;
-use crate::upload::message::{Event, Events};
+use crate::upload::counters::{ReaderLedger, SegmentCounts};
+use crate::upload::message::{Event, Message};
+use crate::upload::metrics::Snapshot;
+use crate::upload::{Health, UploadChannel};
 use crate::view::{Console, json_line};
 
 /// Between two looks at the traces that wait to be complete. Only while there are any.
 const TICK: Duration = Duration::from_millis(250);
-
-/// Events that may wait for the printer. Readers wait beyond that, and the kernel's buffer with
-/// them: what cannot be shown as fast as it comes is not worth memory.
-const CHANNEL: usize = 16;
 
 /// How documents are shown.
 pub enum Style {
@@ -29,73 +25,105 @@ pub enum Style {
 
 /// The state of the thread `printer`.
 pub struct Printer {
-    events: Receiver<Event>,
-    intake: Arc<Intake>,
-    books: Arc<Books>,
+    messages: Receiver<Message>,
+    channel: UploadChannel,
+    readers: ReaderLedger,
+    counts: SegmentCounts,
     style: Style,
     text: String,
+    limit: usize,
 }
 
 impl Printer {
-    /// With nothing to show yet, and where its events go.
-    pub fn new(intake: Arc<Intake>, books: Arc<Books>, style: Style) -> (Self, Events) {
-        let (sender, events) = sync_channel(CHANNEL);
-        let take = Arc::new(move |event| {
-            // It fails when the printer has ended, and there is nothing left to show.
-            let _ = match event {
-                // Whoever asks whether the printer lives must not wait for it.
-                Event::Ping(_) => sender.try_send(event).map_err(drop),
-                event => sender.send(event).map_err(drop),
-            };
-        });
-        let printer = Printer {
-            events,
-            intake,
-            books,
+    /// With nothing to show yet. `limit` is that of the buffer, for the metrics.
+    pub fn new(
+        messages: Receiver<Message>,
+        channel: UploadChannel,
+        readers: ReaderLedger,
+        style: Style,
+        limit: usize,
+    ) -> Self {
+        Printer {
+            messages,
+            channel,
+            readers,
+            counts: SegmentCounts::default(),
             style,
             text: String::new(),
-        };
-        (printer, take)
+            limit,
+        }
     }
 
-    /// Prints until [`Event::Stop`].
-    pub fn run(mut self) {
+    /// Prints until the readers have ended. Answers how every segment ended.
+    pub fn run(mut self, kernel_drops: &dyn Fn() -> Option<u64>) -> SegmentCounts {
         loop {
-            let event = if self.waits() {
-                self.events.recv_timeout(TICK)
+            let message = if self.waits() {
+                self.messages.recv_timeout(TICK)
             } else {
-                self.events
-                    .recv()
-                    .map_err(|_| RecvTimeoutError::Disconnected)
+                let message = self.messages.recv();
+                message.map_err(|_| RecvTimeoutError::Disconnected)
             };
             let now = Instant::now();
-            let mut stop = false;
-            match event {
-                Ok(Event::Opened) => {}
-                Ok(Event::Batch(batch)) => self.show(&batch, now),
-                Ok(Event::Stop(_)) | Err(RecvTimeoutError::Disconnected) => stop = true,
-                Ok(Event::Ping(answer)) => {
-                    let _ = answer.try_send(());
+            let is_over = match message {
+                Ok(Message::Event(Event::ReadersEnded)) | Err(RecvTimeoutError::Disconnected) => {
+                    true
                 }
-                // Of a backend that there is not.
-                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-            }
-            // Until it is empty, and the next document will be announced.
-            while self.intake.open_since().is_some() {
-                let open = self.intake.take();
-                self.show(&open, now);
-            }
+                Ok(message) => {
+                    self.take(message, kernel_drops, now);
+                    false
+                }
+                Err(RecvTimeoutError::Timeout) => false,
+            };
             if let Style::Console(console) = &mut self.style {
-                if stop {
+                if is_over {
                     console.finish(&mut self.text);
                 } else {
                     console.tick(now, &mut self.text);
                 }
             }
             self.print();
-            if stop {
-                return;
+            if is_over {
+                self.count_drops(kernel_drops);
+                return self.counts;
             }
+        }
+    }
+
+    fn take(&mut self, message: Message, kernel_drops: &dyn Fn() -> Option<u64>, now: Instant) {
+        match message {
+            Message::Event(Event::Batch(hand_over)) => {
+                self.channel.received(&hand_over);
+                self.readers.received(hand_over.reader);
+                let documents = hand_over.batch.len() as u64;
+                let malformed = u64::from(hand_over.malformed);
+                self.counts.received += documents + malformed;
+                self.counts.rejected += malformed;
+                self.counts.empty += u64::from(hand_over.empty);
+                self.counts.sent += documents;
+                self.show(&hand_over.batch, now);
+            }
+            Message::Event(_) => {}
+            // Whoever asked may have given up.
+            Message::AskHealth(reply) => drop(reply.try_send(Health::default())),
+            Message::AskSnapshot(reply) => {
+                self.count_drops(kernel_drops);
+                let mut segments = self.counts;
+                for unreported in self.readers.unreported().into_iter().flatten() {
+                    segments.add_unreported(unreported);
+                }
+                let snapshot = Snapshot {
+                    segments,
+                    buffer_limit: self.limit,
+                    ..Snapshot::default()
+                };
+                let _ = reply.try_send(Box::new(snapshot));
+            }
+        }
+    }
+
+    fn count_drops(&mut self, kernel_drops: &dyn Fn() -> Option<u64>) {
+        if let Some(drops) = kernel_drops() {
+            self.counts.kernel_drops = self.counts.kernel_drops.max(drops);
         }
     }
 
@@ -113,7 +141,6 @@ impl Printer {
                 }
             }
         }
-        self.books.sent(batch.len());
     }
 
     fn print(&mut self) {

@@ -6,7 +6,7 @@
 //! them off. Usage: `cloud <folder for ca.pem and the control socket>`
 
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Write};
+use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -15,31 +15,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use support::backend::State;
-use support::fake_xray::FakeXray;
-use support::http::{self, Request, Response};
-use support::keys::Keys;
-use support::metadata::{Answer, Ec2, Fake};
-use support::sts;
-use support::tls::Authority;
-use support::watch::Watch;
-
-// What starts daemons is left out.
-#[expect(dead_code, reason = "the integration tests use the rest")]
-#[path = "../support"]
-mod support {
-    pub mod backend;
-    pub mod behaviour;
-    pub mod fake_xray;
-    pub mod http;
-    pub mod judge;
-    pub mod keys;
-    pub mod metadata;
-    pub mod sigv4;
-    pub mod sts;
-    pub mod tls;
-    pub mod watch;
-}
+use xray_test_support::connection::Connection;
+use xray_test_support::ec2::Ec2;
+use xray_test_support::endpoint::{Endpoint, Reply};
+use xray_test_support::http::{Request, Response};
+use xray_test_support::keys::Keys;
+use xray_test_support::sts;
+use xray_test_support::tls::Authority;
+use xray_test_support::watch::Watch;
+use xray_test_support::xray::{FakeXray, State};
 
 const REGION: &str = "eu-west-1";
 const XRAY: &str = "xray.eu-west-1.amazonaws.com";
@@ -77,7 +61,9 @@ fn main() -> io::Result<()> {
         settings,
     });
     let endpoint = cloud.clone();
-    let metadata = Fake::on("[::]:80", move |_, request| endpoint.metadata(request));
+    let metadata = Endpoint::on("[::]:80", None, move |_, request| {
+        endpoint.metadata(request)
+    });
     // Last, because the tests take it for the sign that all is up.
     for stream in UnixListener::bind(cloud.folder.join("control"))?.incoming() {
         if let Err(error) = cloud.control(&metadata, stream?) {
@@ -106,7 +92,7 @@ fn services(settings: &Arc<Watch<Settings>>) -> State {
         }
         answer
     };
-    state.neighbours.insert(STS.to_owned(), Arc::new(role));
+    state.other_services.insert(STS.to_owned(), Arc::new(role));
     state
 }
 
@@ -153,33 +139,33 @@ impl Cloud {
     }
 
     /// What ECS, EKS and EC2 answer on their link-local addresses.
-    fn metadata(&self, request: &Request) -> Answer {
+    fn metadata(&self, request: &Request) -> Reply {
         match request.path() {
-            "/v2/credentials/task" => Answer::json(self.issue("TASK")),
+            "/v2/credentials/task" => Reply::json(self.issue("TASK")),
             "/v4/container/task" => {
                 let task = json!({
                     "Cluster": "shop",
                     "TaskARN": format!("arn:aws:ecs:{REGION}:123456789012:task/shop/0123456789abcdef"),
                     "AvailabilityZone": format!("{REGION}a"),
                 });
-                Answer::json(task.to_string())
+                Reply::json(task.to_string())
             }
             POD_IDENTITY => self.pod_identity(request),
             _ => self.instance().answer(request),
         }
     }
 
-    fn pod_identity(&self, request: &Request) -> Answer {
+    fn pod_identity(&self, request: &Request) -> Reply {
         // The kubelet's file, which is replaced while the pod runs: only its present content will do.
         let file = self.folder.join("token/eks-pod-identity-token");
         let token = std::fs::read_to_string(file).ok();
         if token.is_some() && request.header("authorization") == token.as_deref() {
-            return Answer::json(self.issue("POD"));
+            return Reply::json(self.issue("POD"));
         }
         let problem = "pod identity: not the token that the file holds now";
         self.xray
             .update(|state| state.violations.push(problem.to_owned()));
-        Answer::text(403, "token expired")
+        Reply::text(403, "token expired")
     }
 
     fn instance(&self) -> Ec2 {
@@ -195,9 +181,9 @@ impl Cloud {
     }
 
     /// One request of the tests: POST changes settings, GET tells what was seen.
-    fn control(&self, metadata: &Fake, stream: UnixStream) -> io::Result<()> {
-        let mut reader = BufReader::new(stream);
-        let Some(request) = http::read_request(&mut reader)? else {
+    fn control(&self, metadata: &Endpoint, stream: UnixStream) -> io::Result<()> {
+        let mut connection = Connection::new(stream);
+        let Some(request) = connection.read_request()? else {
             return Ok(());
         };
         let answer = match request.method.as_str() {
@@ -205,7 +191,7 @@ impl Cloud {
             _ => self.seen(metadata),
         };
         let response = Response::new(200, answer.to_string());
-        reader.get_mut().write_all(&response.to_bytes())
+        connection.send(&response.to_bytes())
     }
 
     fn set(&self, changes: &BTreeMap<String, u32>) -> Value {
@@ -221,7 +207,7 @@ impl Cloud {
         json!({})
     }
 
-    fn seen(&self, metadata: &Fake) -> Value {
+    fn seen(&self, metadata: &Endpoint) -> Value {
         let requests = metadata.requests();
         let at = |path: &'static str| requests.iter().filter(move |r| r.path() == path);
         let mut tokens: Vec<_> = at(POD_IDENTITY)

@@ -1,11 +1,16 @@
 //! The command line as task definitions and scripts use it: exit codes, streams, start-up lines.
 
 use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
 
-use crate::support::DEADLINE;
-use crate::support::daemon::{Ended, Launch};
-use crate::support::fake_xray::FakeXray;
-use crate::support::load::{Client, segment};
+use xray_test_support::DEADLINE;
+use xray_test_support::daemon::Launch;
+use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::process::Ended;
+use xray_test_support::process::Signal;
+use xray_test_support::scratch::ScratchDir;
+use xray_test_support::watch::wait_until;
+use xray_test_support::xray::FakeXray;
 
 #[track_caller]
 fn run(arguments: &str) -> Ended {
@@ -14,7 +19,7 @@ fn run(arguments: &str) -> Ended {
 
 /// Standard output and standard error, as one text.
 fn text(ended: &Ended) -> String {
-    format!("{}\n{}", ended.log.join("\n"), ended.errors.join("\n"))
+    format!("{}\n{}", ended.log.join("\n"), ended.stderr.join("\n"))
 }
 
 #[test]
@@ -62,6 +67,10 @@ fn what_cannot_be_done_exits_1_and_says_why() {
     let cases = [
         ("-o -b 127.0.0.1:0 -t 127.0.0.1:0".to_owned(), "region"),
         (format!("{local} -m 2"), "3"),
+        (
+            format!("{local} -r my-role"),
+            "-r \"my-role\" is not the ARN of a role",
+        ),
         (format!("{local} -b nonsense"), "nonsense"),
         (format!("{local} -b 127.0.0.1:99999"), "99999"),
         (format!("{local} -b 192.0.2.1:0"), "this machine"),
@@ -109,7 +118,7 @@ fn go_flag_grammar() {
             "--no-such-flag",
         ])
         .start();
-    Client::new(daemon.udp).document(segment(1));
+    UdpClient::new(daemon.udp).document(segment(1));
     fake.wait_for("the document", |state| state.accepted.len() == 1);
 }
 
@@ -122,8 +131,8 @@ fn the_region_comes_from_the_environment_too() {
         let fake = FakeXray::start();
         let mut launch = Launch::bare()
             .args(["-b", "127.0.0.1:0", "-t", "127.0.0.1:0", "-o"])
-            .env("AWS_ACCESS_KEY_ID", crate::support::fake_xray::KEY_ID)
-            .env("AWS_SECRET_ACCESS_KEY", crate::support::fake_xray::SECRET)
+            .env("AWS_ACCESS_KEY_ID", xray_test_support::xray::KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", xray_test_support::xray::SECRET)
             .env("AWS_ENDPOINT_URL_XRAY", &fake.url())
             .env(name, "us-east-1");
         if let Some(other) = other {
@@ -131,7 +140,7 @@ fn the_region_comes_from_the_environment_too() {
         }
         let daemon = launch.start();
         daemon.wait_log("Using region: us-east-1");
-        Client::new(daemon.udp).document(segment(1));
+        UdpClient::new(daemon.udp).document(segment(1));
         fake.wait_for("the document", |state| state.accepted.len() == 1);
     }
 }
@@ -151,7 +160,7 @@ fn json_documents_have_stdout_to_themselves() {
     let taken = taken.local_addr().unwrap();
     let ended = run(&format!("--exporter json -b 127.0.0.1:0 -t {taken}"));
     assert_eq!(ended.log, [""; 0]);
-    let errors = ended.errors.join("\n");
+    let errors = ended.stderr.join("\n");
     for part in ["Initializing", "cannot listen on tcp"] {
         assert!(errors.contains(part), "no {part:?} in\n{errors}");
     }
@@ -162,7 +171,7 @@ fn json_documents_have_stdout_to_themselves() {
 fn start_up_lines_in_the_official_format() {
     let fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
-    Client::new(daemon.udp).document(segment(1));
+    UdpClient::new(daemon.udp).document(segment(1));
     daemon.wait_log("Successfully sent batch of 1 segments (");
     let ended = daemon.stop();
     for part in [
@@ -182,23 +191,47 @@ fn start_up_lines_in_the_official_format() {
         assert_eq!(shape, "9999-99-99T99:99:99Z", "{line}");
         assert!(rest.starts_with('['), "{line}");
     }
-    assert_eq!(ended.errors, [""; 0], "all logs go to stdout");
+    assert_eq!(ended.stderr, [""; 0], "all logs go to stdout");
 }
 
-/// As the official daemon: nothing catches SIGHUP.
+/// A closed terminal must not leave a daemon behind on the port.
 #[test]
-fn sighup_ends_it() {
+fn sighup_drains_and_ends_it() {
     let fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
-    daemon.signal("HUP");
-    assert_eq!(daemon.wait_exit(DEADLINE).code, None);
+    daemon.signal(Signal::HUP);
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.log.iter().any(|line| line.contains("Totals: ")));
+}
+
+/// With a log file, SIGHUP is how logrotate says that the file was renamed.
+#[test]
+fn sighup_opens_the_log_file_anew() {
+    let fake = FakeXray::start();
+    let directory = ScratchDir::new();
+    let path = directory.path().join("xray.log");
+    let daemon = Launch::against(&fake)
+        .args(["-f", &path.display().to_string()])
+        .spawn();
+    let contains =
+        |path: &Path, text: &str| std::fs::read_to_string(path).is_ok_and(|log| log.contains(text));
+    wait_until("the daemon to listen", || {
+        contains(&path, "Listening on udp")
+    });
+    let renamed = directory.path().join("xray.log.1");
+    std::fs::rename(&path, &renamed).unwrap();
+    daemon.signal(Signal::HUP);
+    wait_until("the new file", || contains(&path, "Got hangup signal"));
+    assert!(contains(&renamed, "Listening on udp"));
+    daemon.stop();
 }
 
 #[test]
 fn a_log_at_debug_level_never_shows_secrets() {
     let fake = FakeXray::start();
     let daemon = Launch::against(&fake).args(["-l", "dev"]).start();
-    Client::new(daemon.udp).document(segment(1));
+    UdpClient::new(daemon.udp).document(segment(1));
     fake.wait_for("the document", |state| state.accepted.len() == 1);
     // Every daemon's log is searched for secrets when it is dropped: this one's is the longest.
     daemon.stop();

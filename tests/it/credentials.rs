@@ -1,15 +1,15 @@
 //! Credentials as the running daemon meets them: missing, from a container endpoint, rotated.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::support::books::Totals;
-use crate::support::daemon::Launch;
-use crate::support::ecs::FakeEcs;
-use crate::support::fake_xray::FakeXray;
-use crate::support::http::Request;
-use crate::support::keys::Keys;
-use crate::support::load::{Client, segment};
+use xray_test_support::daemon::Launch;
+use xray_test_support::ecs::FakeEcs;
+use xray_test_support::http::Request;
+use xray_test_support::keys::Keys;
+use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::scratch::ScratchFile;
+use xray_test_support::totals::Totals;
+use xray_test_support::xray::{FakeXray, KEY_ID};
 
 /// In a task, behind a company's proxy that would let nothing through.
 fn from_container(fake: &FakeXray, ecs: &FakeEcs) -> Launch {
@@ -33,8 +33,27 @@ fn a_session_token_is_sent_and_signed() {
         .env("AWS_SECRET_ACCESS_KEY", "secret")
         .env("AWS_SESSION_TOKEN", "session/token+==")
         .start();
-    Client::new(daemon.udp).document(segment(1));
+    UdpClient::new(daemon.udp).document(segment(1));
     fake.wait_for("the document", |state| state.accepted.len() == 1);
+}
+
+/// What the log says of keys is so: a session ends, and the variable's name is the one that is set.
+#[test]
+fn keys_of_the_environment_are_told_as_they_are() {
+    let fake = FakeXray::start();
+    let launch = || {
+        Launch::against(&fake)
+            .without_env("AWS_ACCESS_KEY_ID")
+            .env("AWS_ACCESS_KEY", KEY_ID)
+    };
+    let daemon = launch().start();
+    daemon.wait_log("AWS credentials from: environment (AWS_ACCESS_KEY is set)");
+    daemon.wait_log("AWS credentials from environment do not expire");
+    let daemon = launch().env("AWS_SESSION_TOKEN", "token").start();
+    daemon.wait_log(
+        "AWS credentials from environment are temporary and do not say their expiry: \
+         they are used until AWS refuses them",
+    );
 }
 
 /// An empty variable is what a template leaves behind; a signed empty token is refused by AWS.
@@ -42,7 +61,7 @@ fn a_session_token_is_sent_and_signed() {
 fn an_empty_session_token_is_none() {
     let fake = FakeXray::start();
     let daemon = Launch::against(&fake).env("AWS_SESSION_TOKEN", "").start();
-    Client::new(daemon.udp).document(segment(1));
+    UdpClient::new(daemon.udp).document(segment(1));
     fake.wait_for("the document", |state| state.accepted.len() == 1);
 }
 
@@ -54,7 +73,7 @@ fn missing_ones_do_not_stop_it() {
         .without_env("AWS_SECRET_ACCESS_KEY")
         .args(["--shutdown-timeout", "500ms"])
         .start();
-    Client::new(daemon.udp).document(segment(1));
+    UdpClient::new(daemon.udp).document(segment(1));
     daemon.wait_log("credentials");
     let ended = daemon.stop();
     let totals = Totals::at_the_end_of(&ended.log);
@@ -67,23 +86,18 @@ fn missing_ones_do_not_stop_it() {
 fn rotated_container_keys_lose_nothing() {
     let old = Keys::new("ASIAOLD", "oldsecret", Some("old"));
     let new = Keys::new("ASIANEW", "newsecret", Some("new"));
-    let token = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("pod-token-{}", std::process::id()));
-    std::fs::write(&token, "first").unwrap();
+    let token = ScratchFile::new("first");
     let ecs = FakeEcs::start(old.clone(), Duration::from_secs(6));
     let fake = FakeXray::start();
     fake.update(|state| state.keys = vec![old]);
     let daemon = from_container(&fake, &ecs)
-        .env(
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-            token.to_str().unwrap(),
-        )
+        .env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token.text())
         .start();
-    let client = Client::new(daemon.udp);
+    let client = UdpClient::new(daemon.udp);
     client.load(0..500, 500);
     fake.wait_for("all with the old keys", |state| state.accepted.len() == 500);
 
-    std::fs::write(&token, "second").unwrap();
+    token.write("second");
     ecs.rotate(new.clone());
     fake.update(|state| state.keys = vec![new]);
     client.load(500..1_000, 500);
@@ -94,7 +108,7 @@ fn rotated_container_keys_lose_nothing() {
         assert_eq!(state.different(), 1_000);
         assert!(state.signers.iter().eq(["ASIANEW", "ASIAOLD"]));
     });
-    let requests = ecs.fake.requests();
+    let requests = ecs.endpoint.requests();
     let token = |request: Option<&Request>| request?.header("authorization").map(str::to_owned);
     assert_eq!(token(requests.first()).as_deref(), Some("first"));
     assert_eq!(token(requests.last()).as_deref(), Some("second"));
@@ -110,7 +124,7 @@ fn a_wrong_clock_asks_for_no_new_keys() {
     let fake = FakeXray::start();
     fake.update(|state| state.keys = vec![keys]);
     let daemon = from_container(&fake, &ecs).start();
-    let client = Client::new(daemon.udp);
+    let client = UdpClient::new(daemon.udp);
     for (number, offset) in [(1, 0), (2, 1_200), (3, -1_200)] {
         fake.update(|state| state.clock_offset = offset);
         client.document(segment(number));
@@ -118,7 +132,7 @@ fn a_wrong_clock_asks_for_no_new_keys() {
     }
     daemon.stop();
     fake.read(|state| assert_eq!(state.skewed, 2));
-    assert_eq!(ecs.fake.asked().len(), 1);
+    assert_eq!(ecs.endpoint.request_lines().len(), 1);
 }
 
 /// Keys are refreshed before they expire, also when nothing is sent.
@@ -129,7 +143,7 @@ fn expiring_keys_are_refreshed_ahead() {
     let fake = FakeXray::start();
     fake.update(|state| state.keys = vec![keys]);
     let daemon = from_container(&fake, &ecs).start();
-    ecs.fake.wait_asked(3);
-    Client::new(daemon.udp).document(segment(1));
+    ecs.endpoint.wait_requests(3);
+    UdpClient::new(daemon.udp).document(segment(1));
     fake.wait_for("the document", |state| state.accepted.len() == 1);
 }

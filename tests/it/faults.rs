@@ -6,22 +6,25 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::support::behaviour::Behaviour;
-use crate::support::books::Totals;
-use crate::support::daemon::{Launch, Running};
-use crate::support::fake_xray::{FakeXray, KEY_ID, SECRET};
-use crate::support::http::Response;
-use crate::support::keys::Keys;
-use crate::support::load::{Client, segment};
+use xray_test_support::daemon::{Launch, Running};
+use xray_test_support::http::Response;
+use xray_test_support::keys::Keys;
+use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::totals::Totals;
+use xray_test_support::xray::Fault;
+use xray_test_support::xray::{FakeXray, KEY_ID, SECRET};
 
 /// Segments a second during a fault.
 pub const RATE: u32 = 500;
+
+/// Segments before a fault, and as many after it: a few batches, the last of them incomplete.
+const LOAD_AROUND: usize = 120;
 
 /// How long the way back may take: the longest pause between two tries is 20 s, and what was held
 /// goes out after it.
 pub const RECOVERY: Duration = Duration::from_secs(90);
 
-pub const NONSENSE: Behaviour = Behaviour::Bytes(b"\0\xff\xfe SMTP? no: \r\r\n\n\x1b[2J{}");
+pub const NONSENSE: Fault = Fault::Bytes(b"\0\xff\xfe SMTP? no: \r\r\n\n\x1b[2J{}");
 
 pub fn seconds(short: usize, full: usize) -> usize {
     match std::env::var("XRAY_FAULTS") {
@@ -34,23 +37,23 @@ pub fn seconds(short: usize, full: usize) -> usize {
 fn ride_through(launch: impl Fn(&FakeXray) -> Launch, begin: impl Fn(&mut FakeXray)) {
     let mut fake = FakeXray::start();
     let daemon = launch(&fake).start();
-    let client = Client::new(daemon.udp);
-    let rate = RATE as usize;
-    let healed = rate + seconds(2, 10) * rate;
-    let all = healed + rate;
+    let client = UdpClient::new(daemon.udp);
+    let begun = LOAD_AROUND;
+    let healed = begun + seconds(2, 10) * RATE as usize;
+    let all = healed + LOAD_AROUND;
 
-    client.load(0..rate, RATE);
-    fake.wait_for("the load before", |state| state.accepted.len() == rate);
+    client.load(0..begun, RATE);
+    fake.wait_for("the load before", |state| state.accepted.len() == begun);
     begin(&mut fake);
-    client.load(rate..healed, RATE);
-    fake.read(|state| assert_eq!(state.accepted.len(), rate, "no fault at all"));
-    fake.behave(Behaviour::Ok);
+    client.load(begun..healed, RATE);
+    fake.read(|state| assert_eq!(state.accepted.len(), begun, "no fault at all"));
+    fake.recover();
     fake.update(heal);
     client.load(healed..all, RATE);
     all_arrived(&fake, daemon, all);
 }
 
-pub fn heal(state: &mut crate::support::backend::State) {
+pub fn heal(state: &mut xray_test_support::xray::State) {
     state.keys = vec![Keys::new(KEY_ID, SECRET, None)];
     state.clock_offset = 0;
 }
@@ -87,54 +90,54 @@ pub fn all_arrived(fake: &FakeXray, daemon: Running, all: usize) {
     assert_eq!(totals, expected);
 }
 
-fn through(behaviour: Behaviour) {
-    ride_through(Launch::against, move |fake| fake.behave(behaviour.clone()));
+fn through(behaviour: Fault) {
+    ride_through(Launch::against, move |fake| fake.inject(behaviour.clone()));
 }
 
 #[test]
 fn service_unavailable() {
-    through(Behaviour::error(503, "ServiceUnavailable"));
+    through(Fault::error(503, "ServiceUnavailable"));
 }
 
 #[test]
 fn internal_error_without_a_code() {
-    through(Behaviour::error(500, ""));
+    through(Fault::error(500, ""));
 }
 
 #[test]
 fn throttled() {
-    through(Behaviour::throttle(1));
+    through(Fault::throttle(1));
 }
 
 /// Some services throttle with a 400.
 #[test]
 fn throttled_by_code() {
-    through(Behaviour::error(400, "ThrottlingException"));
+    through(Fault::error(400, "ThrottlingException"));
 }
 
 #[test]
 fn hanging() {
-    through(Behaviour::Hang);
+    through(Fault::Hang);
 }
 
 #[test]
 fn closing_at_once() {
-    through(Behaviour::CloseOnAccept);
+    through(Fault::CloseOnAccept);
 }
 
 #[test]
 fn closing_after_the_request() {
-    through(Behaviour::CloseAfterReading);
+    through(Fault::CloseAfterReading);
 }
 
 #[test]
 fn gone() {
-    through(Behaviour::Gone);
+    through(Fault::Gone);
 }
 
 #[test]
 fn trickling() {
-    through(Behaviour::trickle());
+    through(Fault::trickle());
 }
 
 #[test]
@@ -147,36 +150,36 @@ fn talking_nonsense() {
 fn behind_a_captive_portal() {
     let mut fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
-    fake.behave(Behaviour::Answer(Response::new(200, "<html>log in</html>")));
-    Client::new(daemon.udp).load(0..1, RATE);
+    fake.inject(Fault::Answer(Response::new(200, "<html>log in</html>")));
+    UdpClient::new(daemon.udp).load(0..1, RATE);
     daemon.wait_log("HTTP 200, but the answer is not X-Ray's");
-    fake.behave(Behaviour::Ok);
+    fake.recover();
     all_arrived(&fake, daemon, 1);
 }
 
 #[test]
 fn closing_in_the_middle_of_an_answer() {
-    through(Behaviour::Bytes(b"HTTP/1.1 20"));
+    through(Fault::Bytes(b"HTTP/1.1 20"));
 }
 
 #[test]
 fn answering_without_an_end_to_the_header() {
-    through(Behaviour::endless_header());
+    through(Fault::endless_header());
 }
 
 #[test]
 fn answering_interim_after_interim() {
-    through(Behaviour::endless_interim());
+    through(Fault::endless_interim());
 }
 
 #[test]
 fn access_denied() {
-    through(Behaviour::error(403, "AccessDeniedException"));
+    through(Fault::error(403, "AccessDeniedException"));
 }
 
 #[test]
 fn expired_token() {
-    through(Behaviour::error(403, "ExpiredTokenException"));
+    through(Fault::error(403, "ExpiredTokenException"));
 }
 
 #[test]
@@ -193,7 +196,7 @@ fn clocks_twenty_minutes_apart() {
     for offset in [1_200, -1_200] {
         let fake = FakeXray::start();
         let daemon = Launch::against(&fake).start();
-        let client = Client::new(daemon.udp);
+        let client = UdpClient::new(daemon.udp);
         client.load(0..500, RATE);
         fake.wait_for("the load before", |state| state.accepted.len() == 500);
         fake.update(|state| state.clock_offset = offset);
@@ -213,16 +216,13 @@ fn redirecting() {
     let mut trap = FakeXray::start();
     let mut fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
-    fake.behave(Behaviour::redirect(&format!(
-        "{}/TraceSegments",
-        trap.url()
-    )));
-    let client = Client::new(daemon.udp);
+    fake.inject(Fault::redirect(&format!("{}/TraceSegments", trap.url())));
+    let client = UdpClient::new(daemon.udp);
     client.load(0..500, RATE);
     fake.wait_for("a redirect answered", |state| !state.batches.is_empty());
-    fake.behave(Behaviour::Ok);
+    fake.recover();
     all_arrived(&fake, daemon, 500);
-    trap.behave(Behaviour::Ok);
+    trap.recover();
     trap.read(|state| assert_eq!(state.connections, 0, "followed the redirect"));
 }
 
@@ -231,10 +231,10 @@ fn redirecting() {
 fn answering_gigabytes() {
     let mut fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
-    fake.behave(Behaviour::gigabytes());
-    let client = Client::new(daemon.udp);
+    fake.inject(Fault::gigabytes());
+    let client = UdpClient::new(daemon.udp);
     client.load(0..1_000, RATE);
-    fake.behave(Behaviour::Ok);
+    fake.recover();
     client.load(1_000..1_500, RATE);
     fake.wait_at_most(RECOVERY, "what came after the fault", |state| {
         let times = state.times_accepted();
@@ -249,8 +249,8 @@ fn answering_gigabytes() {
 #[test]
 fn slow_but_well() {
     let mut fake = FakeXray::start();
-    fake.behave(Behaviour::Delay(Duration::from_millis(300)));
+    fake.inject(Fault::Delay(Duration::from_millis(300)));
     let daemon = Launch::against(&fake).start();
-    Client::new(daemon.udp).load(0..3_000, 1_000);
+    UdpClient::new(daemon.udp).load(0..3_000, 1_000);
     all_arrived(&fake, daemon, 3_000);
 }

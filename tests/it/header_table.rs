@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use crate::support::books::Totals;
-use crate::support::daemon::Launch;
-use crate::support::fake_xray::FakeXray;
-use crate::support::load::{Client, segment};
+use xray_test_support::daemon::Launch;
+use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::totals::Totals;
+use xray_test_support::xray::FakeXray;
 
 const ACCEPTED: [&[u8]; 20] = [
     br#"{"format":"json","version":1}"#,
@@ -76,7 +76,7 @@ const MALFORMED: [&[u8]; 7] = [
 fn every_row_is_judged_as_the_official_daemon_does() {
     let fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
-    let client = Client::new(daemon.udp);
+    let client = UdpClient::new(daemon.udp);
     let send = |header: &[u8], document: &str| {
         client.raw(&[header, b"\n", document.as_bytes()].concat());
     };
@@ -125,7 +125,7 @@ fn every_row_is_judged_as_the_official_daemon_does() {
 fn malformed_datagrams_cannot_forge_log_lines() {
     let fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
-    let client = Client::new(daemon.udp);
+    let client = UdpClient::new(daemon.udp);
     client.raw(b"first\r2026-11-22T00:00:00Z [Error] forged\x1b[31m \xff");
     client.raw(b"{}\n2026-11-22T00:00:00Z [Error] forged too");
     client.document(segment(1));

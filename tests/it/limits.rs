@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use crate::faults::{NONSENSE, RATE, RECOVERY, all_arrived, heal, seconds};
-use crate::support::behaviour::Behaviour;
-use crate::support::books::Totals;
-use crate::support::daemon::{Launch, Running};
-use crate::support::fake_xray::FakeXray;
-use crate::support::load::{Client, segment};
+use xray_test_support::daemon::{Launch, Running};
+use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::totals::Totals;
+use xray_test_support::xray::FakeXray;
+use xray_test_support::xray::Fault;
 
 #[test]
 fn a_long_outage_within_the_byte_limit() {
     let mut fake = FakeXray::start();
     let daemon = Launch::against(&fake).args(["-m", "100"]).start();
-    let client = Client::new(daemon.udp);
+    let client = UdpClient::new(daemon.udp);
     let all = 1_000 * seconds(3, 60);
-    fake.behave(Behaviour::Gone);
+    fake.inject(Fault::Gone);
     client.load(0..all, 1_000);
-    fake.behave(Behaviour::Ok);
+    fake.recover();
     all_arrived(&fake, daemon, all);
 }
 
@@ -32,15 +32,15 @@ fn memory_falls_back_after_an_outage() {
         .env("MALLOC_MMAP_THRESHOLD_", "16384")
         .env("MALLOC_TRIM_THRESHOLD_", "16384")
         .start();
-    let client = Client::new(daemon.udp);
-    fake.behave(Behaviour::Gone);
+    let client = UdpClient::new(daemon.udp);
+    fake.inject(Fault::Gone);
     let mut sent = 0;
     while daemon.resident_kb() < HELD_KB {
         client.load(sent..sent + 1_000, 5_000);
         sent += 1_000;
         assert!(sent < 100_000, "{} KB only", daemon.resident_kb());
     }
-    fake.behave(Behaviour::Ok);
+    fake.recover();
     // Drops are no matter of this test, on a machine that is busy with others.
     let arrived = sent - daemon.kernel_drops() as usize;
     fake.wait_at_most(RECOVERY, "every segment delivered", |state| {
@@ -57,9 +57,9 @@ fn poison() {
         format!(r#"{{"id":"{n:016x}","trace_id":"1-6a1b2c3d-{n:024x}","name":"POISON"}}"#)
     };
     let mut fake = FakeXray::start();
-    fake.behave(Behaviour::RejectContaining("POISON"));
+    fake.inject(Fault::RejectContaining("POISON"));
     let daemon = Launch::against(&fake).start();
-    let client = Client::new(daemon.udp);
+    let client = UdpClient::new(daemon.udp);
     for n in 0..300 {
         client.document(segment(n));
         if n % 75 == 74 {
@@ -87,9 +87,9 @@ fn poison() {
 #[test]
 fn too_large() {
     let mut fake = FakeXray::start();
-    fake.behave(Behaviour::TooLarge(20_000));
+    fake.inject(Fault::TooLarge(20_000));
     let daemon = Launch::against(&fake).start();
-    let client = Client::new(daemon.udp);
+    let client = UdpClient::new(daemon.udp);
     for n in 0..100 {
         client.document(segment(n));
         if n == 50 {
@@ -107,9 +107,9 @@ fn too_large() {
 fn overload_past_the_cap_keeps_the_newest() {
     const ALL: usize = 12_000;
     let mut fake = FakeXray::start();
-    fake.behave(Behaviour::error(503, ""));
+    fake.inject(Fault::error(503, ""));
     let daemon = Launch::against(&fake).args(["-m", "3"]).start();
-    let client = Client::new(daemon.udp);
+    let client = UdpClient::new(daemon.udp);
     client.load(0..ALL - 1, 4_000);
     assert!(daemon.peak_kb() < 24 * 1024, "{} KB", daemon.peak_kb());
     // The newest one is sent until the kernel has room for it: the machine may be busy.
@@ -123,7 +123,7 @@ fn overload_past_the_cap_keeps_the_newest() {
             break drops;
         }
     };
-    fake.behave(Behaviour::Ok);
+    fake.recover();
     fake.wait_at_most(RECOVERY, "the newest segment", |state| {
         state.accepted.contains(&newest)
     });
@@ -143,7 +143,7 @@ fn overload_past_the_cap_keeps_the_newest() {
     });
 }
 
-/// Random faults, one after the other, under load: in the end the books balance.
+/// Random faults, one after the other, under load: in the end the totals balance.
 ///
 /// Five seconds; `make soak` sets `XRAY_SOAK_SECONDS=600`.
 #[test]
@@ -163,36 +163,36 @@ fn soak() {
     };
     let mut fake = FakeXray::start();
     let daemon = Launch::against(&fake).args(["-m", "100"]).start();
-    let client = Client::new(daemon.udp);
+    let client = UdpClient::new(daemon.udp);
     let mut sent = 0;
     while sent < RATE as usize * time {
         let fault = match below(12) {
-            0 => Behaviour::error(503, ""),
-            1 => Behaviour::throttle(1),
-            2 => Behaviour::Hang,
-            3 => Behaviour::CloseOnAccept,
-            4 => Behaviour::CloseAfterReading,
-            5 => Behaviour::Gone,
-            6 => Behaviour::trickle(),
+            0 => Fault::error(503, ""),
+            1 => Fault::throttle(1),
+            2 => Fault::Hang,
+            3 => Fault::CloseOnAccept,
+            4 => Fault::CloseAfterReading,
+            5 => Fault::Gone,
+            6 => Fault::trickle(),
             7 => NONSENSE,
-            8 => Behaviour::error(403, "ExpiredTokenException"),
-            9 => Behaviour::Delay(Duration::from_millis(200)),
-            _ => Behaviour::Ok,
+            8 => Fault::error(403, "ExpiredTokenException"),
+            9 => Fault::Delay(Duration::from_millis(200)),
+            _ => Fault::None,
         };
-        fake.behave(fault);
+        fake.inject(fault);
         fake.update(|state| state.clock_offset = [0, 0, 0, 900, -900][below(5)]);
         let next = sent + 1 + below(3 * RATE as usize);
         client.load(sent..next, RATE);
         sent = next;
     }
-    fake.behave(Behaviour::Ok);
+    fake.recover();
     fake.update(heal);
-    the_books_balance(&fake, daemon, sent);
+    assert_totals_balance(&fake, daemon, sent);
 }
 
 /// Whatever was lost for lack of room: the newest came, and both sides count the same.
 #[track_caller]
-fn the_books_balance(fake: &FakeXray, daemon: Running, all: usize) {
+fn assert_totals_balance(fake: &FakeXray, daemon: Running, all: usize) {
     let newest = segment(all - 1);
     fake.wait_at_most(RECOVERY, "the newest segment delivered", |state| {
         state.times_accepted().contains_key(newest.as_str())

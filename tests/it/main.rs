@@ -1,16 +1,20 @@
 //! Integration tests: the real binary, a fake X-Ray that recomputes every signature, real sockets.
+//!
+//! They know flags, variables, endpoints and log lines, and nothing of the library: what the daemon
+//! is made of may change under them.
 
-#[path = "../support/mod.rs"]
-mod support;
-
-mod attack;
+mod answers;
 mod cli;
+mod clock;
 mod credentials;
 mod delivery;
-mod fakes;
+mod ec2_instance;
 mod faults;
 mod header_table;
 mod limits;
-mod sources;
-mod stop;
+mod platforms;
+mod process;
+mod resource_exhaustion;
+mod shutdown;
+mod signature_check;
 mod unprocessed;

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::support::behaviour::Behaviour;
-use crate::support::books::Totals;
-use crate::support::daemon::Launch;
-use crate::support::fake_xray::FakeXray;
-use crate::support::load::{Client, segment};
+use xray_test_support::daemon::Launch;
+use xray_test_support::http::Response;
+use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::totals::Totals;
+use xray_test_support::xray::FakeXray;
+use xray_test_support::xray::Fault;
 
 /// Answers `entry` for every document that contains `text`.
-fn refuse(text: &'static str, entry: Value) -> Behaviour {
-    Behaviour::Unprocessed(Arc::new(move |document| {
+fn refuse(text: &'static str, entry: Value) -> Fault {
+    Fault::Unprocessed(Arc::new(move |document| {
         document.contains(text).then(|| entry.clone())
     }))
 }
@@ -34,12 +35,12 @@ fn are_named_by_the_ids_they_carry() {
     ];
     for (document, trace_id, id) in documents {
         let mut fake = FakeXray::start();
-        fake.behave(refuse(
+        fake.inject(refuse(
             id,
             json!({"Id": id, "ErrorCode": "InvalidTraceId", "Message": "Trace Size Exceeded."}),
         ));
         let daemon = Launch::against(&fake).start();
-        let client = Client::new(daemon.udp);
+        let client = UdpClient::new(daemon.udp);
         client.document(document);
         (0..5).for_each(|n| client.document(segment(n)));
         fake.wait_for("all answered", |state| {
@@ -67,9 +68,9 @@ fn may_come_without_an_id() {
         json!({"Id": "", "ErrorCode": "ParseError", "Message": null}),
     ] {
         let mut fake = FakeXray::start();
-        fake.behave(refuse("no JSON", entry));
+        fake.inject(refuse("no JSON", entry));
         let daemon = Launch::against(&fake).start();
-        let client = Client::new(daemon.udp);
+        let client = UdpClient::new(daemon.udp);
         client.document("no JSON");
         client.document(segment(1));
         daemon.wait_log("ParseError");
@@ -82,25 +83,30 @@ fn may_come_without_an_id() {
 #[test]
 fn cannot_forge_or_flood_the_log() {
     let mut fake = FakeXray::start();
+    // Three of these are longer than any line, and much shorter than the answer that is given up.
     let message = format!(
         "a\n2026-11-22T00:00:00Z [Error] forged\x1b[31m{}",
-        "x".repeat(100_000)
+        "x".repeat(20_000)
     );
-    fake.behave(refuse(
-        "name",
-        json!({"Id": message, "ErrorCode": message, "Message": message}),
-    ));
+    fake.inject(Fault::Unprocessed(Arc::new(move |document| {
+        let id = (document == segment(1)).then_some(&message);
+        Some(json!({"Id": id, "ErrorCode": message, "Message": message}))
+    })));
     let daemon = Launch::against(&fake).start();
-    Client::new(daemon.udp).document(segment(1));
-    fake.wait_for("the answer", |state| state.unprocessed.len() == 1);
-    for line in daemon.stop().log {
+    let client = UdpClient::new(daemon.udp);
+    (1..3).for_each(|n| client.document(segment(n)));
+    fake.wait_for("the answer", |state| state.unprocessed.len() == 2);
+    let log = daemon.stop().log;
+    let quotes = log.iter().filter(|line| line.contains("[Error] forged"));
+    assert_eq!(quotes.count(), 2, "each quoted in one line: {log:#?}");
+    for line in log {
         assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
         assert!(!line.starts_with("2026-11-22T00:00:00Z"), "{line:?}");
         assert!(line.len() < 4_096, "{} bytes in a line", line.len());
     }
 }
 
-/// A list longer than the batch, or one that is no list, does not unbalance the books.
+/// A list longer than the batch, or one that is no list, does not unbalance the totals.
 #[test]
 fn are_never_more_than_were_sent() {
     let many: Vec<Value> = (0..1_000)
@@ -114,17 +120,17 @@ fn are_never_more_than_were_sent() {
         json!([]),
     ] {
         let fake = FakeXray::start();
-        let response = crate::support::http::Response::new(200, body.to_string());
-        fake.once(Behaviour::Answer(response));
+        fake.inject_once(Fault::Answer(Response::new(200, body.to_string())));
         let daemon = Launch::against(&fake).start();
-        let client = Client::new(daemon.udp);
-        client.document(segment(1));
-        fake.wait_for("the request", |state| state.batches.len() == 1);
-        client.document(segment(2));
-        fake.wait_for("the next document", |state| {
-            state.accepted.contains(&segment(2))
+        let client = UdpClient::new(daemon.udp);
+        // Full batches, which wait for nothing.
+        (0..50).for_each(|n| client.document(segment(n)));
+        fake.wait_for("the request", |state| !state.batches.is_empty());
+        (50..100).for_each(|n| client.document(segment(n)));
+        fake.wait_for("the next documents", |state| {
+            state.accepted.contains(&segment(99))
         });
         let totals = Totals::at_the_end_of(&daemon.stop().log);
-        assert_eq!((totals.received, totals.spilled, totals.held), (2, 0, 0));
+        assert_eq!((totals.received, totals.spilled, totals.held), (100, 0, 0));
     }
 }

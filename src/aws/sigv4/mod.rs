@@ -1,7 +1,5 @@
 //! Signs one request with AWS Signature Version 4.
 
-pub mod call;
-
 use std::fmt;
 use std::time::{Duration, SystemTime};
 

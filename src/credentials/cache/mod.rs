@@ -5,12 +5,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
 
-use super::schedule::{Next, Refresh};
+use super::schedule::{Next, RenewalSchedule};
+use super::sources::process::RunningProgram;
 use super::{Source, Timing, date};
+use crate::aws::clock::Reading;
 
 /// The one place that hands out credentials. Only the thread in [`run`](Self::run) does I/O.
-pub struct Keeper {
+pub struct CredentialCache {
     source: Mutex<Box<dyn Source>>,
+    running: RunningProgram,
     state: Mutex<State>,
     /// Signalled when an attempt has ended, when one is wanted, and at the end.
     changed: Condvar,
@@ -18,19 +21,44 @@ pub struct Keeper {
 }
 
 struct State {
-    refresh: Refresh,
-    status: Status,
+    schedule: RenewalSchedule,
+    status: CredentialStatus,
+    /// Since when there are none, as far as it was reported.
+    missing_since: Option<Instant>,
     /// The thread has ended, or has been told to.
     over: bool,
 }
 
-/// What the metrics and the start-up log tell. Without secrets.
+/// Credentials, and the number that tells them from those before and after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuedCredentials {
+    /// Grows by one whenever a renewal brings other keys; the first ones have 1. A request keeps it
+    /// for [`CredentialCache::reject`].
+    pub generation: u64,
+    /// What to sign with.
+    pub credentials: Credentials,
+}
+
+/// What [`CredentialCache::run`] reports: all that a thread needs to sign without asking again.
+#[derive(Debug, Clone)]
+pub struct CredentialSnapshot {
+    /// That of the newest credentials, also after they have expired; 0 before the first ones.
+    pub generation: u64,
+    /// `None` while there are none that can be used.
+    pub credentials: Option<Credentials>,
+    /// What can be told of them.
+    pub status: CredentialStatus,
+}
+
+/// What the log and the metrics tell. Without secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
+pub struct CredentialStatus {
     /// The source's name.
     pub source: String,
     /// Whether there are credentials to sign with.
     pub available: bool,
+    /// Since when there are none; `None` while there are some.
+    pub missing_since: Option<Instant>,
     /// Until when the credentials in hand are used; `None` without credentials or without end.
     pub expires: Option<SystemTime>,
     /// When they were fetched; `None` until the first success.
@@ -43,18 +71,20 @@ pub struct Status {
     pub error: Option<String>,
 }
 
-impl Keeper {
+impl CredentialCache {
     /// Has no credentials until [`run`](Self::run) has fetched some.
     pub fn new(source: Box<dyn Source>, timing: Timing) -> Arc<Self> {
-        let status = Status {
+        let status = CredentialStatus {
             source: source.name(),
-            ..Status::default()
+            ..CredentialStatus::default()
         };
         Arc::new(Self {
+            running: source.running(),
             source: Mutex::new(source),
             state: Mutex::new(State {
-                refresh: Refresh::default(),
+                schedule: RenewalSchedule::default(),
                 status,
+                missing_since: Some((timing.reading)().monotonic),
                 over: false,
             }),
             changed: Condvar::new(),
@@ -64,30 +94,30 @@ impl Keeper {
 
     /// The credentials to sign with now; `None` while there are none that have not expired. Never
     /// waits for an attempt. When it gives `None`, attempts go on until one succeeds.
-    pub fn current(&self) -> Option<Credentials> {
-        let now = (self.timing.now)();
+    pub fn current(&self) -> Option<IssuedCredentials> {
+        let now = (self.timing.reading)();
         self.hand_out(&mut self.lock(), now)
     }
 
     /// As [`current`](Self::current), but waits up to `limit` for an attempt that is under way or
     /// due by then, also for the one that a refusal asked for.
-    pub fn wait(&self, limit: Duration) -> Option<Credentials> {
+    pub fn wait(&self, limit: Duration) -> Option<IssuedCredentials> {
         let deadline = Instant::now() + limit;
         let mut state = self.lock();
         loop {
-            let now = (self.timing.now)();
-            let credentials = self.hand_out(&mut state, now);
-            if state.over || (credentials.is_some() && !state.refresh.is_rejected()) {
-                return credentials;
+            let now = (self.timing.reading)();
+            let issued = self.hand_out(&mut state, now);
+            if state.over || (issued.is_some() && !state.schedule.is_rejected()) {
+                return issued;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let due = match state.refresh.next(now) {
+            let due = match state.schedule.next(now) {
                 Next::Now => true,
-                Next::At(time) => time <= now + left,
+                Next::At(due) => due <= now.monotonic + left,
                 Next::Asleep | Next::Done => false,
             };
             if !due || left.is_zero() {
-                return credentials;
+                return issued;
             }
             state = self
                 .changed
@@ -97,119 +127,142 @@ impl Keeper {
         }
     }
 
-    fn hand_out(&self, state: &mut State, now: SystemTime) -> Option<Credentials> {
-        let credentials = state.refresh.current(now);
-        // The thread sleeps by the computer's clock, which may have been corrected or suspended
-        // since.
-        if state.refresh.next(now) == Next::Now {
+    fn hand_out(&self, state: &mut State, now: Reading) -> Option<IssuedCredentials> {
+        let issued = state.schedule.current(now);
+        // The thread sleeps by the time that passes, and does not see that the wall clock was set
+        // or that the host has slept.
+        if state.schedule.next(now) == Next::Now {
             self.changed.notify_all();
         }
-        credentials
+        issued
     }
 
-    /// The service refused `credentials` as expired or unknown: asks for new ones, at most once
-    /// in 30 s. Whether it is worth signing again, after [`wait`](Self::wait) or a pause: `false`
-    /// when the answer would be the same.
-    pub fn reject(&self, credentials: &Credentials) -> bool {
-        let now = (self.timing.now)();
+    /// Somebody who holds a snapshot without credentials has something to sign: attempts go on
+    /// until one succeeds, instead of resting after a few. Never waits.
+    pub fn want(&self) {
+        self.current();
+        self.changed.notify_all();
+    }
+
+    /// The service refused the credentials of this generation as expired or unknown: asks for new
+    /// ones, at most once in 30 s; an older generation changes nothing. Whether newer ones are
+    /// here or on their way, so that it is worth waiting: `false` when the answer to another
+    /// request would be the same. Never waits.
+    pub fn reject(&self, generation: u64) -> bool {
+        let now = (self.timing.reading)();
         let mut state = self.lock();
-        let worth = state.refresh.reject(credentials, now);
+        let worth = state.schedule.reject(generation, now);
         self.changed.notify_all();
         worth && !state.over
     }
 
-    /// For the metrics.
-    pub fn status(&self) -> Status {
-        let now = (self.timing.now)();
-        let state = self.lock();
-        Status {
-            available: state.refresh.is_available(now),
-            expires: state.refresh.expires(),
-            ..state.status.clone()
-        }
+    /// Kills the program that an attempt runs, if it does: at the end of this process, which the
+    /// program would outlive.
+    pub fn kill_program(&self) {
+        self.running.kill();
     }
 
-    /// The thread `credentials`. Calls `on_change` after each attempt that gave credentials.
-    /// Sleeps until the next attempt is due or asked for, without polling. Ends after
-    /// [`stop`](Self::stop), and once it holds credentials that never change.
-    pub fn run(&self, on_change: Box<dyn Fn() + Send>) {
-        while self.sleep() {
+    /// For the metrics.
+    pub fn status(&self) -> CredentialStatus {
+        let now = (self.timing.reading)();
+        self.lock().snapshot(now).status
+    }
+
+    /// The thread `credentials`. Calls `report` after each attempt, whether it gave credentials or
+    /// failed, and when credentials expire that could not be renewed. Sleeps until the next of
+    /// these is due or asked for, without polling. Ends once it holds credentials that never
+    /// change.
+    pub fn run(&self, report: &dyn Fn(CredentialSnapshot)) {
+        while self.sleep(report) {
             let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
             let answer = source.fetch();
             let (name, renewal) = (source.name(), source.renewal());
             drop(source);
 
-            let now = (self.timing.now)();
+            let (now, time) = ((self.timing.reading)(), (self.timing.now)());
             let random = (self.timing.random)();
             let mut state = self.lock();
             let State {
-                refresh, status, ..
+                schedule, status, ..
             } = &mut *state;
-            let said = answer.as_ref().ok().and_then(Credentials::expiry);
             let problem = match answer {
-                Ok(credentials) => {
-                    refresh
-                        .fetched(credentials, renewal, now, random)
-                        .map_err(|end| {
-                            format!(
-                                "{name} gave credentials that expired at {}",
-                                date::format(end)
-                            )
-                        })
-                }
+                Ok(credentials) => schedule
+                    .fetched(credentials, renewal, now, time, random)
+                    .map_err(|end| {
+                        format!(
+                            "{name} gave credentials that expired at {}, before those in hand",
+                            date::format(end)
+                        )
+                    }),
                 Err(error) => {
-                    refresh.failed(now, random);
+                    schedule.failed(now, random);
                     Err(error.to_string())
                 }
             };
             status.source = name;
             match &problem {
                 Ok(()) => {
-                    report_success(status, refresh.expires(), said.filter(|end| *end <= now));
+                    report_success(status, schedule, time);
                     status.successes += 1;
-                    status.fetched = Some(now);
+                    status.fetched = Some(time);
                 }
                 Err(error) => {
-                    report_failure(status, error, refresh);
+                    report_failure(status, error, schedule);
                     status.failures += 1;
                 }
             }
             status.error = problem.err();
-            let taken = status.error.is_none();
+            state.missing_since = match state.schedule.is_available(now) {
+                true => None,
+                false => state.missing_since.or(Some(now.monotonic)),
+            };
+            let snapshot = state.snapshot(now);
             drop(state);
             self.changed.notify_all();
-            if taken {
-                on_change();
-            }
+            report(snapshot);
         }
         self.lock().over = true;
         self.changed.notify_all();
     }
 
-    /// Ends [`run`](Self::run). An attempt that is under way ends by its own time-outs; there is
-    /// nothing to save, so it need not be waited for.
-    pub fn stop(&self) {
+    /// Ends [`run`](Self::run) after the attempt under way.
+    #[cfg(test)]
+    fn stop(&self) {
         self.lock().over = true;
         self.changed.notify_all();
     }
 
     /// Until an attempt is due. `false`: never again.
-    fn sleep(&self) -> bool {
+    fn sleep(&self, report: &dyn Fn(CredentialSnapshot)) -> bool {
         let mut state = self.lock();
         loop {
+            let now = (self.timing.reading)();
+            let available = state.schedule.is_available(now);
+            if state.missing_since.is_none() && !available {
+                state.missing_since = Some(now.monotonic);
+                let snapshot = state.snapshot(now);
+                drop(state);
+                report(snapshot);
+                state = self.lock();
+                continue;
+            }
             if state.over {
                 return false;
             }
-            let now = (self.timing.now)();
-            state = match state.refresh.next(now) {
+            let attempt = match state.schedule.next(now) {
                 Next::Now => return true,
                 Next::Done => return false,
-                Next::Asleep => self
+                Next::Asleep => None,
+                Next::At(due) => Some(due),
+            };
+            let end = state.schedule.ends().filter(|_| available);
+            state = match attempt.into_iter().chain(end).min() {
+                None => self
                     .changed
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner),
-                Next::At(time) => {
-                    let pause = time.duration_since(now).unwrap_or_default();
+                Some(time) => {
+                    let pause = time.saturating_duration_since(now.monotonic);
                     self.changed
                         .wait_timeout(state, pause)
                         .unwrap_or_else(PoisonError::into_inner)
@@ -224,16 +277,31 @@ impl Keeper {
     }
 }
 
-/// The first success, and the first after failures, are news; the others are routine. `expired`:
-/// they were taken all the same, for want of better ones.
-fn report_success(before: &Status, expires: Option<SystemTime>, expired: Option<SystemTime>) {
+impl State {
+    fn snapshot(&self, now: Reading) -> CredentialSnapshot {
+        let issued = self.schedule.usable(now);
+        CredentialSnapshot {
+            generation: self.schedule.generation(),
+            status: CredentialStatus {
+                available: issued.is_some(),
+                missing_since: self.missing_since,
+                expires: self.schedule.expires(),
+                ..self.status.clone()
+            },
+            credentials: issued.map(|issued| issued.credentials),
+        }
+    }
+}
+
+/// The first success, and the first after failures, are news; the others are routine.
+fn report_success(before: &CredentialStatus, schedule: &RenewalSchedule, time: SystemTime) {
     let name = &before.source;
-    if let (Some(expired), Some(end)) = (expired, expires) {
+    let said = schedule.newest().and_then(Credentials::expiry);
+    if let Some(expired) = said.filter(|end| *end <= time) {
         log::warn!(
             "AWS credentials from {name} expired at {}, and it has no newer ones: they are used \
-             until {} while it is asked again",
-            date::format(expired),
-            date::format(end)
+             until AWS refuses them, while it is asked again (is the clock of this host right?)",
+            date::format(expired)
         );
         return;
     }
@@ -241,24 +309,32 @@ fn report_success(before: &Status, expires: Option<SystemTime>, expired: Option<
         true => log::Level::Info,
         false => log::Level::Debug,
     };
-    let until = expires.map_or_else(
-        || "do not expire".to_owned(),
-        |at| format!("are used until {}", date::format(at)),
-    );
+    let is_temporary = schedule
+        .newest()
+        .is_some_and(|c| c.session_token().is_some());
+    let until = match schedule.expires() {
+        Some(at) => format!("are used until {}", date::format(at)),
+        // A session token has an end, which only AWS knows.
+        None if is_temporary => {
+            "are temporary and do not say their expiry: they are used until AWS refuses them"
+                .to_owned()
+        }
+        None => "do not expire".to_owned(),
+    };
     log::log!(level, "AWS credentials from {name} {until}");
 }
 
 /// A failure is told when it is another than the last, and at the 1st, 2nd, 4th, 8th … in a row:
 /// an outage of a day is some lines, not thousands.
-fn report_failure(before: &Status, error: &str, refresh: &Refresh) {
-    if before.error.as_deref() == Some(error) && !refresh.failures().is_power_of_two() {
+fn report_failure(before: &CredentialStatus, error: &str, schedule: &RenewalSchedule) {
+    if before.error.as_deref() == Some(error) && !schedule.failures().is_power_of_two() {
         log::debug!(
             "Cannot get AWS credentials (attempt {}): {error}",
-            refresh.failures()
+            schedule.failures()
         );
         return;
     }
-    match refresh.expires() {
+    match schedule.expires() {
         Some(end) => log::warn!(
             "Cannot renew AWS credentials, those in hand are used until {}: {error}",
             date::format(end)

@@ -6,9 +6,9 @@ use std::time::UNIX_EPOCH;
 use aws_credential_types::Credentials;
 
 use crate::aws::error_codes::blames_credentials;
-use crate::credentials::schedule::{Next, Refresh};
+use crate::credentials::schedule::{Next, RenewalSchedule};
 use crate::credentials::sources::sts::{Call, Client};
-use crate::credentials::{Source, SourceError, Timing, read_small};
+use crate::credentials::{IssuedCredentials, Source, SourceError, Timing, read_small};
 
 /// Seconds of an assumed session: the official daemon's, which every role and every chain of
 /// roles allows.
@@ -42,7 +42,7 @@ impl Role {
 /// A role assumed with the credentials of another source, which are kept and renewed apart.
 pub struct AssumedRole {
     base: Box<dyn Source>,
-    kept: Refresh,
+    kept: RenewalSchedule,
     /// What the base answered when it last failed.
     failure: Option<SourceError>,
     role: Role,
@@ -55,7 +55,7 @@ impl AssumedRole {
     pub fn new(base: Box<dyn Source>, role: Role, sts: Client) -> Self {
         Self {
             base,
-            kept: Refresh::default(),
+            kept: RenewalSchedule::default(),
             failure: None,
             role,
             timing: sts.timing.clone(),
@@ -64,8 +64,8 @@ impl AssumedRole {
     }
 
     /// The base's credentials, asked for when they are due.
-    fn signer(&mut self) -> Result<Credentials, SourceError> {
-        let now = (self.timing.now)();
+    fn signer(&mut self) -> Result<IssuedCredentials, SourceError> {
+        let (now, time) = ((self.timing.reading)(), (self.timing.now)());
         let random = (self.timing.random)();
         if self.kept.next(now) == Next::Now {
             match self.base.fetch() {
@@ -75,7 +75,7 @@ impl AssumedRole {
                 }
                 Ok(fetched) => {
                     let renewal = self.base.renewal();
-                    let taken = self.kept.fetched(fetched, renewal, now, random);
+                    let taken = self.kept.fetched(fetched, renewal, now, time, random);
                     self.failure = taken.err().map(|_| SourceError::Unusable {
                         from: self.base.name(),
                         why: "the credentials have expired".to_owned(),
@@ -124,12 +124,13 @@ impl Source for AssumedRole {
 
     fn fetch(&mut self) -> Result<Credentials, SourceError> {
         let signer = self.signer()?;
-        match self.assume(&signer) {
+        match self.assume(&signer.credentials) {
             Err(SourceError::Refused { code, .. })
-                if blames_credentials(&code) && self.kept.reject(&signer, (self.timing.now)()) =>
+                if blames_credentials(&code)
+                    && self.kept.reject(signer.generation, (self.timing.reading)()) =>
             {
                 let signer = self.signer()?;
-                self.assume(&signer)
+                self.assume(&signer.credentials)
             }
             other => other,
         }

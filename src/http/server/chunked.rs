@@ -11,8 +11,6 @@ pub(crate) struct Chunked {
     part: Part,
     /// Bytes of trailers read so far.
     trailers: usize,
-    /// Blanks behind a size are allowed.
-    padded: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -26,15 +24,6 @@ enum Part {
 }
 
 impl Chunked {
-    /// For an answer. Old servers pad their sizes with blanks; in a request that would be for two
-    /// readers to understand in two ways.
-    pub(crate) fn of_answer() -> Self {
-        Chunked {
-            padded: true,
-            ..Chunked::default()
-        }
-    }
-
     /// Moves data from `input` to `body`: the bytes used, and whether the body is complete.
     pub(crate) fn advance(
         &mut self,
@@ -50,7 +39,7 @@ impl Chunked {
                         return Ok((used, false));
                     };
                     used += line.len() + 2;
-                    let size = chunk_size(line, self.padded)?;
+                    let size = chunk_size(line)?;
                     if size > MAX_BODY - body.len() {
                         return Err(Refusal::BodyTooLarge);
                     }
@@ -120,8 +109,7 @@ fn line(input: &[u8], limit: usize) -> Result<Option<&[u8]>, Refusal> {
 }
 
 /// Hexadecimal digits, then perhaps an extension after a semicolon.
-fn chunk_size(line: &[u8], padded: bool) -> Result<usize, Refusal> {
-    let line = if padded { line.trim_ascii_end() } else { line };
+fn chunk_size(line: &[u8]) -> Result<usize, Refusal> {
     let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
     let (size, extension) = line.split_at(digits);
     if digits == 0 || !matches!(extension, [] | [b';', ..]) {

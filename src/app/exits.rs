@@ -1,0 +1,83 @@
+//! The one channel on which main waits: signals, fatal errors, and the steps of the shutdown.
+
+use std::ffi::c_int;
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
+};
+use signal_hook::iterator::Signals;
+
+use crate::credentials::target::TargetError;
+use crate::upload::counters::SegmentCounts;
+
+/// What main is told.
+pub(super) enum Exit {
+    /// A signal has come.
+    Signal(SignalAction),
+    /// The daemon cannot go on.
+    Fatal(TargetError),
+    /// The shutdown has begun and nothing is held any more.
+    Drained,
+    /// The readers have read everything and ended.
+    ReadersEnded,
+    /// The uploader has ended: how every segment ended.
+    UploaderEnded(SegmentCounts),
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SignalAction {
+    /// Deliver what is held and end. The name is that of the official daemon's log.
+    ShutDown(&'static str),
+    /// A terminal was closed, or a log file was rotated.
+    HangUp,
+}
+
+/// Signals that would end the process by default and that Go programs ignore. A handler is better
+/// than ignoring them: programs that this one starts would inherit the latter.
+const IGNORED: [c_int; 8] = [
+    SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGXCPU,
+];
+
+/// Not in signal-hook: the number on Linux, except on MIPS and SPARC.
+#[cfg(target_os = "linux")]
+const SIGPWR: c_int = 30;
+#[cfg(not(target_os = "linux"))]
+const SIGPWR: c_int = SIGUSR1;
+
+/// Installs the signal handlers. It comes first in main, so that no signal finds the defaults.
+///
+/// # Errors
+/// When the system refuses a handler, or the thread that receives the signals.
+pub(super) fn listen() -> io::Result<(Sender<Exit>, Receiver<Exit>)> {
+    let (sender, receiver) = channel();
+    let ends = [SIGTERM, SIGINT, SIGQUIT, SIGHUP];
+    let mut signals = Signals::new(ends.iter().chain(&IGNORED))?;
+    let exits = sender.clone();
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .stack_size(STACK)
+        .spawn(move || {
+            for action in signals.forever().filter_map(action) {
+                // Without main there is nobody left to end.
+                let _ = exits.send(Exit::Signal(action));
+            }
+        })?;
+    Ok((sender, receiver))
+}
+
+/// It only waits and sends.
+const STACK: usize = 32 * 1024;
+
+fn action(signal: c_int) -> Option<SignalAction> {
+    match signal {
+        SIGTERM => Some(SignalAction::ShutDown("terminated")),
+        SIGINT => Some(SignalAction::ShutDown("interrupt")),
+        SIGQUIT => Some(SignalAction::ShutDown("quit")),
+        SIGHUP => Some(SignalAction::HangUp),
+        _ => None,
+    }
+}

@@ -1,0 +1,181 @@
+//! The reader threads: `udp-1`, which under the heaviest load is helped by `udp-2`.
+
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
+use std::sync::mpsc::Receiver;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::open_batch::OpenBatch;
+use super::pace::Pace;
+use super::reader::{Phase, Reader};
+use super::socket;
+use crate::batch::Batch;
+use crate::upload::UploadChannel;
+use crate::upload::counters::ReaderCounts;
+
+/// Several times what the way of a datagram into a batch and a line of the log take.
+const STACK: usize = 64 * 1024;
+
+/// The time-out of the socket while both readers wait on it.
+const SHARED_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// What the readers work with.
+pub struct ReaderParts {
+    /// The bound socket.
+    pub socket: Arc<UdpSocket>,
+    /// To the thread that delivers.
+    pub channel: UploadChannel,
+    /// What each reader has taken and not handed over.
+    pub counts: [Arc<ReaderCounts>; 2],
+    /// Memory of delivered batches.
+    pub recycled: Receiver<Batch>,
+    /// How long a batch that is not full waits for more documents.
+    pub linger: Duration,
+    /// True until the readers have ended.
+    pub reading: Arc<AtomicBool>,
+    /// Called when they have ended.
+    pub on_ended: Box<dyn Fn() + Send>,
+}
+
+/// The running readers.
+pub struct Readers {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    socket: Arc<UdpSocket>,
+    channel: UploadChannel,
+    counts: [Arc<ReaderCounts>; 2],
+    linger: Duration,
+    phase: AtomicU8,
+    /// Whether `udp-2` is wanted.
+    is_crowded: AtomicBool,
+    /// Whether `udp-2` runs. Until it has ended, no read may wait without a time-out.
+    has_helper: AtomicBool,
+}
+
+const READ: u8 = 0;
+const DRAIN: u8 = 1;
+const LAST_READ: u8 = 2;
+
+impl Readers {
+    /// Starts to read.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn start(parts: ReaderParts) -> io::Result<Readers> {
+        let shared = Arc::new(Shared {
+            socket: parts.socket,
+            channel: parts.channel,
+            counts: parts.counts,
+            linger: parts.linger,
+            phase: AtomicU8::new(READ),
+            is_crowded: AtomicBool::new(false),
+            has_helper: AtomicBool::new(false),
+        });
+        let readers = Readers {
+            shared: Arc::clone(&shared),
+        };
+        let (recycled, reading, on_ended) = (parts.recycled, parts.reading, parts.on_ended);
+        spawn("udp-1", &shared, move |shared| {
+            shared.read_first(recycled);
+            reading.store(false, SeqCst);
+            on_ended();
+        })?;
+        Ok(readers)
+    }
+
+    /// From now on everything that comes is handed over at once.
+    pub fn begin_shutdown(&self) {
+        self.shared.phase.store(DRAIN, SeqCst);
+        socket::wake_readers(&self.shared.socket);
+    }
+
+    /// Ends the threads after a last read of what the kernel holds.
+    pub fn end(&self) {
+        self.shared.phase.store(LAST_READ, SeqCst);
+        socket::wake_readers(&self.shared.socket);
+    }
+}
+
+fn spawn(
+    name: &str,
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Arc<Shared>) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let shared = Arc::clone(shared);
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK)
+        .spawn(move || work(&shared))
+}
+
+impl Shared {
+    fn read_first(self: &Arc<Self>, recycled: Receiver<Batch>) {
+        let mut pace = Pace::new();
+        let mut helper: Option<JoinHandle<()>> = None;
+        let mut reader = self.reader(0, Some(recycled));
+        reader.run(
+            |came| {
+                let phase = self.phase();
+                if phase == Phase::Read
+                    && let Some(is_crowded) = pace.step(came, Instant::now)
+                {
+                    self.is_crowded.store(is_crowded, SeqCst);
+                    if is_crowded && !self.has_helper.load(SeqCst) {
+                        helper = self.start_helper();
+                    }
+                }
+                phase
+            },
+            || self.has_helper.load(SeqCst).then_some(SHARED_TIMEOUT),
+        );
+        if let Some(helper) = helper {
+            let _ = helper.join();
+        }
+    }
+
+    /// Without the thread `udp-1` reads as fast as it can.
+    fn start_helper(self: &Arc<Self>) -> Option<JoinHandle<()>> {
+        self.socket.set_read_timeout(Some(SHARED_TIMEOUT)).ok()?;
+        self.has_helper.store(true, SeqCst);
+        let helper = spawn("udp-2", self, |shared| {
+            shared.read_second();
+            shared.has_helper.store(false, SeqCst);
+        });
+        if helper.is_err() {
+            self.has_helper.store(false, SeqCst);
+        }
+        helper.ok()
+    }
+
+    fn read_second(&self) {
+        let phase = |_| match self.phase() {
+            Phase::Read if !self.is_crowded.load(SeqCst) => Phase::End,
+            phase => phase,
+        };
+        self.reader(1, None).run(phase, || None);
+    }
+
+    fn reader(&self, number: usize, recycled: Option<Receiver<Batch>>) -> Reader<'_> {
+        Reader {
+            socket: &self.socket,
+            channel: &self.channel,
+            open: OpenBatch::new(number, Arc::clone(&self.counts[number]), recycled),
+            linger: self.linger,
+            owns_timeout: number == 0,
+            timeout: None,
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        match self.phase.load(SeqCst) {
+            READ => Phase::Read,
+            DRAIN => Phase::Drain,
+            _ => Phase::LastRead,
+        }
+    }
+}

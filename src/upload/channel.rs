@@ -1,0 +1,137 @@
+//! The one channel to the uploader, bounded in bytes.
+
+use std::sync::mpsc::{self, Receiver, Sender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::health::Health;
+use super::message::{Event, HandOver, Message};
+use super::metrics::Snapshot;
+
+/// The sending side. Every thread that has something for the uploader has a clone.
+#[derive(Clone)]
+pub struct UploadChannel {
+    sender: Sender<Message>,
+    bytes: Arc<ChannelBytes>,
+}
+
+impl UploadChannel {
+    /// A channel in which batches of at most `limit` bytes wait; one batch always fits.
+    pub fn new(limit: usize) -> (UploadChannel, Receiver<Message>) {
+        let (sender, receiver) = mpsc::channel();
+        let bytes = Arc::new(ChannelBytes {
+            limit,
+            waiting: Mutex::new(0),
+            taken: Condvar::new(),
+        });
+        (UploadChannel { sender, bytes }, receiver)
+    }
+
+    /// Hands a batch over. Waits while the channel is full, so that the kernel's buffer takes the
+    /// datagrams meanwhile.
+    pub fn hand_over(&self, hand_over: HandOver) {
+        self.bytes.acquire(hand_over.batch.body().len());
+        self.send(Event::Batch(hand_over));
+    }
+
+    /// Tells the uploader of an event. Never waits. After the uploader has ended there is nobody to
+    /// tell.
+    pub fn send(&self, event: Event) {
+        let _ = self.sender.send(Message::Event(event));
+    }
+
+    /// Whether uploads go on. `None`: the uploader did not answer within `patience`.
+    pub fn ask_health(&self, patience: Duration) -> Option<Health> {
+        let (reply, answer) = sync_channel(1);
+        self.sender.send(Message::AskHealth(reply)).ok()?;
+        answer.recv_timeout(patience).ok()
+    }
+
+    /// All counters of one moment. `None`: the uploader did not answer within `patience`.
+    pub fn ask_snapshot(&self, patience: Duration) -> Option<Box<Snapshot>> {
+        let (reply, answer) = sync_channel(1);
+        self.sender.send(Message::AskSnapshot(reply)).ok()?;
+        answer.recv_timeout(patience).ok()
+    }
+
+    /// A batch that was handed over has been received.
+    pub fn received(&self, hand_over: &HandOver) {
+        self.bytes.release(hand_over.batch.body().len());
+    }
+
+    pub(super) fn bytes(&self) -> Arc<ChannelBytes> {
+        Arc::clone(&self.bytes)
+    }
+}
+
+/// The bytes of the batches that wait in the channel.
+pub(super) struct ChannelBytes {
+    limit: usize,
+    waiting: Mutex<usize>,
+    taken: Condvar,
+}
+
+impl ChannelBytes {
+    fn acquire(&self, bytes: usize) {
+        let is_full = |waiting: &mut usize| *waiting > 0 && *waiting + bytes > self.limit;
+        let mut waiting = self
+            .taken
+            .wait_while(self.lock(), is_full)
+            .unwrap_or_else(PoisonError::into_inner);
+        *waiting += bytes;
+    }
+
+    /// A batch has left the channel.
+    pub(super) fn release(&self, bytes: usize) {
+        *self.lock() -= bytes;
+        self.taken.notify_all();
+    }
+
+    /// Bytes that wait now.
+    pub(super) fn waiting(&self) -> usize {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        // The lock is held for an addition only, so it cannot be left half changed.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+    use std::sync::mpsc::TryRecvError;
+    use std::thread;
+
+    fn hand_over(document: &[u8]) -> HandOver {
+        let mut batch = Batch::new();
+        batch.push(document);
+        HandOver {
+            batch,
+            ..HandOver::default()
+        }
+    }
+
+    #[test]
+    fn a_batch_waits_while_the_channel_is_full_and_one_always_fits() {
+        let (channel, receiver) = UploadChannel::new(100);
+        channel.hand_over(hand_over(&[b'x'; 1000]));
+        let second = {
+            let channel = channel.clone();
+            thread::spawn(move || channel.hand_over(hand_over(b"{}")))
+        };
+        let Ok(Message::Event(Event::Batch(first))) = receiver.recv() else {
+            panic!("the first batch is in the channel");
+        };
+        assert_eq!(channel.bytes.waiting(), first.batch.body().len());
+        assert!(matches!(receiver.try_recv(), Err(TryRecvError::Empty)));
+        channel.bytes.release(first.batch.body().len());
+        second.join().unwrap();
+        assert!(matches!(
+            receiver.try_recv(),
+            Ok(Message::Event(Event::Batch(_)))
+        ));
+    }
+}

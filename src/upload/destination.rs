@@ -1,0 +1,242 @@
+//! One service that takes batches: what waits for it, when it may be asked, and what its refusals
+//! mean for the documents.
+
+use std::time::{Duration, Instant};
+
+use super::back_off::BackOff;
+use super::item::{History, Item, RetryCause};
+use super::outage_log::OutageLog;
+use super::queue::Queue;
+use super::retries::Retries;
+use crate::batch::Batch;
+
+/// So many whole batches refused in a row, without a document taken in between, are an outage rather
+/// than bad documents.
+const SEVERAL: u32 = 3;
+
+/// After this time of refusing everything, refused documents are rejected all the same: one broken
+/// SDK on a host with little traffic looks like an outage.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A document alone is sent so often before it is rejected.
+const MAX_ATTEMPTS: u32 = 8;
+
+/// What became of a refused item.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It waits to be sent again, whole or in halves.
+    Held,
+    /// It waits, because the service refuses everything.
+    AllRefused,
+    /// It is one document, which the service will never take.
+    Rejected(Item),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Destination {
+    queue: Queue,
+    retries: Retries,
+    pub back_off: BackOff,
+    pub outage: OutageLog,
+    /// Requests of which at least one document was taken.
+    deliveries: u64,
+    /// Whole batches refused since then.
+    refused_in_a_row: u32,
+    all_refused_since: Option<Instant>,
+    /// After a failure the next probe carries another batch.
+    prefers_queue: bool,
+}
+
+impl Destination {
+    pub(super) fn push(&mut self, batch: Batch, now: Instant) {
+        self.queue.push(Item::new(batch, now));
+    }
+
+    /// When the next request may go out, with `in_flight` already out. `None`: nothing waits, or
+    /// not before a request comes back.
+    pub(super) fn next_time(&self, in_flight: usize, now: Instant) -> Option<Instant> {
+        let allowed = self.back_off.next(in_flight, now)?;
+        let queue = (!self.queue.is_empty()).then_some(allowed);
+        let retry = self.retries.next_time().map(|at| at.max(allowed));
+        queue.into_iter().chain(retry).min()
+    }
+
+    /// What goes out next.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Item> {
+        let queue_first = !self.back_off.is_healthy() && self.prefers_queue;
+        if queue_first && let Some(item) = self.queue.pop() {
+            return Some(item);
+        }
+        let is_alone = self.queue.is_empty();
+        self.retries
+            .pop(self.deliveries, is_alone, now)
+            .or_else(|| self.queue.pop())
+    }
+
+    /// A request was answered by the service and at least one of its documents was taken.
+    pub(super) fn delivered(&mut self, now: Instant) {
+        self.deliveries += 1;
+        self.refused_in_a_row = 0;
+        self.all_refused_since = None;
+        self.heard(now);
+    }
+
+    /// The service works, whatever it thinks of the documents.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.back_off.succeeded();
+        self.outage.over(now);
+    }
+
+    /// The service was not reached, or cannot take anything now.
+    pub(super) fn hold(
+        &mut self,
+        item: Item,
+        epoch: u64,
+        retry_after: Option<Duration>,
+        (now, jitter): (Instant, f64),
+    ) {
+        self.back_off.failed(epoch, now, retry_after, jitter);
+        self.requeue(item);
+    }
+
+    /// Puts an item back that says nothing about the service.
+    pub(super) fn requeue(&mut self, item: Item) {
+        self.prefers_queue = item.history.is_some();
+        match item.history {
+            Some(history) => self.retries.push(item, history),
+            None => self.queue.requeue_front(item),
+        }
+    }
+
+    /// The service says that the documents are at fault: a batch is halved until the bad document
+    /// stands alone.
+    pub(super) fn refused(
+        &mut self,
+        item: Item,
+        epoch: u64,
+        (now, jitter): (Instant, f64),
+    ) -> Refusal {
+        if item.history.is_none() {
+            self.refused_in_a_row += 1;
+        }
+        if self.refused_in_a_row >= SEVERAL {
+            self.all_refused_since.get_or_insert(now);
+        }
+        let history = History {
+            cause: RetryCause::Split,
+            attempts: 0,
+            first_refusal: self.deliveries,
+            last_refusal: self.deliveries,
+            not_before: now,
+        };
+        match self.all_refused_since {
+            Some(since) if now < since + PATIENCE => {
+                self.back_off.failed(epoch, now, None, jitter);
+                self.prefers_queue = true;
+                self.retries.push(item, history);
+                return Refusal::AllRefused;
+            }
+            // It still refuses everything: one request at a time, at the shortest wait.
+            Some(_) => {
+                self.back_off.succeeded();
+                let epoch = self.back_off.epoch();
+                self.back_off.failed(epoch, now, None, jitter);
+            }
+            None => self.heard(now),
+        }
+        if item.documents() == 1 {
+            return Refusal::Rejected(item);
+        }
+        let (first, second) = item.batch.split();
+        for batch in [first, second] {
+            let half = Item::new(batch, item.queued_at);
+            self.retries.push(half, history);
+        }
+        Refusal::Held
+    }
+
+    /// The service refused the request without a reason. A document may be at fault: then others
+    /// pass. The item steps aside for them, and is halved once they have passed.
+    pub(super) fn suspected(
+        &mut self,
+        item: Item,
+        epoch: u64,
+        retry_after: Option<Duration>,
+        (now, jitter): (Instant, f64),
+    ) -> Refusal {
+        self.back_off.failed(epoch, now, retry_after, jitter);
+        self.prefers_queue = true;
+        let attempts = 1 + item.history.map_or(0, |history| history.attempts);
+        let first_refusal = match item.history {
+            Some(history) if history.attempts > 0 => history.first_refusal,
+            _ => self.deliveries,
+        };
+        let others_passed = self.deliveries > first_refusal;
+        if item.documents() == 1 && attempts >= MAX_ATTEMPTS && others_passed {
+            return Refusal::Rejected(item);
+        }
+        let history = History {
+            cause: RetryCause::Suspected,
+            attempts,
+            first_refusal,
+            last_refusal: self.deliveries,
+            not_before: now + self.back_off.wait(attempts - 1, jitter),
+        };
+        self.retries.push(item, history);
+        Refusal::Held
+    }
+
+    /// The service took others of the same request and asked to send these documents again. Answers
+    /// the item when it has been sent often enough.
+    pub(super) fn unprocessed(
+        &mut self,
+        item: Item,
+        (now, jitter): (Instant, f64),
+    ) -> Option<Item> {
+        let attempts = 1 + match item.history {
+            Some(history) if history.cause == RetryCause::Unprocessed => history.attempts,
+            _ => 0,
+        };
+        if attempts > MAX_ATTEMPTS {
+            return Some(item);
+        }
+        let history = History {
+            cause: RetryCause::Unprocessed,
+            attempts,
+            first_refusal: self.deliveries,
+            last_refusal: self.deliveries,
+            not_before: now + self.back_off.wait(attempts - 1, jitter),
+        };
+        self.retries.push(item, history);
+        None
+    }
+
+    /// Drops the oldest batch. Answers how many documents were in it.
+    pub(super) fn drop_oldest(&mut self) -> Option<usize> {
+        self.retries
+            .drop_oldest()
+            .or_else(|| self.queue.drop_oldest())
+    }
+
+    pub(super) fn begin_shutdown(&mut self, now: Instant) {
+        self.back_off.begin_shutdown();
+        self.retries.begin_shutdown(now);
+    }
+
+    /// Whether further senders would have full requests to carry.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.back_off.is_healthy() && self.queue.is_crowded()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.retries.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.queue.bytes() + self.retries.bytes()
+    }
+
+    pub(super) fn documents(&self) -> usize {
+        self.queue.documents() + self.retries.documents()
+    }
+}

@@ -1,0 +1,97 @@
+//! The log lines of an outage: one when it begins, one a minute while it lasts, one when it is over.
+
+use std::time::{Duration, Instant};
+
+use super::counters::SegmentCounts;
+
+/// Pause before the same reason is logged again, and before another reason is: services put times
+/// and ids into their words.
+/// A summary of what was lost or waits, at most this often.
+pub(super) const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
+
+const SAME_REASON: Duration = Duration::from_secs(60);
+const OTHER_REASON: Duration = Duration::from_secs(10);
+
+/// What has been logged of the outage under way.
+#[derive(Debug, Default)]
+pub(super) struct OutageLog {
+    since: Option<Instant>,
+    logged_at: Option<Instant>,
+    not_logged: u64,
+    reason: String,
+    spilled: usize,
+    summarised: SegmentCounts,
+}
+
+impl OutageLog {
+    /// An upload failed, or none can be tried. `held` is how many segments wait.
+    pub(super) fn failed(&mut self, reason: String, held: u64, now: Instant) {
+        self.since.get_or_insert(now);
+        let pause = if reason == self.reason {
+            SAME_REASON
+        } else {
+            OTHER_REASON
+        };
+        if self.logged_at.is_some_and(|at| now < at + pause) {
+            self.not_logged += 1;
+            return;
+        }
+        let others = match self.not_logged {
+            0 => String::new(),
+            n => format!(" ({n} more attempts failed since the last such line)"),
+        };
+        log::error!("cannot upload: {reason}; {held} segments buffered{others}");
+        self.logged_at = Some(now);
+        self.not_logged = 0;
+        self.reason = reason;
+    }
+
+    /// An upload succeeded.
+    pub(super) fn over(&mut self, now: Instant) {
+        if let Some(since) = self.since.take() {
+            log::info!(
+                "uploading again after {:.1} s without success",
+                (now - since).as_secs_f64()
+            );
+            self.logged_at = None;
+            self.not_logged = 0;
+            self.reason.clear();
+        }
+    }
+
+    /// Documents were dropped because the buffer was full.
+    pub(super) fn spilled(&mut self, documents: usize) {
+        if self.spilled == 0 {
+            log::warn!(
+                "the buffer is full: the oldest segments are dropped; raise the buffer memory (-m), or see why segments cannot be uploaded"
+            );
+        }
+        self.spilled += documents;
+    }
+
+    /// One line a minute, if anything was lost in it or waits in an outage.
+    pub(super) fn summary(&mut self, counts: SegmentCounts) {
+        let lost = counts.lost() - self.summarised.lost();
+        if lost > 0 {
+            let reason = match self.reason.as_str() {
+                "" => String::new(),
+                reason => format!("; {reason}"),
+            };
+            log::warn!("{lost} segments were lost in the last minute: {counts}{reason}");
+        } else if counts.held > 0 && self.since.is_some() {
+            log::warn!("no segment was lost in the last minute, some are buffered: {counts}");
+        }
+        self.spilled = 0;
+        self.summarised = counts;
+    }
+
+    /// When the outage began.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    /// The reason that was logged last.
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+}

@@ -1,0 +1,508 @@
+//! The uploader as a state machine: events and the time go in, actions come out.
+//!
+//! It has no thread, socket or clock, so that a test can bring it into any state. `Runner` is the
+//! thread around it.
+
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_credential_types::Credentials;
+
+use super::channel::ChannelBytes;
+use super::counters::SegmentCounts;
+use super::destination::Destination;
+use super::health::Health;
+use super::item::Item;
+use super::message::{Event, HandOver};
+use super::metrics::{Snapshot, UploadMetrics};
+use super::outage_log::SUMMARY_INTERVAL;
+use super::sender::{Payload, SenderId};
+use super::sender_pool::{Choice, InFlight, Load, SenderPool};
+use super::telemetry::{self, Telemetry};
+use crate::batch::Batch;
+use crate::credentials::CredentialSnapshot;
+use crate::credentials::target::Target;
+
+/// What the uploader may use.
+#[derive(Debug, Clone, Copy)]
+pub struct UploadLimits {
+    /// Most sender threads.
+    pub concurrency: usize,
+    /// Most bytes of documents that are held: in the channel, waiting and in flight.
+    pub buffer: usize,
+}
+
+/// The time of an event.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub instant: Instant,
+    /// The service's time, as far as it is known.
+    pub wall: SystemTime,
+    /// A number in 0..1.
+    pub jitter: f64,
+}
+
+/// What the thread around the uploader is to do.
+pub(super) enum Action {
+    /// Sign this and send it on that sender, which is started if it is new.
+    Send {
+        sender: Choice,
+        payload: Arc<Payload>,
+        credentials: Credentials,
+    },
+    /// This sender has been idle for long.
+    EndSender(SenderId),
+    /// The service refused the credentials of this generation.
+    RejectCredentials(u64),
+    /// Segments wait and there are no credentials: attempts to get some should go on.
+    WantCredentials,
+    /// The memory of a delivered batch can be used again.
+    Recycle(Batch),
+    /// The shutdown has begun and nothing is held any more.
+    Drained,
+}
+
+pub(super) struct Uploader {
+    limits: UploadLimits,
+    channel: Arc<ChannelBytes>,
+    target: Option<Arc<Target>>,
+    credentials: Option<CredentialSnapshot>,
+    /// The newest generation that X-Ray has refused.
+    refused_generation: Option<u64>,
+    /// Until when newer credentials are waited for.
+    renewal_wait: Option<Instant>,
+    segments: Destination,
+    senders: SenderPool,
+    counts: SegmentCounts,
+    metrics: UploadMetrics,
+    telemetry: Telemetry,
+    /// A telemetry call that waits for a sender.
+    telemetry_body: Option<String>,
+    telemetry_due: Option<Instant>,
+    summary_due: Option<Instant>,
+    shutdown: Option<Shutdown>,
+    actions: Vec<Action>,
+}
+
+/// How far the shutdown is.
+#[derive(Debug, Clone, Copy)]
+struct Shutdown {
+    deadline: Instant,
+    readers_ended: bool,
+    drained_reported: bool,
+    last_record: bool,
+}
+
+impl Uploader {
+    /// With nothing held, and one sender that runs already.
+    pub(super) fn new(
+        limits: UploadLimits,
+        channel: Arc<ChannelBytes>,
+        telemetry: Telemetry,
+        now: Instant,
+    ) -> Self {
+        Uploader {
+            limits,
+            channel,
+            target: None,
+            credentials: None,
+            refused_generation: None,
+            renewal_wait: None,
+            segments: Destination::default(),
+            senders: SenderPool::new(limits.concurrency, now),
+            counts: SegmentCounts::default(),
+            metrics: UploadMetrics::default(),
+            telemetry,
+            telemetry_body: None,
+            telemetry_due: None,
+            summary_due: None,
+            shutdown: None,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Something has happened.
+    pub(super) fn handle(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Batch(hand_over) => self.received(hand_over, now.instant),
+            Event::Target(target) => self.target = Some(target),
+            Event::Host(instance_id, hostname) => self.telemetry.set_host(instance_id, hostname),
+            Event::Credentials(snapshot) => self.credentials_changed(*snapshot, now.instant),
+            Event::Finished(finished) => self.finished(*finished, now),
+            Event::BeginShutdown(deadline) => {
+                self.shutdown = Some(Shutdown {
+                    deadline,
+                    readers_ended: false,
+                    drained_reported: false,
+                    last_record: false,
+                });
+                self.segments.begin_shutdown(now.instant);
+            }
+            Event::ReadersEnded => {
+                if let Some(shutdown) = &mut self.shutdown {
+                    shutdown.readers_ended = true;
+                }
+            }
+        }
+        self.tick(now);
+    }
+
+    /// Does what is due: after every event, and at [`next_deadline`](Self::next_deadline).
+    pub(super) fn tick(&mut self, now: Now) {
+        if self.renewal_wait.is_some_and(|end| end <= now.instant) {
+            self.renewal_wait = None;
+        }
+        if self.counts.received > 0 {
+            // A daemon that nobody has sent anything to has nothing to tell.
+            self.telemetry_tick(now);
+            self.summary_tick(now.instant);
+        }
+        self.drop_oldest();
+        self.dispatch(now);
+        let ended = self.senders.end_idle(now.instant);
+        self.actions
+            .extend(ended.into_iter().map(Action::EndSender));
+        if self.is_drained()
+            && let Some(shutdown) = &mut self.shutdown
+            && !std::mem::replace(&mut shutdown.drained_reported, true)
+        {
+            self.actions.push(Action::Drained);
+        }
+    }
+
+    /// When [`tick`](Self::tick) has something to do although nothing happens.
+    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let request = self
+            .next_request(now)
+            .map(|at| match self.chosen_sender(now) {
+                Some(_) => Some(at),
+                None => self.senders.refusal_ends(now),
+            });
+        [
+            request.flatten().filter(|at| *at > now),
+            self.telemetry_due,
+            self.summary_due,
+            self.senders.idle_ends(),
+            self.shutdown.map(|shutdown| shutdown.deadline),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// What is to be done since the last call.
+    pub(super) fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// A new sender could not be started: its request waits again. The others go on, and X-Ray has
+    /// refused nothing.
+    pub(super) fn sender_refused(&mut self, id: SenderId, now: Now) {
+        if let Some(in_flight) = self.senders.refused(id, now.instant) {
+            self.take_back(in_flight);
+        }
+        self.tick(now);
+    }
+
+    /// Whether the shutdown is over: everything is delivered, or time is up.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.shutdown.is_some_and(|shutdown| {
+            shutdown.readers_ended
+                && (now >= shutdown.deadline
+                    || (self.is_drained() && self.is_last_record_sent(shutdown)))
+        })
+    }
+
+    /// The end: what is still held is lost, and said to be.
+    pub(super) fn close(&mut self) -> SegmentCounts {
+        let left = self.held();
+        if left > 0 {
+            self.counts.spilled += left;
+            log::error!("{left} segments could not be delivered before the daemon had to stop");
+        }
+        SegmentCounts {
+            held: 0,
+            ..self.counts
+        }
+    }
+
+    /// How much time the shutdown leaves for a request.
+    pub(super) fn time_left(&self, now: Instant) -> Option<Duration> {
+        let deadline = self.shutdown?.deadline;
+        Some(
+            deadline
+                .saturating_duration_since(now)
+                .max(Duration::from_millis(1)),
+        )
+    }
+
+    pub(super) fn target(&self) -> Option<&Arc<Target>> {
+        self.target.as_ref()
+    }
+
+    /// Sets the kernel's own count of datagrams dropped on the UDP socket.
+    pub(super) fn set_kernel_drops(&mut self, drops: u64) {
+        self.counts.kernel_drops = self.counts.kernel_drops.max(drops);
+    }
+
+    /// Segments by fate, without what readers have not handed over.
+    pub(super) fn counts(&self) -> SegmentCounts {
+        SegmentCounts {
+            held: self.held(),
+            ..self.counts
+        }
+    }
+
+    /// All that is known, of this moment.
+    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+        let credentials = self.credentials.as_ref();
+        Snapshot {
+            segments: self.counts(),
+            metrics: self.metrics.clone(),
+            senders: self.senders.count(),
+            buffer_used: self.buffer_used(),
+            buffer_limit: self.limits.buffer,
+            credentials: credentials
+                .map(|snapshot| snapshot.status.clone())
+                .unwrap_or_default(),
+            outage: self.segments.outage.since().map(|since| now - since),
+        }
+    }
+
+    /// Whether uploads go on.
+    pub(super) fn health(&self, now: Instant) -> Health {
+        let mut health = Health::default();
+        if !self.segments.is_empty() && self.senders.all_overdue(now) {
+            health.problem = Some("every request to X-Ray hangs while segments wait".to_owned());
+            return health;
+        }
+        if let Some(since) = self.segments.outage.since() {
+            health.notes.push(format!(
+                "cannot upload for {:.0} s: {}",
+                (now - since).as_secs_f64(),
+                self.segments.outage.reason()
+            ));
+        }
+        match self.senders.overdue(now) {
+            0 => {}
+            n => health.notes.push(format!("{n} requests to X-Ray hang")),
+        }
+        health
+    }
+
+    fn received(&mut self, hand_over: HandOver, now: Instant) {
+        let (documents, malformed) = (hand_over.batch.len() as u64, u64::from(hand_over.malformed));
+        self.counts.received += documents + malformed;
+        self.counts.rejected += malformed;
+        self.counts.empty += u64::from(hand_over.empty);
+        self.segments.push(hand_over.batch, now);
+        if self.usable_credentials().is_none() {
+            self.actions.push(Action::WantCredentials);
+            self.report_missing_credentials(now);
+        }
+    }
+
+    fn credentials_changed(&mut self, snapshot: CredentialSnapshot, now: Instant) {
+        let are_new = self
+            .credentials
+            .as_ref()
+            .is_none_or(|before| before.generation < snapshot.generation);
+        self.credentials = Some(snapshot);
+        self.renewal_wait = None;
+        if self.usable_credentials().is_none() {
+            self.report_missing_credentials(now);
+        } else if are_new {
+            self.segments.back_off.retry_now();
+        }
+    }
+
+    fn report_missing_credentials(&mut self, now: Instant) {
+        let held = self.held();
+        let error = self
+            .credentials
+            .as_ref()
+            .and_then(|s| s.status.error.as_deref());
+        // While the first attempt is under way there is nothing to report.
+        if let (Some(error), true) = (error, held > 0) {
+            let reason = format!("no AWS credentials ({error})");
+            self.segments.outage.failed(reason, held, now);
+        }
+    }
+
+    fn usable_credentials(&self) -> Option<(&Credentials, u64)> {
+        let snapshot = self.credentials.as_ref()?;
+        Some((snapshot.credentials.as_ref()?, snapshot.generation))
+    }
+
+    /// Sends what may go now.
+    fn dispatch(&mut self, now: Now) {
+        while self
+            .next_request(now.instant)
+            .is_some_and(|at| at <= now.instant)
+            && let Some(sender) = self.chosen_sender(now.instant)
+            && let Some((credentials, generation)) = self.usable_credentials()
+        {
+            let credentials = credentials.clone();
+            let (load, payload) = match self.telemetry_body.take() {
+                Some(body) => (Load::Telemetry, Payload::Telemetry(body)),
+                None => match self.next_item(now.instant) {
+                    Some(item) => (
+                        Load::Segments {
+                            queued_at: item.queued_at,
+                            history: item.history,
+                        },
+                        Payload::Segments(item.batch),
+                    ),
+                    None => return,
+                },
+            };
+            let payload = Arc::new(payload);
+            let in_flight = InFlight {
+                load,
+                payload: Arc::clone(&payload),
+                epoch: self.segments.back_off.epoch(),
+                generation,
+                since: now.instant,
+            };
+            self.senders.send(sender, in_flight);
+            self.actions.push(Action::Send {
+                sender,
+                payload,
+                credentials,
+            });
+        }
+    }
+
+    /// What goes out next, while it fits: requests in flight take at most half of the buffer.
+    fn next_item(&mut self, now: Instant) -> Option<Item> {
+        let item = self.segments.pop(now)?;
+        let in_flight = self.bytes_in_flight();
+        if in_flight > 0 && in_flight + item.bytes() > self.limits.buffer / 2 {
+            self.segments.requeue(item);
+            return None;
+        }
+        Some(item)
+    }
+
+    /// When the next request may go out, if a sender is free. `None`: not before something happens.
+    fn next_request(&self, now: Instant) -> Option<Instant> {
+        self.target.as_ref()?;
+        self.usable_credentials()?;
+        let in_flight = self.senders.in_flight().count();
+        // Telemetry never goes out as a probe.
+        if self.telemetry_body.is_some() && self.segments.back_off.is_healthy() {
+            return Some(self.renewal_wait.unwrap_or(now));
+        }
+        let at = self.segments.next_time(in_flight, now)?;
+        Some(self.renewal_wait.map_or(at, |end| at.max(end)))
+    }
+
+    fn chosen_sender(&self, now: Instant) -> Option<Choice> {
+        let is_crowded = self.segments.is_crowded() || self.telemetry_body.is_some();
+        self.senders.choose(is_crowded, now)
+    }
+
+    fn drop_oldest(&mut self) {
+        let mut dropped = 0;
+        while self.buffer_used() > self.limits.buffer
+            && let Some(documents) = self.segments.drop_oldest()
+        {
+            dropped += documents;
+        }
+        if dropped > 0 {
+            self.counts.spilled += dropped as u64;
+            self.segments.outage.spilled(dropped);
+        }
+    }
+
+    fn telemetry_tick(&mut self, now: Now) {
+        if self.shutdown.is_some() {
+            self.telemetry_due = None;
+            self.last_record(now);
+            return;
+        }
+        let due = *self
+            .telemetry_due
+            .get_or_insert(now.instant + telemetry::INTERVAL);
+        if now.instant >= due {
+            self.telemetry_due = Some(now.instant + telemetry::INTERVAL);
+            self.record_telemetry(now);
+        }
+    }
+
+    /// When all is delivered, the last thing that X-Ray hears is what was delivered.
+    fn last_record(&mut self, now: Now) {
+        let is_drained = self.is_drained();
+        if let Some(shutdown) = &mut self.shutdown
+            && shutdown.readers_ended
+            && is_drained
+            && !std::mem::replace(&mut shutdown.last_record, true)
+        {
+            self.record_telemetry(now);
+        }
+    }
+
+    fn record_telemetry(&mut self, now: Now) {
+        let counts = self.counts();
+        self.telemetry.record(now.wall, counts);
+        // Only what can go at once is prepared: the shutdown waits for it.
+        if self.segments.back_off.is_healthy()
+            && self.telemetry_body.is_none()
+            && self.usable_credentials().is_some()
+        {
+            self.telemetry_body = self.telemetry.next_call();
+        }
+    }
+
+    /// Telemetry does not wait for the end of an outage.
+    fn forget_telemetry(&mut self) {
+        if self.telemetry_body.take().is_some() {
+            self.telemetry.answered(false);
+        }
+    }
+
+    fn summary_tick(&mut self, now: Instant) {
+        let due = *self.summary_due.get_or_insert(now + SUMMARY_INTERVAL);
+        if now >= due {
+            self.summary_due = Some(now + SUMMARY_INTERVAL);
+            let counts = self.counts();
+            self.segments.outage.summary(counts);
+        }
+    }
+
+    fn held(&self) -> u64 {
+        let in_flight = self.senders.in_flight().map(|one| match &*one.payload {
+            Payload::Segments(batch) => batch.len(),
+            Payload::Telemetry(_) => 0,
+        });
+        (self.segments.documents() + in_flight.sum::<usize>()) as u64
+    }
+
+    fn bytes_in_flight(&self) -> usize {
+        let bytes = |one: &InFlight| match &*one.payload {
+            Payload::Segments(batch) => batch.body().len(),
+            Payload::Telemetry(_) => 0,
+        };
+        self.senders.in_flight().map(bytes).sum()
+    }
+
+    fn buffer_used(&self) -> usize {
+        self.channel.waiting() + self.segments.bytes() + self.bytes_in_flight()
+    }
+
+    /// Whether no document is held.
+    fn is_drained(&self) -> bool {
+        self.channel.waiting() == 0 && self.held() == 0
+    }
+
+    /// Whether X-Ray has the last telemetry record. Without any segment there is none.
+    fn is_last_record_sent(&self, shutdown: Shutdown) -> bool {
+        let is_prepared = shutdown.last_record || self.counts.received == 0;
+        let is_sent = self.telemetry_body.is_none() && self.senders.in_flight().count() == 0;
+        is_prepared && is_sent
+    }
+}

@@ -1,0 +1,204 @@
+//! What a finished request does to the documents that it carried.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Action, Now, Uploader};
+use crate::batch::Batch;
+use crate::upload::destination::Refusal;
+use crate::upload::item::Item;
+use crate::upload::metrics::RequestOutcome;
+use crate::upload::report;
+use crate::upload::response::{HoldReason, Meaning, Unprocessed, XRayResponse};
+use crate::upload::sender::{Finished, Payload, TransportError};
+use crate::upload::sender_pool::{InFlight, Load};
+use crate::upload::settlement::settle;
+
+/// After X-Ray has refused the credentials, newer ones are waited for so long before the same are
+/// tried again.
+const RENEWAL_WAIT: Duration = Duration::from_secs(2);
+const RENEWAL_WAIT_IN_SHUTDOWN: Duration = Duration::from_millis(250);
+
+impl Uploader {
+    /// A sender is back.
+    pub(super) fn finished(&mut self, finished: Finished, now: Now) {
+        let Some(in_flight) = self.senders.returned(finished.sender, now.instant) else {
+            return;
+        };
+        report::request(&in_flight.payload, &finished.result, finished.took);
+        let outcome = RequestOutcome::of(&finished.result);
+        self.metrics.record(outcome, finished.took);
+        let (epoch, generation, load) = (in_flight.epoch, in_flight.generation, in_flight.load);
+        match (load, Arc::unwrap_or_clone(in_flight.payload)) {
+            (Load::Segments { queued_at, history }, Payload::Segments(batch)) => {
+                let item = Item {
+                    batch,
+                    queued_at,
+                    history,
+                };
+                self.segments_finished(item, (epoch, generation), &finished, now);
+            }
+            _ => self.telemetry_finished(outcome, &finished.result),
+        }
+    }
+
+    /// A request that was not sent: what it carried waits again.
+    pub(super) fn take_back(&mut self, in_flight: InFlight) {
+        match (in_flight.load, Arc::unwrap_or_clone(in_flight.payload)) {
+            (Load::Segments { queued_at, history }, Payload::Segments(batch)) => {
+                self.segments.requeue(Item {
+                    batch,
+                    queued_at,
+                    history,
+                });
+            }
+            _ => self.telemetry.answered(false),
+        }
+    }
+
+    fn segments_finished(
+        &mut self,
+        item: Item,
+        (epoch, generation): (u64, u64),
+        finished: &Finished,
+        now: Now,
+    ) {
+        let result = &finished.result;
+        let chance = (now.instant, now.jitter);
+        let meaning = result.as_ref().map(XRayResponse::meaning);
+        if let Ok(Meaning::Delivered(entries)) = meaning {
+            return self.delivered(item, entries, finished, now);
+        }
+        self.telemetry.failed(RequestOutcome::of(result));
+        let retry_after = result.as_ref().ok().and_then(|r| r.retry_after);
+        match meaning {
+            Ok(Meaning::Hold(HoldReason::Credentials))
+                if !finished.is_clock_refusal && self.can_renew(generation, now) =>
+            {
+                self.segments.requeue(item);
+            }
+            Ok(Meaning::Refused) => match self.segments.refused(item, epoch, chance) {
+                Refusal::Held => {}
+                Refusal::AllRefused => {
+                    let reason = format!(
+                        "X-Ray refuses every batch, which is an outage rather than bad segments: {}",
+                        report::explain(result)
+                    );
+                    self.log_outage(reason, now.instant);
+                }
+                Refusal::Rejected(item) => self.rejected(&item, result),
+            },
+            Ok(Meaning::Suspected) => {
+                let refusal = self.segments.suspected(item, epoch, retry_after, chance);
+                if let Refusal::Rejected(item) = refusal {
+                    self.rejected(&item, result);
+                }
+                self.held_back(result, now.instant);
+            }
+            _ => {
+                self.segments.hold(item, epoch, retry_after, chance);
+                self.held_back(result, now.instant);
+            }
+        }
+    }
+
+    fn delivered(&mut self, item: Item, entries: &[Unprocessed], finished: &Finished, now: Now) {
+        let total = item.documents();
+        let settlement = settle(&item.batch, entries);
+        let mut rejected = settlement.rejected.len();
+        for (ids, entry) in &settlement.rejected {
+            report::unprocessed(ids.as_ref(), entry);
+        }
+        for entry in settlement.strangers {
+            report::stranger(entry);
+        }
+        let retried = settlement.retry.len();
+        if retried > 0 {
+            let (again, _) = item.batch.partition(|i| settlement.retry.contains(&i));
+            let again = Item {
+                batch: again,
+                queued_at: item.queued_at,
+                history: item.history,
+            };
+            let given_up = self.segments.unprocessed(again, (now.instant, now.jitter));
+            if let Some(item) = given_up {
+                rejected += item.documents();
+                self.rejected_after_retries(&item.batch, entries);
+            }
+        }
+        let sent = total - settlement.rejected.len() - retried;
+        if sent > 0 {
+            self.segments.delivered(now.instant);
+        } else {
+            self.segments.heard(now.instant);
+        }
+        self.counts.sent += sent as u64;
+        self.counts.rejected += rejected as u64;
+        report::delivered(total, total - sent, finished.took);
+        self.actions.push(Action::Recycle(item.batch));
+    }
+
+    fn rejected(&mut self, item: &Item, result: &Result<XRayResponse, TransportError>) {
+        self.counts.rejected += item.documents() as u64;
+        report::refused(&item.batch, result);
+    }
+
+    fn rejected_after_retries(&self, batch: &Batch, entries: &[Unprocessed]) {
+        for entry in entries
+            .iter()
+            .filter(|entry| entry.is_transient())
+            .take(batch.len())
+        {
+            report::unprocessed(None, entry);
+        }
+    }
+
+    fn held_back(&mut self, result: &Result<XRayResponse, TransportError>, now: Instant) {
+        self.log_outage(report::explain(result), now);
+    }
+
+    fn log_outage(&mut self, reason: String, now: Instant) {
+        let held = self.held();
+        self.segments.outage.failed(reason, held, now);
+        self.forget_telemetry();
+    }
+
+    /// The service refused the credentials of this generation. Whether others are here or may come,
+    /// so that the refusal says nothing about the service.
+    fn can_renew(&mut self, generation: u64, now: Now) -> bool {
+        let current = self
+            .credentials
+            .as_ref()
+            .map(|snapshot| snapshot.generation);
+        if current != Some(generation) {
+            return true;
+        }
+        // Once for each generation: keys that never change are not asked for again and again.
+        if self.refused_generation == current {
+            return self.renewal_wait.is_some();
+        }
+        self.refused_generation = current;
+        let wait = match self.shutdown {
+            Some(_) => RENEWAL_WAIT_IN_SHUTDOWN,
+            None => RENEWAL_WAIT,
+        };
+        self.renewal_wait = Some(now.instant + wait);
+        self.actions.push(Action::RejectCredentials(generation));
+        log::info!("X-Ray refused the AWS credentials; asking for newer ones");
+        true
+    }
+
+    /// Telemetry is never worth a log line above debug: its permission may be missing for ever.
+    fn telemetry_finished(
+        &mut self,
+        outcome: RequestOutcome,
+        result: &Result<XRayResponse, TransportError>,
+    ) {
+        let delivered = matches!(outcome, RequestOutcome::Status(200..=299));
+        if !delivered {
+            self.telemetry.failed(outcome);
+            log::debug!("telemetry was not taken: {}", report::explain(result));
+        }
+        self.telemetry.answered(delivered);
+    }
+}

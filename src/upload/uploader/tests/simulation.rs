@@ -1,0 +1,372 @@
+//! Stands in for the thread around the uploader, the senders, the credentials and the clock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_credential_types::Credentials;
+use ureq::Agent;
+
+use crate::aws::clock::Reading;
+use crate::batch::Batch;
+use crate::credentials::target::Target;
+use crate::credentials::{
+    CredentialCache, CredentialSnapshot, CredentialStatus, Source, SourceError, Timing,
+};
+
+use crate::http::client::ServiceClient;
+use crate::upload::channel::UploadChannel;
+use crate::upload::counters::SegmentCounts;
+use crate::upload::message::{Event, HandOver};
+use crate::upload::response::XRayResponse;
+use crate::upload::sender::{Finished, Payload, SenderId, TransportError, TransportErrorKind};
+use crate::upload::sender_pool::Choice;
+use crate::upload::telemetry::{Identity, Telemetry};
+use crate::upload::uploader::{Action, Now, UploadLimits, Uploader};
+
+/// What a bad document consists of.
+const BAD: &str = "bad";
+
+/// How X-Ray answers a request.
+#[derive(Debug, Clone)]
+pub(super) enum Answer {
+    Delivered,
+    SomeUnprocessed,
+    AllToBeRetried,
+    Unavailable,
+    Throttled(u64),
+    Refused,
+    WithoutReason,
+    NotXRay,
+    ExpiredToken,
+    Unreachable,
+    /// As the other one if a bad document is in the request, otherwise delivered.
+    Judging(Box<Answer>),
+}
+
+impl Answer {
+    pub(super) fn judging(other: &Answer) -> Answer {
+        Answer::Judging(Box::new(other.clone()))
+    }
+
+    fn result(&self, payload: &Payload) -> Result<XRayResponse, TransportError> {
+        let documents: Vec<String> = match payload {
+            Payload::Segments(batch) => batch.documents().collect(),
+            Payload::Telemetry(_) => Vec::new(),
+        };
+        let unprocessed = |code: &str, count: usize| {
+            let entries: Vec<String> = documents
+                .iter()
+                .take(count)
+                .map(|document| {
+                    let id = crate::batch::ids(document).id.unwrap_or_default();
+                    format!(r#"{{"Id":"{id}","ErrorCode":"{code}","Message":""}}"#)
+                })
+                .collect();
+            format!(r#"{{"UnprocessedTraceSegments":[{}]}}"#, entries.join(","))
+        };
+        let (status, code, body) = match self {
+            Answer::Judging(other) => {
+                return match documents.iter().any(|document| document.contains(BAD)) {
+                    true => other.result(payload),
+                    false => Answer::Delivered.result(payload),
+                };
+            }
+            Answer::Unreachable => {
+                return Err(TransportError {
+                    kind: TransportErrorKind::Refused,
+                    words: "nobody is there".to_owned(),
+                });
+            }
+            Answer::Delivered => (200, "", unprocessed("", 0)),
+            Answer::SomeUnprocessed => (200, "", unprocessed("InvalidSegment", 2)),
+            Answer::AllToBeRetried => (200, "", unprocessed("ThrottlingException", usize::MAX)),
+            Answer::Unavailable => (503, "", String::new()),
+            Answer::Throttled(_) => (429, "ThrottlingException", String::new()),
+            Answer::Refused => (400, "InvalidRequestException", String::new()),
+            Answer::WithoutReason => (400, "", "<html>".to_owned()),
+            Answer::NotXRay => (200, "", "<html>".to_owned()),
+            Answer::ExpiredToken => (403, "ExpiredTokenException", String::new()),
+        };
+        let retry_after = match self {
+            Answer::Throttled(seconds) => Some(seconds.to_string()),
+            _ => None,
+        };
+        let header = |name: &str| match name {
+            "x-amzn-errortype" => Some(code.to_owned()),
+            "retry-after" => retry_after.clone(),
+            _ => None,
+        };
+        Ok(XRayResponse::parse(status, header, body.as_bytes()))
+    }
+}
+
+/// A request that is out.
+pub(super) struct Out {
+    sender: SenderId,
+    payload: Arc<Payload>,
+}
+
+pub(super) struct Simulation {
+    pub uploader: Uploader,
+    channel: UploadChannel,
+    target: Arc<Target>,
+    pub now: Instant,
+    pub out: Vec<Out>,
+    /// Whether the system has threads to give.
+    pub threads: bool,
+    pub generation: u64,
+    pub rejected_generations: Vec<u64>,
+    pub ended: Vec<SenderId>,
+    /// Requests with segments.
+    pub requests: usize,
+    next_id: u64,
+}
+
+struct NoSource;
+
+impl Source for NoSource {
+    fn name(&self) -> String {
+        "test".to_owned()
+    }
+
+    fn fetch(&mut self) -> Result<Credentials, SourceError> {
+        Err(SourceError::Setting("none".to_owned()))
+    }
+}
+
+impl Simulation {
+    pub(super) fn new(concurrency: usize, buffer: usize) -> Self {
+        let (channel, _) = UploadChannel::new(buffer);
+        let now = Instant::now();
+        let limits = UploadLimits {
+            concurrency,
+            buffer,
+        };
+        let timing = Timing::new(Arc::new(SystemTime::now));
+        Simulation {
+            uploader: Uploader::new(
+                limits,
+                channel.bytes(),
+                Telemetry::new(Identity::default()),
+                now,
+            ),
+            target: Arc::new(Target {
+                region: "us-east-1".to_owned(),
+                uploads: ServiceClient::only("http://127.0.0.1", Agent::new_with_defaults()),
+                forwards: ServiceClient::only("http://127.0.0.1", Agent::new_with_defaults()),
+                credentials: CredentialCache::new(Box::new(NoSource), timing),
+            }),
+            channel,
+            now,
+            out: Vec::new(),
+            threads: true,
+            generation: 0,
+            rejected_generations: Vec::new(),
+            ended: Vec::new(),
+            requests: 0,
+            next_id: 0,
+        }
+    }
+
+    /// With a target and credentials.
+    pub(super) fn ready(concurrency: usize, buffer: usize) -> Self {
+        let mut simulation = Self::new(concurrency, buffer);
+        simulation.target();
+        simulation.credentials(true);
+        simulation
+    }
+
+    pub(super) fn documents(&mut self, count: usize, size: usize) {
+        let mut batch = Batch::new();
+        for _ in 0..count {
+            self.next_id += 1;
+            let document = format!(r#"{{"id":"{}","x":"{}"}}"#, self.next_id, "x".repeat(size));
+            batch.push(document.as_bytes());
+        }
+        self.hand_over(batch);
+    }
+
+    pub(super) fn bad_document(&mut self) {
+        let mut batch = Batch::new();
+        self.next_id += 1;
+        batch.push(format!(r#"{{"id":"{}","x":"{BAD}"}}"#, self.next_id).as_bytes());
+        self.hand_over(batch);
+    }
+
+    fn hand_over(&mut self, batch: Batch) {
+        self.event(Event::Batch(HandOver {
+            batch,
+            ..HandOver::default()
+        }));
+    }
+
+    pub(super) fn target(&mut self) {
+        self.event(Event::Target(Arc::clone(&self.target)));
+    }
+
+    pub(super) fn credentials(&mut self, available: bool) {
+        self.generation += u64::from(available);
+        let keys = Credentials::new("AKID", "SECRET", None, None, "test");
+        self.event(Event::Credentials(Box::new(CredentialSnapshot {
+            generation: self.generation,
+            credentials: available.then_some(keys),
+            status: CredentialStatus {
+                error: (!available).then(|| "nobody has any".to_owned()),
+                ..CredentialStatus::default()
+            },
+        })));
+    }
+
+    /// A request that is out gets its answer.
+    pub(super) fn finish(&mut self, index: usize, answer: &Answer) {
+        let out = self.out.remove(index);
+        let result = answer.result(&out.payload);
+        drop(out.payload);
+        self.event(Event::Finished(Box::new(Finished {
+            sender: out.sender,
+            result,
+            took: Duration::from_millis(10),
+            received: Reading::now(),
+            is_clock_refusal: false,
+        })));
+    }
+
+    /// Time passes, and the uploader wakes whenever it wants to.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self
+            .uploader
+            .next_deadline(self.now)
+            .filter(|at| *at <= end)
+        {
+            assert!(at > self.now, "it would wake again and again for nothing");
+            self.now = at;
+            self.tick();
+        }
+        self.now = end;
+        self.tick();
+    }
+
+    /// Everybody does what there is to do, for so long. `None`: X-Ray does not answer.
+    pub(super) fn run(&mut self, answer: Option<&Answer>, time: Duration) {
+        let end = self.now + time;
+        for _ in 0..100_000 {
+            if let (Some(answer), false) = (answer, self.out.is_empty()) {
+                self.finish(0, answer);
+                continue;
+            }
+            match self.uploader.next_deadline(self.now) {
+                Some(at) if at <= end => self.pass(at.max(self.now) - self.now),
+                _ => {
+                    self.now = end;
+                    self.tick();
+                    if self.out.is_empty() || answer.is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+        panic!("it never rests");
+    }
+
+    /// Shuts down as main does.
+    pub(super) fn shut_down(
+        &mut self,
+        answer: Option<&Answer>,
+        patience: Duration,
+    ) -> SegmentCounts {
+        let deadline = self.now + patience;
+        self.event(Event::BeginShutdown(deadline));
+        self.event(Event::ReadersEnded);
+        for _ in 0..100_000 {
+            if self.uploader.is_over(self.now) {
+                return self.uploader.close();
+            }
+            if let (Some(answer), false) = (answer, self.out.is_empty()) {
+                self.finish(0, answer);
+            } else {
+                let at = self.uploader.next_deadline(self.now).expect("the deadline");
+                self.now = at.max(self.now);
+                self.tick();
+            }
+        }
+        panic!("it never ends");
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        self.uploader.segments.back_off.is_healthy()
+    }
+
+    fn event(&mut self, event: Event) {
+        self.uploader.handle(event, self.times());
+        self.act();
+    }
+
+    fn tick(&mut self) {
+        self.uploader.tick(self.times());
+        self.act();
+    }
+
+    fn times(&self) -> Now {
+        Now {
+            instant: self.now,
+            wall: SystemTime::now(),
+            jitter: 0.0,
+        }
+    }
+
+    fn act(&mut self) {
+        for action in self.uploader.take_actions() {
+            match action {
+                Action::Send {
+                    sender, payload, ..
+                } => self.send(sender, payload),
+                Action::EndSender(id) => self.ended.push(id),
+                Action::RejectCredentials(generation) => self.rejected_generations.push(generation),
+                Action::WantCredentials | Action::Recycle(_) | Action::Drained => {}
+            }
+        }
+        self.check();
+    }
+
+    fn send(&mut self, sender: Choice, payload: Arc<Payload>) {
+        let id = match sender {
+            Choice::Idle(id) => id,
+            Choice::New(id) if self.threads => id,
+            Choice::New(id) => {
+                drop(payload);
+                self.uploader.sender_refused(id, self.times());
+                return self.act();
+            }
+        };
+        assert!(self.out.iter().all(|out| out.sender != id), "one at a time");
+        self.requests += usize::from(matches!(*payload, Payload::Segments(_)));
+        self.out.push(Out {
+            sender: id,
+            payload,
+        });
+    }
+
+    /// What holds after every event.
+    fn check(&self) {
+        let counts = self.uploader.counts();
+        assert_eq!(
+            counts.received,
+            counts.sent + counts.rejected + counts.spilled + counts.held,
+            "{counts}"
+        );
+        let snapshot = self.uploader.snapshot(self.now);
+        assert!(snapshot.senders >= 1);
+        assert!(
+            snapshot.buffer_used <= snapshot.buffer_limit,
+            "{snapshot:?}"
+        );
+        let batches = self.out.iter().filter_map(|out| match &*out.payload {
+            Payload::Segments(batch) => Some(batch.body().len()),
+            Payload::Telemetry(_) => None,
+        });
+        let in_flight: usize = batches.clone().sum();
+        assert!(batches.count() <= 1 || in_flight <= snapshot.buffer_limit / 2);
+        assert_eq!(self.channel.bytes().waiting(), 0);
+    }
+}

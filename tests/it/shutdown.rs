@@ -1,0 +1,286 @@
+//! How it ends: what arrived is delivered, and nothing makes it miss its deadline.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use xray_test_support::DEADLINE;
+use xray_test_support::daemon::Launch;
+use xray_test_support::http::Response;
+use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::process::Signal;
+use xray_test_support::totals::Totals;
+use xray_test_support::xray::FakeXray;
+use xray_test_support::xray::Fault;
+
+#[test]
+fn each_of_these_signals_delivers_what_is_held() {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP] {
+        let fake = FakeXray::start();
+        let daemon = Launch::against(&fake).start();
+        UdpClient::new(daemon.udp).document(segment(1));
+        daemon.signal(signal);
+        let ended = daemon.wait_exit(DEADLINE);
+        assert_eq!(ended.code, Some(0), "{signal:?}");
+        assert!(ended.log.iter().any(|l| l.contains("Got shutdown signal")));
+        fake.read(|state| assert_eq!(state.accepted, [segment(1)], "{signal:?}"));
+        let totals = Totals::at_the_end_of(&ended.log);
+        assert_eq!((totals.received, totals.sent), (1, 1));
+    }
+}
+
+/// What the kernel had taken from the clients when the signal came is still read and delivered.
+#[test]
+fn what_the_kernel_holds_is_delivered() {
+    // Few enough for the smallest receive buffer a kernel grants.
+    const N: usize = 60;
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake).start();
+    daemon.signal(Signal::STOP);
+    let client = UdpClient::new(daemon.udp);
+    (0..N).for_each(|n| client.document(segment(n)));
+    daemon.signal(Signal::TERM);
+    daemon.signal(Signal::CONT);
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(0));
+    let totals = Totals::at_the_end_of(&ended.log);
+    assert_eq!((totals.received, totals.sent), (N as u64, N as u64));
+    fake.read(|state| assert_eq!(state.different(), N));
+}
+
+#[test]
+fn during_load_everything_received_is_delivered() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake).start();
+    let over = AtomicBool::new(false);
+    let ended = thread::scope(|scope| {
+        scope.spawn(|| {
+            let client = UdpClient::new(daemon.udp);
+            for n in 0.. {
+                client.load(n * 10..(n + 1) * 10, 1_000);
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        fake.wait_for("load", |state| state.accepted.len() > 300);
+        daemon.signal(Signal::TERM);
+        let ended = daemon.wait_exit(DEADLINE);
+        over.store(true, Ordering::Relaxed);
+        ended
+    });
+    assert_eq!(ended.code, Some(0));
+    let totals = Totals::at_the_end_of(&ended.log);
+    let accepted = fake.read(|state| {
+        assert_eq!(state.different(), state.accepted.len());
+        state.accepted.len() as u64
+    });
+    let expected = Totals {
+        received: accepted,
+        sent: accepted,
+        kernel_drops: totals.kernel_drops,
+        ..Totals::default()
+    };
+    assert_eq!(totals, expected);
+}
+
+#[test]
+fn a_dead_backend_does_not_hold_it_past_the_deadline() {
+    for behaviour in [Fault::Hang, Fault::Gone, Fault::error(503, "")] {
+        let mut fake = FakeXray::start();
+        let name = format!("{behaviour:?}");
+        let daemon = Launch::against(&fake)
+            .args(["--shutdown-timeout", "500ms"])
+            .start();
+        fake.inject(behaviour);
+        let client = UdpClient::new(daemon.udp);
+        (0..70).for_each(|n| client.document(segment(n)));
+        let ended = daemon.stop();
+        let totals = Totals::at_the_end_of(&ended.log);
+        let expected = Totals {
+            received: 70,
+            spilled: 70,
+            ..Totals::default()
+        };
+        assert_eq!(totals, expected, "{name}");
+    }
+}
+
+/// `timeout` signals the process and then its group: the second one must not throw away what is
+/// held. Both are there when the process goes on.
+#[test]
+fn a_signal_and_its_echo_are_one() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake).start();
+    daemon.signal(Signal::STOP);
+    UdpClient::new(daemon.udp).document(segment(1));
+    daemon.signal(Signal::TERM);
+    daemon.signal(Signal::INT);
+    daemon.signal(Signal::CONT);
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(Totals::at_the_end_of(&ended.log).sent, 1);
+}
+
+/// The hour proves that it was the second signal, and not the deadline, that ended it.
+#[test]
+fn the_second_signal_ends_it_at_once() {
+    let mut fake = FakeXray::start();
+    fake.inject(Fault::Hang);
+    let daemon = Launch::against(&fake)
+        .args(["--shutdown-timeout", "1h"])
+        .start();
+    UdpClient::new(daemon.udp).document(segment(1));
+    fake.wait_for("the request", |state| state.unanswered.len() == 1);
+    daemon.signal(Signal::TERM);
+    daemon.wait_log("Got shutdown signal");
+    // Those that come close behind the first are its echo.
+    let deadline = Instant::now() + DEADLINE;
+    while !daemon.log().iter().any(|l| l.contains("a second signal")) {
+        assert!(Instant::now() < deadline);
+        daemon.signal(Signal::TERM);
+    }
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(1));
+    let line = "Totals: received 1 = sent 0 + rejected 0 + spilled 0 + held 1;";
+    assert!(
+        ended.log.iter().any(|l| l.contains(line)),
+        "{:#?}",
+        ended.log
+    );
+}
+
+/// A paused pager: the printer waits for it, and the readers for the printer, but not for ever.
+#[test]
+fn a_stdout_that_nobody_reads_does_not_hold_it() {
+    let daemon = Launch::bare()
+        .args("--exporter json -b 127.0.0.1:0 -t 127.0.0.1:0 --shutdown-timeout 0s".split(' '))
+        .unread_stdout()
+        .start();
+    let client = UdpClient::new(daemon.udp);
+    // More than a pipe holds.
+    (0..200).for_each(|n| client.document(segment(n)));
+    daemon.signal(Signal::TERM);
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(1));
+    let complaint = "is stdout not read?";
+    assert!(ended.stderr.iter().any(|line| line.contains(complaint)));
+}
+
+#[test]
+fn the_shutdown_delay_keeps_receiving() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake)
+        .args(["--shutdown-delay", "3s"])
+        .start();
+    daemon.signal(Signal::TERM);
+    daemon.wait_log("Got shutdown signal");
+    UdpClient::new(daemon.udp).document(segment(1));
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(0));
+    fake.read(|state| assert_eq!(state.accepted, [segment(1)]));
+}
+
+/// Telemetry is the last thing sent, so that its figures are the final ones.
+#[test]
+fn telemetry_at_the_end_counts_every_segment() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake).start();
+    let client = UdpClient::new(daemon.udp);
+    (0..70).for_each(|n| client.document(segment(n)));
+    client.raw(b"malformed");
+    daemon.stop();
+    let sum = |name: &str| {
+        fake.read(|state| {
+            let records = state.telemetry.iter();
+            records
+                .flat_map(|body| body["TelemetryRecords"].as_array().unwrap())
+                .map(|record| record[name].as_u64().unwrap())
+                .sum::<u64>()
+        })
+    };
+    assert_eq!(sum("SegmentsReceivedCount"), 71);
+    assert_eq!(sum("SegmentsSentCount"), 70);
+    assert_eq!(sum("SegmentsRejectedCount"), 1);
+    assert_eq!(sum("SegmentsSpilloverCount"), 0);
+}
+
+/// The official daemon, as every Go program, ignores them.
+#[test]
+fn other_signals_change_nothing() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake).start();
+    UdpClient::new(daemon.udp).document(segment(1));
+    for signal in [
+        Signal::USR1,
+        Signal::USR2,
+        Signal::ALARM,
+        Signal::VTALARM,
+        Signal::PROF,
+        Signal::IO,
+        Signal::POWER,
+        Signal::XCPU,
+    ] {
+        daemon.signal(signal);
+    }
+    fake.wait_for("the segment", |state| state.accepted.len() == 1);
+    daemon.stop();
+}
+
+/// Between the signal and the end, the kernel takes datagrams for the daemon all the same.
+#[test]
+fn what_comes_during_the_drain_is_delivered() {
+    const DURING: usize = 500;
+    let mut fake = FakeXray::start();
+    fake.inject(Fault::Hang);
+    let daemon = Launch::against(&fake)
+        .args(["--shutdown-timeout", "1m"])
+        .start();
+    let client = UdpClient::new(daemon.udp);
+    client.document(segment(0));
+    fake.wait_for("the request", |state| state.unanswered.len() == 1);
+    daemon.signal(Signal::TERM);
+    daemon.wait_log("delivering 1 segments");
+    client.load(1..1 + DURING, 1_000);
+    daemon.wait_received();
+    fake.recover();
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(0));
+    let totals = Totals::at_the_end_of(&ended.log);
+    let all = 1 + DURING as u64;
+    assert_eq!((totals.received, totals.sent), (all, all));
+    fake.read(|state| assert_eq!(state.different(), 1 + DURING));
+}
+
+/// At a random moment under load, with a service that fails now and then: every segment is in exactly
+/// one counter, and what is counted as sent has arrived.
+#[test]
+fn at_any_moment_the_totals_add_up() {
+    for round in 0..4 {
+        let mut fake = FakeXray::start();
+        let daemon = Launch::against(&fake)
+            .args(["--shutdown-timeout", "5s", "-m", "3"])
+            .start();
+        let client = UdpClient::new(daemon.udp);
+        let faults = [
+            Fault::error(503, "ServiceUnavailable"),
+            Fault::Answer(Response::new(400, "<html>")),
+            Fault::error(403, "ExpiredTokenException"),
+            Fault::CloseAfterReading,
+        ];
+        client.load(0..500, 2_000);
+        fake.inject(faults[round].clone());
+        client.load(500..1500, 5_000);
+        if round % 2 == 0 {
+            fake.recover();
+        }
+        daemon.signal(Signal::TERM);
+        client.load(1500..2000, 5_000);
+        let ended = daemon.wait_exit(DEADLINE);
+        let totals = Totals::at_the_end_of(&ended.log);
+        assert_eq!(totals.held, 0);
+        let accepted = fake.read(|state| state.accepted.len() as u64);
+        assert!(totals.sent <= accepted, "{round}: {totals:?} {accepted}");
+        assert_eq!(totals.rejected, 0, "{round}: {totals:?}");
+    }
+}

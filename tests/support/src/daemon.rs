@@ -1,0 +1,232 @@
+//! The real binary as a process of its own, in a clean environment.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+
+use crate::process::{Ended, Process, Signal, Stdout, limited_command};
+use crate::procfs;
+use crate::scratch::ScratchDir;
+use crate::watch::{DEADLINE, wait_until};
+use crate::xray::{FakeXray, KEY_ID, REGION, SECRET};
+
+/// How to start a daemon.
+#[derive(Clone)]
+pub struct Launch {
+    arguments: Vec<String>,
+    environment: BTreeMap<String, String>,
+    descriptors: Option<u32>,
+    stdout: Stdout,
+    /// Home and working directory, empty but for the authority to trust.
+    directory: Arc<ScratchDir>,
+}
+
+impl Launch {
+    /// No arguments, and of the environment only what keeps metadata endpoints out of it.
+    pub fn bare() -> Self {
+        let directory = Arc::new(ScratchDir::new());
+        let home = directory.path().display().to_string();
+        let launch = Self {
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            descriptors: None,
+            stdout: Stdout::Read,
+            directory,
+        };
+        launch
+            .env("HOME", &home)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+    }
+
+    /// On free ports, in local mode, with keys and a region, its X-Ray being `fake`.
+    pub fn against(fake: &FakeXray) -> Self {
+        let launch = Self::bare()
+            .args(["-b", "127.0.0.1:0", "-t", "127.0.0.1:0", "-o", "-n", REGION])
+            .env("AWS_ACCESS_KEY_ID", KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+            .env("AWS_ENDPOINT_URL_XRAY", &fake.url());
+        match &fake.authority {
+            None => launch,
+            Some(authority) => {
+                let bundle = launch.directory.file("authority.pem", &authority.pem);
+                launch.env("AWS_CA_BUNDLE", &bundle.display().to_string())
+            }
+        }
+    }
+
+    pub fn args<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        self.arguments
+            .extend(arguments.into_iter().map(str::to_owned));
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    /// Lets the daemon open this many descriptors at most.
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
+    /// Leaves what it writes to standard output in the pipe, until that is full.
+    pub fn unread_stdout(mut self) -> Self {
+        self.stdout = Stdout::Unread;
+        self
+    }
+
+    /// Starts the process.
+    pub fn spawn(&self) -> Daemon {
+        let mut command = limited_command(&binary(), self.descriptors);
+        // Whoever started the tests may ignore signals, as nohup does, and that is inherited.
+        if cfg!(target_os = "linux") {
+            let mut outer = Command::new("env");
+            outer.arg("--default-signal").arg(command.get_program());
+            outer.args(command.get_args());
+            command = outer;
+        }
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .current_dir(self.directory.path());
+        Daemon {
+            process: Process::spawn(&mut command, self.stdout).expect("the daemon can be started"),
+            _directory: self.directory.clone(),
+        }
+    }
+
+    /// Starts the process and waits until both its ports are open.
+    #[track_caller]
+    pub fn start(&self) -> Running {
+        let daemon = self.spawn();
+        let port = |text| -> SocketAddr {
+            let line = daemon.wait_log(text);
+            let (_, address) = line.split_once(text).unwrap();
+            address.trim().parse().unwrap()
+        };
+        Running {
+            udp: port("Listening on udp "),
+            tcp: port("Starting proxy http server on "),
+            daemon,
+        }
+    }
+
+    /// Runs the process to its end.
+    #[track_caller]
+    pub fn run(&self) -> Ended {
+        self.spawn().wait_exit(DEADLINE)
+    }
+}
+
+/// The binary under test: the one that Cargo has built for the tests, or another build, such as the
+/// static one that is shipped.
+fn binary() -> PathBuf {
+    let named = ["XRAY_UNDER_TEST", "CARGO_BIN_EXE_xray"];
+    let named = named.iter().find_map(std::env::var_os);
+    let binary = named.expect("run by `cargo test`, or with XRAY_UNDER_TEST=/path/to/xray");
+    // It is started in another folder.
+    std::path::absolute(binary).expect("the path of the binary is not empty")
+}
+
+/// A daemon that was started. Dropping it kills it, and fails the test if a secret is in the log.
+pub struct Daemon {
+    process: Process,
+    _directory: Arc<ScratchDir>,
+}
+
+/// A daemon whose ports are open.
+pub struct Running {
+    pub udp: SocketAddr,
+    pub tcp: SocketAddr,
+    daemon: Daemon,
+}
+
+impl Deref for Running {
+    type Target = Daemon;
+
+    fn deref(&self) -> &Daemon {
+        &self.daemon
+    }
+}
+
+impl Deref for Daemon {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl Daemon {
+    /// SIGTERM, then waits for the end; the code must be 0.
+    #[track_caller]
+    pub fn stop(&self) -> Ended {
+        self.signal(Signal::TERM);
+        let ended = self.wait_exit(DEADLINE);
+        assert_eq!(ended.code, Some(0), "exit code after SIGTERM");
+        ended
+    }
+
+    #[track_caller]
+    fn usage(&self) -> procfs::Usage {
+        procfs::usage(self.pid()).expect("the daemon still runs")
+    }
+
+    /// Resident memory now, in kilobytes.
+    #[track_caller]
+    pub fn resident_kb(&self) -> u64 {
+        self.usage().resident
+    }
+
+    /// The most memory that was ever resident, in kilobytes.
+    #[track_caller]
+    pub fn peak_kb(&self) -> u64 {
+        self.usage().peak
+    }
+
+    /// Open descriptors.
+    #[track_caller]
+    pub fn open_descriptors(&self) -> usize {
+        procfs::open_descriptors(self.pid()).expect("the daemon still runs")
+    }
+}
+
+impl Running {
+    /// Datagrams that the kernel dropped because the socket's buffer was full.
+    pub fn kernel_drops(&self) -> u64 {
+        procfs::drops(self.udp)
+    }
+
+    /// Waits until the daemon has taken every datagram from the kernel.
+    #[track_caller]
+    pub fn wait_received(&self) {
+        wait_until("all datagrams received", || procfs::queued(self.udp) == 0);
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        if thread::panicking() {
+            return;
+        }
+        let secrets = [SECRET, "AWS4-HMAC", "Signature="];
+        let log = self.log();
+        let leak = log
+            .iter()
+            .find(|line| secrets.iter().any(|secret| line.contains(secret)));
+        assert_eq!(leak, None, "a secret in the log");
+    }
+}

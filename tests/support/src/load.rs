@@ -1,0 +1,63 @@
+//! Segments, and a client that sends them at a rate.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// The header that most SDKs send, without the newline.
+pub const HEADER: &str = r#"{"format":"json","version":1}"#;
+
+/// Segment `n`: about 1 KB, unlike any other.
+pub fn segment(n: usize) -> String {
+    let note = "a segment of the size that a web service with a database call sends; ".repeat(11);
+    format!(
+        r#"{{"trace_id":"1-6a1b2c3d-{n:024x}","id":"{n:016x}","name":"load","start_time":1795375671.{n:06},"end_time":1795375672.5,"http":{{"request":{{"method":"GET","url":"http://shop/basket"}},"response":{{"status":200}}}},"annotations":{{"n":{n}}},"metadata":{{"note":"{note}"}}}}"#
+    )
+}
+
+/// A client on a socket of its own.
+pub struct UdpClient(UdpSocket);
+
+impl UdpClient {
+    /// A client of the daemon at `to`.
+    pub fn new(to: SocketAddr) -> Self {
+        let local = if to.is_ipv4() {
+            "127.0.0.1:0"
+        } else {
+            "[::1]:0"
+        };
+        let socket = UdpSocket::bind(local).unwrap();
+        socket.connect(to).unwrap();
+        Self(socket)
+    }
+
+    /// Sends one datagram as it is.
+    pub fn raw(&self, datagram: &[u8]) {
+        // ECONNREFUSED tells of an earlier datagram: this one is still to be sent.
+        if self.0.send(datagram).is_err() {
+            self.0.send(datagram).expect("the daemon's port is closed");
+        }
+    }
+
+    /// Sends one document behind the usual header.
+    pub fn document(&self, document: impl AsRef<[u8]>) {
+        let mut datagram = format!("{HEADER}\n").into_bytes();
+        datagram.extend_from_slice(document.as_ref());
+        self.raw(&datagram);
+    }
+
+    /// Sends the segments of a range, at `rate` a second.
+    pub fn load(&self, segments: Range<usize>, rate: u32) {
+        let start = Instant::now();
+        for (sent, n) in (0u32..).zip(segments) {
+            let due = Duration::from_secs(1) * sent / rate;
+            // Sleeps until at least a millisecond is due: shorter ones only burn CPU time.
+            if let Some(early) = due.checked_sub(start.elapsed())
+                && early > Duration::from_millis(1)
+            {
+                std::thread::sleep(early);
+            }
+            self.document(segment(n));
+        }
+    }
+}
