@@ -10,6 +10,7 @@ mod ec2_instance;
 mod faults;
 mod header_table;
 mod limits;
+mod network;
 mod platforms;
 mod resource_exhaustion;
 mod shutdown;
