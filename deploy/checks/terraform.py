@@ -10,16 +10,20 @@ import pygohcl
 
 # Terraform's own, not the provider's.
 META_ARGUMENTS = {"for_each", "count", "depends_on", "lifecycle", "provider"}
+CALL_ARGUMENTS = META_ARGUMENTS | {"source", "version", "providers"}
 
 
 class Module:
-    def __init__(self, path):
+    """The module whose main.tf `path` is; `given` are the arguments of whoever calls it."""
+
+    def __init__(self, path, given=None):
         self.path = path
+        self.given = given or {}
         self.text = path.read_text()
         self.body = plain(hcl2.loads(self.text))
         self.resources = [
             (kind, label, arguments)
-            for block in self.body["resource"]
+            for block in self.body.get("resource", [])
             for kind, labelled in block.items()
             for label, arguments in labelled.items()
         ]
@@ -40,6 +44,8 @@ class Module:
             config = "".join(word.capitalize() for word in words) + "Config"
             lines.append(f'import {{ {config} as T{number} }} from "@cdktf/provider-aws/lib/{"-".join(words)}/index";')
             lines.append(f"export const r{number}: T{number} = {literal(arguments, top=True)}; // {kind}.{label}")
+        if not lines:
+            return ""
         source = project / f"{self.path.parent.name}.ts"
         source.write_text("\n".join(lines) + "\n")
         done = subprocess.run(
@@ -49,14 +55,51 @@ class Module:
         )
         return done.stdout + done.stderr if done.returncode else ""
 
-    def task_definitions(self):
-        """(label, what RegisterTaskDefinition would be sent), with variables at their defaults."""
-        values = {"local": {}, "var": {}}
-        for block in self.body.get("variable", []):
-            for variable, arguments in block.items():
-                values["var"][variable] = arguments.get("default", "a-value")
+    def variables(self):
+        return {name: arguments for block in self.body.get("variable", []) for name, arguments in block.items()}
+
+    def calls(self):
+        """(label, main.tf of the module, arguments) of every module that is called."""
+        for block in self.body.get("module", []):
+            for label, arguments in block.items():
+                main = (self.path.parent / arguments["source"] / "main.tf").resolve()
+                yield label, main, {key: value for key, value in arguments.items() if key not in CALL_ARGUMENTS}
+
+    def call_problems(self):
+        """Arguments that a called module has no variable for, and variables that are given no value."""
+        problems = []
+        for label, main, arguments in self.calls():
+            if not main.exists():
+                problems.append(f"module.{label}: there is no {main}")
+                continue
+            variables = Module(main).variables()
+            needed = {name for name, variable in variables.items() if "default" not in variable}
+            problems += [f"module.{label} has no variable {name}" for name in arguments.keys() - variables.keys()]
+            problems += [f"module.{label} needs {name}" for name in needed - arguments.keys()]
+        return "\n".join(problems)
+
+    def values(self):
+        """{"var": ..., "local": ..., "module": ...}: what references lead to, variables at their defaults."""
+        values = {"local": {}, "var": {}, "module": {}}
+        for variable, arguments in self.variables().items():
+            values["var"][variable] = self.given.get(variable, arguments.get("default", "a-value"))
         for block in self.body.get("locals", []):
             values["local"].update(block)
+        for label, main, arguments in self.calls():
+            values["module"][label] = Module(main, resolved(arguments, values)).outputs()
+        return values
+
+    def outputs(self):
+        values = self.values()
+        return {
+            label: resolved(arguments["value"], values)
+            for block in self.body.get("output", [])
+            for label, arguments in block.items()
+        }
+
+    def task_definitions(self):
+        """(label, what RegisterTaskDefinition would be sent)."""
+        values = self.values()
         for kind, label, arguments in self.resources:
             if kind == "aws_ecs_task_definition":
                 definition = {camel(key): value for key, value in arguments.items()}
@@ -91,6 +134,9 @@ def resolved(value, values):
         reference = re.fullmatch(r"\$\{(var|local)\.(\w+)\}", value)
         if reference:
             return resolved(values[reference[1]][reference[2]], values)
+        reference = re.fullmatch(r"\$\{module\.(\w+)\.(\w+)\}", value)
+        if reference:
+            return values["module"][reference[1]][reference[2]]
         if value.startswith("${"):
             return "arn:aws:iam::123456789012:role/a-role" if value.endswith(".arn}") else "known-after-apply"
     return value

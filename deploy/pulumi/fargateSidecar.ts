@@ -1,8 +1,9 @@
-// An application on Fargate with the X-Ray daemon as a sidecar.
+// An example: an application on Fargate with the X-Ray daemon as a sidecar.
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
 
-import { daemonContainer, executionRole, logsTo, taskRole } from "./daemon";
+import { executionRole, logsTo } from "./container";
+import { XRaySidecar } from "./sidecar";
 
 export function fargateSidecar(): pulumi.Output<string> {
     const config = new pulumi.Config();
@@ -15,8 +16,8 @@ export function fargateSidecar(): pulumi.Output<string> {
     const subnets = config.requireObject<string[]>("subnetIds");
     const cpuArchitecture = config.get("cpuArchitecture", { allowedValues: ["X86_64", "ARM64"] }) ?? "X86_64";
 
-    const task = taskRole("example-app-task");
     const logs = new aws.cloudwatch.LogGroup("example-app", { retentionInDays: 14 });
+    const xray = new XRaySidecar("example-app", { logGroup: logs });
 
     // No rule for port 2000: the two containers share the task's loopback, and the daemon listens only there.
     const securityGroup = new aws.ec2.SecurityGroup("example-app", {
@@ -33,27 +34,19 @@ export function fargateSidecar(): pulumi.Output<string> {
         runtimePlatform: { operatingSystemFamily: "LINUX", cpuArchitecture },
         cpu: "256",
         memory: "512",
-        taskRoleArn: task.arn,
-        executionRoleArn: executionRole("example-app-execution").arn,
+        taskRoleArn: xray.taskRole.arn,
+        executionRoleArn: executionRole("example-app-execution", {}).arn,
         containerDefinitions: pulumi.jsonStringify([
             {
                 name: "app",
                 image: appImage,
                 essential: true,
                 portMappings: [{ containerPort: appPort, protocol: "tcp" }],
-                environment: [{ name: "AWS_XRAY_DAEMON_ADDRESS", value: "127.0.0.1:2000" }],
-                // The daemon starts first and, because of this, is stopped last.
-                dependsOn: [{ containerName: "xray-daemon", condition: "START" }],
+                environment: xray.environment,
+                dependsOn: xray.dependsOn,
                 logConfiguration: logsTo(logs),
             },
-            daemonContainer(logs, {
-                // Tracing never takes the application down: the daemon is restarted in place instead.
-                essential: false,
-                restartPolicy: { enabled: true },
-                cpu: 32,
-                memory: 64,
-                command: ["-b", "127.0.0.1:2000", "-t", "127.0.0.1:2000"],
-            }),
+            xray.container,
         ]),
     });
 
@@ -70,5 +63,5 @@ export function fargateSidecar(): pulumi.Output<string> {
         },
     });
 
-    return task.arn;
+    return xray.taskRole.arn;
 }

@@ -210,12 +210,12 @@ mod tests {
     fn pauses_grow_to_the_longest_and_the_last_error_counts() {
         let slept = Arc::new(Mutex::new(Vec::new()));
         let timing = Timing {
-            now: Arc::new(SystemTime::now),
             sleep: {
                 let slept = Arc::clone(&slept);
                 Arc::new(move |pause| slept.lock().unwrap().push(pause.as_millis()))
             },
             random: Arc::new(|| 0.5),
+            ..Timing::new(Arc::new(SystemTime::now))
         };
         let run = |count, again_until: u32| {
             slept.lock().unwrap().clear();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::Agent;
 
@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::credentials::chain::{self, Chain};
 use crate::credentials::metadata::{Request, exchange};
 use crate::credentials::sources::environment::{self, Env};
+use crate::credentials::sources::roles::Role;
 use crate::credentials::sources::{imds, sts};
 use crate::credentials::{CredentialCache, SourceError, Timing};
 use crate::http::client::{
@@ -137,7 +138,10 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
     let chain = Chain::new(
         chain::Parts {
             env: Arc::clone(env),
-            role_arn: config.role_arn.clone(),
+            role: config.role_arn.as_deref().map(|arn| Role {
+                external_id: config.external_id.clone(),
+                ..Role::new(arn)
+            }),
             metadata: metadata.clone(),
             sts: sts::Client {
                 service: Arc::clone(&service),
@@ -182,7 +186,7 @@ fn region(
     imds: &mut Option<imds::Client>,
 ) -> Result<region::Region, NoRegion> {
     let imds = std::cell::RefCell::new(imds);
-    region::resolve(&region::Sources {
+    let sources = region::Sources {
         configured: settings.config.region.as_deref(),
         env: &*settings.env,
         profile: (
@@ -193,20 +197,26 @@ fn region(
         read: &read_file,
         task: &|url| task(metadata, url),
         imds: &|path| match imds.borrow_mut().as_mut() {
-            None => region::Answer::Silent("AWS_EC2_METADATA_DISABLED is true".to_owned()),
+            None => {
+                region::MetadataAnswer::Disabled("AWS_EC2_METADATA_DISABLED is true".to_owned())
+            }
             Some(client) => match client.get(path) {
-                Ok(text) => region::Answer::Body(text.into_bytes()),
-                Err(error @ SourceError::Unreachable { .. }) => {
-                    region::Answer::Silent(error.to_string())
-                }
-                Err(error) => region::Answer::Refused(error.to_string()),
+                Ok(text) => region::MetadataAnswer::Body(text.into_bytes()),
+                Err(
+                    error @ (SourceError::Unreachable { .. }
+                    | SourceError::Refused { status: 500.., .. }),
+                ) => region::MetadataAnswer::Silent(error.to_string()),
+                Err(error) => region::MetadataAnswer::Refused(error.to_string()),
             },
         },
         pause: &std::thread::sleep,
+    };
+    region::resolve_patiently(&sources, &Instant::now, &|error| {
+        log::warn!("No region is known yet; segments wait for it, for up to a minute: {error}");
     })
 }
 
-fn task(metadata: &Agent, url: &str) -> region::Answer {
+fn task(metadata: &Agent, url: &str) -> region::MetadataAnswer {
     let answer = exchange(
         metadata,
         &Request {
@@ -219,9 +229,9 @@ fn task(metadata: &Agent, url: &str) -> region::Answer {
         },
     );
     match answer {
-        Ok(answer) if answer.is_success() => region::Answer::Body(answer.body),
-        Ok(answer) => region::Answer::Refused(format!("HTTP {}", answer.status)),
-        Err(failure) => region::Answer::Silent(failure.why),
+        Ok(answer) if answer.is_success() => region::MetadataAnswer::Body(answer.body),
+        Ok(answer) => region::MetadataAnswer::Refused(format!("HTTP {}", answer.status)),
+        Err(failure) => region::MetadataAnswer::Silent(failure.why),
     }
 }
 

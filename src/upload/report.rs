@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::response::{Unprocessed, XRayResponse};
-use super::sender::TransportError;
+use super::sender::{Payload, TransportError};
 use crate::batch::{Batch, DocumentIds, ids};
 use crate::logging::{self, RateLimit};
 
@@ -18,6 +18,27 @@ static STRANGERS: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
 /// Longest text of the service in a line of the log, in bytes.
 const MAX_TEXT: usize = 300;
+
+/// A request has ended, however it did.
+pub(super) fn request(
+    payload: &Payload,
+    result: &Result<XRayResponse, TransportError>,
+    took: Duration,
+) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    let what = match payload {
+        Payload::Segments(batch) => format!("PutTraceSegments with {} segments", batch.len()),
+        Payload::Telemetry(_) => "PutTelemetryRecords".to_owned(),
+    };
+    log::debug!(
+        "{what}, {} bytes: {} after {:.3} seconds",
+        payload.body().len(),
+        explain(result),
+        took.as_secs_f64()
+    );
+}
 
 /// A request of which X-Ray took all documents, or all but `unprocessed`. The words are those of the
 /// official daemon.

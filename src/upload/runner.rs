@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -12,14 +12,13 @@ use super::channel::UploadChannel;
 use super::counters::{ReaderLedger, SegmentCounts};
 use super::message::{Event, Message};
 use super::metrics::Snapshot;
-use super::response::XRayResponse;
 use super::sender::{
     self, Finished, Payload, SenderId, SignedRequest, TransportError, TransportErrorKind,
 };
 use super::sender_pool::Choice;
 use super::telemetry::{Identity, Telemetry};
 use super::uploader::{Action, Now, UploadLimits, Uploader};
-use crate::aws::clock::{Clock, Exchange, Skew, is_skew_error};
+use crate::aws::clock::{Clock, DatedAnswer, Reading, SigningTime};
 use crate::aws::jitter::jitter;
 use crate::aws::sigv4::{SignRequest, sign};
 use crate::batch::Batch;
@@ -57,8 +56,8 @@ pub struct Runner {
     messages: Receiver<Message>,
     channel: UploadChannel,
     senders: HashMap<SenderId, SyncSender<SignedRequest>>,
-    /// The skew that a sender's request was signed with.
-    signed_with: HashMap<SenderId, Skew>,
+    /// When a sender's request was signed.
+    signed: HashMap<SenderId, SigningTime>,
     drops_counted: Instant,
     parts: RunnerParts,
 }
@@ -82,7 +81,7 @@ impl Runner {
             messages,
             channel,
             senders: HashMap::from([(1, first)]),
-            signed_with: HashMap::new(),
+            signed: HashMap::new(),
             drops_counted: now,
             parts,
         })
@@ -150,29 +149,18 @@ impl Runner {
 
     /// Learns the service's time from an answer.
     fn observe(&mut self, finished: &mut Finished) {
-        let skew = self
-            .signed_with
-            .remove(&finished.sender)
-            .unwrap_or_default();
-        if log::log_enabled!(log::Level::Debug) {
-            log::debug!(
-                "request of sender {}: {}",
-                finished.sender,
-                summary(finished)
-            );
-        }
-        let Ok(response) = &finished.result else {
+        let signed = self.signed.remove(&finished.sender);
+        let (Ok(response), Some(signed)) = (&finished.result, signed) else {
             return;
         };
-        let (sent, received) = finished.exchange;
-        let measured = self.parts.clock.observe(&Exchange {
-            sent,
-            received,
+        let answer = DatedAnswer {
+            received: finished.received,
             date: response.date.as_deref(),
             has_age: response.has_age,
-        });
-        let code = response.code.as_deref().unwrap_or_default();
-        finished.is_clock_refusal = is_skew_error(code, skew, measured);
+            has_request_id: response.has_request_id,
+            code: response.code.as_deref().unwrap_or_default(),
+        };
+        finished.is_clock_refusal = self.parts.clock.learn(signed, &answer);
     }
 
     /// All counters of one moment, what readers hold included. A batch that is on its way from a
@@ -259,23 +247,24 @@ impl Runner {
                     log::debug!("no thread for sender {id}: {error}; the others go on");
                     let now = self.now();
                     drop(payload);
-                    return self.uploader.sender_refused(id, now);
+                    self.uploader.sender_refused(id, now);
+                    return self.act();
                 }
             },
         };
         let Some(target) = self.uploader.target().cloned() else {
             return;
         };
-        let skew = self.parts.clock.skew();
-        self.signed_with.insert(id, skew);
-        let time = skew.correct(SystemTime::now());
-        let failed = match self.signed(&target, payload, credentials, time) {
-            Ok(request) => match self.senders.get(&id).map(|to| to.try_send(request)) {
-                Some(Ok(())) => return,
-                Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
-                    "the sender has ended".to_owned()
+        let signed = self.parts.clock.signing_time();
+        self.signed.insert(id, signed);
+        let failed = match self.sign(&target, payload, credentials, signed.time()) {
+            Ok(request) => {
+                let requests = self.senders.get(&id);
+                if requests.is_some_and(|requests| requests.try_send(request).is_ok()) {
+                    return;
                 }
-            },
+                "the sender has ended".to_owned()
+            }
             Err(words) => words,
         };
         self.handle(Event::Finished(Box::new(Finished {
@@ -285,12 +274,12 @@ impl Runner {
                 words: failed,
             }),
             took: Duration::ZERO,
-            exchange: (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH),
+            received: Reading::now(),
             is_clock_refusal: false,
         })));
     }
 
-    fn signed(
+    fn sign(
         &self,
         target: &Target,
         payload: Arc<Payload>,
@@ -337,22 +326,3 @@ impl Runner {
 
 /// Larger batches are freed: spare memory is for usual documents.
 const MAX_RECYCLED: usize = 128 * 1024;
-
-fn summary(finished: &Finished) -> String {
-    let took = finished.took.as_secs_f64();
-    match &finished.result {
-        Ok(XRayResponse {
-            status,
-            code: Some(code),
-            ..
-        }) => format!(
-            "HTTP {status} {} in {took:.3} s",
-            crate::logging::escape(code, 100)
-        ),
-        Ok(response) => format!("HTTP {} in {took:.3} s", response.status),
-        Err(error) => format!(
-            "{} in {took:.3} s",
-            crate::logging::escape(error.to_string(), 300)
-        ),
-    }
-}

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ureq::Agent;
 use ureq::http;
@@ -13,6 +13,7 @@ use ureq::http;
 use super::channel::UploadChannel;
 use super::message::Event;
 use super::response::XRayResponse;
+use crate::aws::clock::Reading;
 use crate::batch::Batch;
 use crate::http::{error, url};
 
@@ -69,8 +70,8 @@ pub struct Finished {
     pub(super) sender: SenderId,
     pub(super) result: Result<XRayResponse, TransportError>,
     pub(super) took: Duration,
-    /// When the request left, and when its answer was here, on the local clock.
-    pub(super) exchange: (SystemTime, SystemTime),
+    /// The local clocks when its answer was here.
+    pub(super) received: Reading,
     /// Whether it was refused because of a wrong clock, which has been corrected since.
     pub(super) is_clock_refusal: bool,
 }
@@ -135,13 +136,13 @@ pub(super) fn start(id: SenderId, channel: UploadChannel) -> io::Result<SyncSend
 
 fn run(id: SenderId, requests: &Receiver<SignedRequest>, channel: &UploadChannel) {
     while let Ok(request) = requests.recv() {
-        let (sent, start) = (SystemTime::now(), Instant::now());
+        let start = Instant::now();
         let result = post(&request);
         let finished = Finished {
             sender: id,
             result,
             took: start.elapsed(),
-            exchange: (sent, SystemTime::now()),
+            received: Reading::now(),
             is_clock_refusal: false,
         };
         // The uploader takes the memory of the body back: nobody else may hold it then.

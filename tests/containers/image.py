@@ -13,7 +13,7 @@ from harness import ROOT, WORK, docker, expect, test
 
 CONTENTS = {
     "etc": "folder", "etc/passwd": "file", "usr": "folder", "usr/bin": "folder", "usr/bin/xray": "-> ../../xray",
-    "xray": "file",
+    "var": "folder", "var/lib": "folder", "var/lib/xray": "folder", "xray": "file",
 }
 # What Docker itself puts into every container it exports.
 DOCKERS = {".dockerenv", "dev", "proc", "sys", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab"}
@@ -49,6 +49,7 @@ def holds_what_it_should_and_not_one_file_more(image):
         expect({path: kind for path, (kind, _, _) in found.items()} == CONTENTS, f"{name} holds {sorted(found)}")
         expect(found["etc/passwd"][1] == b"root:x:0:0:root:/root:/\nxray:x:10001:10001::/home/xray:/\n", "etc/passwd")
         expect(found["xray"][2] & 0o7777 == 0o755, f"mode of /xray: {found['xray'][2]:o}")
+        expect(found["var/lib/xray"][2] & 0o7777 == 0o1777, f"mode of /var/lib/xray: {found['var/lib/xray'][2]:o}")
 
 
 @test
@@ -61,6 +62,9 @@ def is_configured_like_the_official_one(image):
         expect(config["Entrypoint"] == ["/xray", "-t", "0.0.0.0:2000", "-b", "0.0.0.0:2000"], config["Entrypoint"])
         expect(set(config["ExposedPorts"]) == {"2000/udp", "2000/tcp"}, config["ExposedPorts"])
         expect(not config.get("Volumes") and not config.get("Cmd"), "volumes or a command")
+        labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
+        expect(labels["licenses"] == "Apache-2.0" and labels["source"].startswith("https://"), labels)
+        expect(labels["version"] in docker("run", "--rm", image, "-v"), f"version {labels['version']}")
 
 
 @test
@@ -111,7 +115,7 @@ def is_packed_the_same_every_time(image):
     expect(tarballs[0].read_bytes() == tarballs[1].read_bytes(), "two tarballs differ")
     docker("load", "-q", "-i", tarballs[0])
     expect(contents("xray-e2e-packed:latest") == found, "the packed image holds something else")
-    for key in ("User", "Entrypoint", "ExposedPorts"):
+    for key in ("User", "Entrypoint", "ExposedPorts", "Labels"):
         template = f"{{{{json .Config.{key}}}}}"
         packed = docker("image", "inspect", "-f", template, "xray-e2e-packed:latest")
         expect(packed == docker("image", "inspect", "-f", template, image), f"{key} is {packed}")

@@ -3,7 +3,9 @@
 //! They know flags, variables, endpoints and log lines, and nothing of the library: what the daemon
 //! is made of may change under them.
 
+mod answers;
 mod cli;
+mod clock;
 mod credentials;
 mod delivery;
 mod ec2_instance;
@@ -12,6 +14,7 @@ mod header_table;
 mod limits;
 mod network;
 mod platforms;
+mod process;
 mod resource_exhaustion;
 mod shutdown;
 mod signature_check;

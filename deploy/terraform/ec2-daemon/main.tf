@@ -1,29 +1,16 @@
-# One X-Ray daemon on every EC2 instance of an ECS cluster, and an application that reaches it.
+# An application on an ECS cluster with EC2 instances, and one X-Ray daemon on each of them.
+#   terraform init
+#   terraform apply -var cluster=my-cluster -var instance_security_group_id=sg-0123456789abcdef0 -var app_image=my-app
 
 terraform {
   required_version = ">= 1.5"
   required_providers {
     aws = {
-      source  = "hashicorp/aws"
+      source = "hashicorp/aws"
+      # Majors 5 and 6.
       version = ">= 5.90"
     }
   }
-}
-
-variable "daemon_image" {
-  description = "The daemon's image in your registry (deploy/README.md says how to push it)."
-  type        = string
-  default     = "<ACCOUNT_ID>.dkr.ecr.<REGION>.amazonaws.com/xray-daemon:latest"
-}
-
-variable "app_image" {
-  description = "Your application's image."
-  type        = string
-}
-
-variable "app_port" {
-  type    = number
-  default = 8080
 }
 
 variable "cluster" {
@@ -37,9 +24,27 @@ variable "instance_security_group_id" {
 }
 
 variable "awsvpc_app_security_group_id" {
-  description = "Security group of applications in awsvpc mode, which come from outside the instance. Null when all are in bridge or host mode."
+  description = "Security group of applications in awsvpc mode. Null when all are in bridge or host mode."
   type        = string
   default     = null
+}
+
+variable "app_image" {
+  description = "Your application's image."
+  type        = string
+}
+
+variable "app_port" {
+  type    = number
+  default = 8080
+}
+
+module "xray" {
+  source = "../modules/ecs-daemon"
+
+  cluster                      = var.cluster
+  instance_security_group_id   = var.instance_security_group_id
+  awsvpc_app_security_group_id = var.awsvpc_app_security_group_id
 }
 
 data "aws_region" "current" {}
@@ -63,34 +68,9 @@ data "aws_iam_policy_document" "ecs_trust" {
   }
 }
 
-data "aws_iam_policy_document" "xray_daemon" {
-  statement {
-    actions = [
-      "xray:PutTraceSegments",
-      "xray:PutTelemetryRecords",
-      "xray:GetSamplingRules",
-      "xray:GetSamplingTargets",
-      "xray:GetSamplingStatisticSummaries",
-    ]
-    resources = ["*"]
-  }
-}
-
-# What the daemon itself may do: it signs with this role.
-resource "aws_iam_role" "daemon_task" {
-  name_prefix        = "xray-daemon-task-"
-  assume_role_policy = data.aws_iam_policy_document.ecs_trust.json
-}
-
-resource "aws_iam_role_policy" "xray_daemon" {
-  name   = "xray-daemon"
-  role   = aws_iam_role.daemon_task.id
-  policy = data.aws_iam_policy_document.xray_daemon.json
-}
-
 # What ECS does around the containers: pull images, write their logs. Nothing of X-Ray.
 resource "aws_iam_role" "execution" {
-  name_prefix        = "xray-daemon-exec-"
+  name_prefix        = "example-app-exec-"
   assume_role_policy = data.aws_iam_policy_document.ecs_trust.json
 }
 
@@ -100,82 +80,19 @@ resource "aws_iam_role_policy_attachment" "execution" {
 }
 
 resource "aws_cloudwatch_log_group" "this" {
-  name              = "/ecs/xray-daemon"
+  name              = "/ecs/example-app"
   retention_in_days = 14
-}
-
-# Segments come by UDP, sampling rules by TCP: one without the other is half a daemon.
-resource "aws_vpc_security_group_ingress_rule" "daemon" {
-  for_each = var.awsvpc_app_security_group_id == null ? {} : { udp = "segments", tcp = "sampling rules" }
-
-  security_group_id            = var.instance_security_group_id
-  referenced_security_group_id = var.awsvpc_app_security_group_id
-  description                  = "X-Ray ${each.value}"
-  ip_protocol                  = each.key
-  from_port                    = 2000
-  to_port                      = 2000
 }
 
 locals {
   logs = {
     logDriver = "awslogs"
     options = {
-      awslogs-group         = aws_cloudwatch_log_group.this.name
-      awslogs-region        = data.aws_region.current.name
+      awslogs-group = aws_cloudwatch_log_group.this.name
+      # Not .name, which major 6 deprecates, nor .region, which major 5 lacks.
+      awslogs-region        = data.aws_region.current.id
       awslogs-stream-prefix = "ecs"
     }
-  }
-}
-
-# No runtime_platform: the image is multi-architecture and goes wherever an instance is.
-resource "aws_ecs_task_definition" "daemon" {
-  family                   = "xray-daemon"
-  requires_compatibilities = ["EC2"]
-  # Not bridge: a published UDP port keeps NAT state that can point at a container that is gone.
-  network_mode       = "host"
-  task_role_arn      = aws_iam_role.daemon_task.arn
-  execution_role_arn = aws_iam_role.execution.arn
-
-  container_definitions = jsonencode([
-    {
-      name                   = "xray-daemon"
-      image                  = var.daemon_image
-      essential              = true
-      cpu                    = 64
-      memory                 = 128
-      user                   = "10001"
-      readonlyRootFilesystem = true
-      linuxParameters        = { capabilities = { drop = ["ALL"] } }
-      portMappings = [
-        { containerPort = 2000, hostPort = 2000, protocol = "udp" },
-        { containerPort = 2000, hostPort = 2000, protocol = "tcp" },
-      ]
-      healthCheck = {
-        command     = ["CMD", "/xray", "healthcheck"]
-        interval    = 10
-        timeout     = 2
-        retries     = 3
-        startPeriod = 5
-      }
-      logConfiguration = local.logs
-    },
-  ])
-}
-
-resource "aws_ecs_service" "daemon" {
-  name                = "xray-daemon"
-  cluster             = var.cluster
-  task_definition     = aws_ecs_task_definition.daemon.arn
-  launch_type         = "EC2"
-  scheduling_strategy = "DAEMON"
-
-  # Port 2000 of the host can be held once: the old task must go before the new one starts.
-  deployment_minimum_healthy_percent = 0
-  deployment_maximum_percent         = 100
-
-  deployment_circuit_breaker {
-    enable   = true
-    rollback = true
   }
 }
 
@@ -207,9 +124,9 @@ resource "aws_ecs_service" "app" {
   launch_type     = "EC2"
   desired_count   = 1
 
-  depends_on = [aws_ecs_service.daemon]
+  depends_on = [module.xray]
 }
 
 output "daemon_task_role_arn" {
-  value = aws_iam_role.daemon_task.arn
+  value = module.xray.task_role_arn
 }

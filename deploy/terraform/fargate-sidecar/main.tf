@@ -1,19 +1,17 @@
 # An application on Fargate with the X-Ray daemon as a sidecar.
+#   terraform init
+#   terraform apply -var cluster=my-cluster -var vpc_id=vpc-0123456789abcdef0 \
+#     -var 'subnet_ids=["subnet-0123456789abcdef0"]' -var app_image=my-app
 
 terraform {
   required_version = ">= 1.5"
   required_providers {
     aws = {
-      source  = "hashicorp/aws"
+      source = "hashicorp/aws"
+      # Majors 5 and 6.
       version = ">= 5.90"
     }
   }
-}
-
-variable "daemon_image" {
-  description = "The daemon's image in your registry (deploy/README.md says how to push it)."
-  type        = string
-  default     = "<ACCOUNT_ID>.dkr.ecr.<REGION>.amazonaws.com/xray-daemon:latest"
 }
 
 variable "app_image" {
@@ -82,19 +80,6 @@ data "aws_iam_policy_document" "ecs_trust" {
   }
 }
 
-data "aws_iam_policy_document" "xray_daemon" {
-  statement {
-    actions = [
-      "xray:PutTraceSegments",
-      "xray:PutTelemetryRecords",
-      "xray:GetSamplingRules",
-      "xray:GetSamplingTargets",
-      "xray:GetSamplingStatisticSummaries",
-    ]
-    resources = ["*"]
-  }
-}
-
 # What the containers themselves may do: this is the role the daemon signs with.
 resource "aws_iam_role" "task" {
   name_prefix        = "example-app-task-"
@@ -104,7 +89,7 @@ resource "aws_iam_role" "task" {
 resource "aws_iam_role_policy" "xray_daemon" {
   name   = "xray-daemon"
   role   = aws_iam_role.task.id
-  policy = data.aws_iam_policy_document.xray_daemon.json
+  policy = module.xray.policy_json
 }
 
 # What ECS does before and around the containers: pull images, write their logs. Nothing of X-Ray.
@@ -151,11 +136,18 @@ locals {
   logs = {
     logDriver = "awslogs"
     options = {
-      awslogs-group         = aws_cloudwatch_log_group.this.name
-      awslogs-region        = data.aws_region.current.name
+      awslogs-group = aws_cloudwatch_log_group.this.name
+      # Not .name, which major 6 deprecates, nor .region, which major 5 lacks.
+      awslogs-region        = data.aws_region.current.id
       awslogs-stream-prefix = "ecs"
     }
   }
+}
+
+module "xray" {
+  source = "../modules/sidecar"
+
+  log_configuration = local.logs
 }
 
 resource "aws_ecs_task_definition" "this" {
@@ -174,36 +166,15 @@ resource "aws_ecs_task_definition" "this" {
 
   container_definitions = jsonencode([
     {
-      name         = "app"
-      image        = var.app_image
-      essential    = true
-      portMappings = [{ containerPort = var.app_port, protocol = "tcp" }]
-      environment  = [{ name = "AWS_XRAY_DAEMON_ADDRESS", value = "127.0.0.1:2000" }]
-      # The daemon starts first and, because of this, is stopped last.
-      dependsOn        = [{ containerName = "xray-daemon", condition = "START" }]
+      name             = "app"
+      image            = var.app_image
+      essential        = true
+      portMappings     = [{ containerPort = var.app_port, protocol = "tcp" }]
+      environment      = module.xray.environment
+      dependsOn        = module.xray.depends_on
       logConfiguration = local.logs
     },
-    {
-      name  = "xray-daemon"
-      image = var.daemon_image
-      # Tracing never takes the application down: the daemon is restarted in place instead.
-      essential              = false
-      restartPolicy          = { enabled = true }
-      cpu                    = 32
-      memory                 = 64
-      user                   = "10001"
-      readonlyRootFilesystem = true
-      linuxParameters        = { capabilities = { drop = ["ALL"] } }
-      command                = ["-b", "127.0.0.1:2000", "-t", "127.0.0.1:2000"]
-      healthCheck = {
-        command     = ["CMD", "/xray", "healthcheck"]
-        interval    = 10
-        timeout     = 2
-        retries     = 3
-        startPeriod = 5
-      }
-      logConfiguration = local.logs
-    },
+    module.xray.container,
   ])
 }
 

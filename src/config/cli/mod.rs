@@ -1,21 +1,31 @@
-//! The command line: one table of flags is the parser and the help text.
+//! The command line: one table of flags is the parser, the help text, the manual page and the
+//! completions.
 //!
 //! The grammar is that of Go's `flag` package, because task definitions written for the official
 //! daemon use all of it: `-bind x`, `--bind=x`, `-o=false`, repeated flags (the last one wins),
 //! and an end at the first word that is no flag.
 
+pub mod completions;
 mod flags;
 pub mod go;
+mod manual;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::fmt::Write as _;
 
-pub use flags::{Exporter, Flags, LogFormat};
+pub use flags::{Exporter, Flags};
 use flags::{FLAGS, Kind};
+pub use manual::manual;
 
 /// Exit status of a command line that cannot be understood, as in Go.
 pub const EXIT_USAGE: u8 = 2;
+
+/// The words that ask for something else than the daemon, and what they do.
+const COMMANDS: &[(&str, &str)] = &[(
+    "healthcheck",
+    "exit 0 if the daemon on this machine is well, 1 if not",
+)];
 
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,20 +156,21 @@ pub fn version() -> String {
 #[must_use]
 pub fn help() -> String {
     let mut text = String::from(
-        "Usage: xray [options]              receive segments and send them to AWS X-Ray\n       \
-         xray healthcheck [options]  exit 0 if the daemon on this machine is well, 1 if not\n\n",
+        "Usage: xray [options]              receive segments and send them to AWS X-Ray\n",
     );
+    for (name, help) in COMMANDS {
+        let usage = format!("{name} [options]");
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(text, "       xray {usage:<21}  {help}");
+    }
+    text.push('\n');
     for flag in FLAGS {
         let short = match flag.short {
             "" => "    ".to_owned(),
             short => format!("-{short}, "),
         };
-        let placeholder = match flag.kind {
-            Kind::Value(placeholder, _) => placeholder,
-            Kind::Switch(_) | Kind::Help => "",
-        };
+        let placeholder = flag.placeholder().unwrap_or_default();
         let long = format!("--{} {placeholder}", flag.name);
-        // Writing to a String cannot fail.
         let _ = writeln!(text, "  {short}{long:<26}{}", flag.help);
     }
     text

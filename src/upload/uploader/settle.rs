@@ -25,6 +25,7 @@ impl Uploader {
         let Some(in_flight) = self.senders.returned(finished.sender, now.instant) else {
             return;
         };
+        report::request(&in_flight.payload, &finished.result, finished.took);
         let outcome = RequestOutcome::of(&finished.result);
         self.metrics.record(outcome, finished.took);
         let (epoch, generation, load) = (in_flight.epoch, in_flight.generation, in_flight.load);

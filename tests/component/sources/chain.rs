@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use xray::aws::profile::{Profiles, read_file};
 use xray::credentials::chain::{Chain, Parts};
+use xray::credentials::sources::roles::Role;
 use xray::credentials::{CredentialCache, Renewal, Source};
 use xray::http::client::metadata_agent;
 use xray::http::dns::Resolver;
@@ -20,7 +21,7 @@ fn chain(vars: &[Var<'_>], role_arn: Option<&str>, sts: &str, time: &Time) -> Ch
     let profiles = Profiles::load(&env, &read_file).unwrap();
     let parts = Parts {
         env: Arc::new(env),
-        role_arn: role_arn.map(str::to_owned),
+        role: role_arn.map(Role::new),
         metadata: metadata_agent(&Resolver::start().unwrap()),
         sts: client(sts, time),
     };

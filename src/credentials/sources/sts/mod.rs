@@ -6,11 +6,11 @@
 pub mod answer;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 
-use crate::aws::clock::{Clock, Exchange, is_skew_error};
+use crate::aws::clock::{Clock, DatedAnswer, Reading};
 use crate::aws::endpoint::Endpoints;
 use crate::aws::error_codes;
 use crate::aws::sigv4::{SignRequest, sign};
@@ -101,7 +101,7 @@ impl Client {
         if call.signer.is_some() {
             headers.extend(self.on_behalf.iter().map(|(n, v)| (*n, v.as_str())));
         }
-        let skew = self.clock.skew();
+        let signed = self.clock.signing_time();
         let signature = match call.signer {
             None => Vec::new(),
             Some(credentials) => sign(&SignRequest {
@@ -111,7 +111,7 @@ impl Client {
                 body: body.as_bytes(),
                 region,
                 service: "sts",
-                time: skew.correct(SystemTime::now()),
+                time: signed.time(),
                 credentials,
             })
             .map_err(|e| setting(e.to_string()))?,
@@ -120,7 +120,6 @@ impl Client {
         headers.extend(signature.iter().map(|(n, v)| (n.as_str(), v.as_str())));
 
         let from = format!("STS {base}");
-        let sent = SystemTime::now();
         let request = Request {
             method: "POST",
             url: &url,
@@ -141,39 +140,38 @@ impl Client {
                 why: failure.why,
             },
         })?;
-        let measured = self.clock.observe(&Exchange {
-            sent,
-            received: SystemTime::now(),
-            date: answer.header("date"),
-            has_age: answer.headers.contains_key("age"),
-        });
-
-        answer::read(call.action, answer.is_success(), &answer.body).map_err(
-            |unread| match unread {
-                Unread::Unusable(why) => Failed {
-                    again: true,
-                    error: SourceError::Unusable { from, why },
-                },
-                Unread::Error { code, message } => {
-                    let disabled_here = code == "RegionDisabledException"
-                        && self.endpoints.sts_fallback.is_some()
-                        && !self.elsewhere;
-                    self.elsewhere |= disabled_here;
-                    Failed {
-                        again: disabled_here
-                            || answer.is_transient()
-                            || is_transient(&code, call.action)
-                            || is_skew_error(&code, skew, measured),
-                        error: SourceError::Refused {
-                            from,
-                            status: answer.status,
-                            code: plain(&code, call.secrets),
-                            message: plain(&message, call.secrets),
-                        },
-                    }
-                }
+        let received = Reading::now();
+        let read = answer::read(call.action, answer.is_success(), &answer.body);
+        let code = match &read {
+            Err(Unread::Error { code, .. }) => code,
+            _ => "",
+        };
+        let dated = DatedAnswer::new(received, &answer.headers, code);
+        let refused_time = self.clock.learn(signed, &dated);
+        read.map_err(|unread| match unread {
+            Unread::Unusable(why) => Failed {
+                again: true,
+                error: SourceError::Unusable { from, why },
             },
-        )
+            Unread::Error { code, message } => {
+                let disabled_here = code == "RegionDisabledException"
+                    && self.endpoints.sts_fallback.is_some()
+                    && !self.elsewhere;
+                self.elsewhere |= disabled_here;
+                Failed {
+                    again: disabled_here
+                        || answer.is_transient()
+                        || is_transient(&code, call.action)
+                        || refused_time,
+                    error: SourceError::Refused {
+                        from,
+                        status: answer.status,
+                        code: plain(&code, call.secrets),
+                        message: plain(&message, call.secrets),
+                    },
+                }
+            }
+        })
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Fault {
     Unprocessed(Chooser),
     /// 400 for every batch that holds a document with this text.
     RejectContaining(&'static str),
+    /// This answer to every batch that holds a document with this text.
+    AnswerToContaining(&'static str, Response),
     /// 413 for every body above this many bytes.
     TooLarge(usize),
     /// Nobody listens at the address.
@@ -117,6 +119,9 @@ impl fmt::Debug for Fault {
             Self::Delay(time) => return write!(f, "Delay({time:?})"),
             Self::Unprocessed(_) => "Unprocessed",
             Self::RejectContaining(text) => return write!(f, "RejectContaining({text:?})"),
+            Self::AnswerToContaining(text, response) => {
+                return write!(f, "AnswerToContaining({text:?}, {})", response.status);
+            }
             Self::TooLarge(bytes) => return write!(f, "TooLarge({bytes})"),
             Self::Gone => "Gone",
         })

@@ -66,7 +66,12 @@ impl State {
             Fault::TooLarge(bytes) if request.body.len() > bytes => {
                 Action::Answer(error(413, "RequestEntityTooLarge", "Too large"))
             }
-            Fault::RejectContaining(_) | Fault::TooLarge(_) => {
+            Fault::AnswerToContaining(text, response)
+                if documents.iter().any(|d| d.contains(text)) =>
+            {
+                Action::Answer(response)
+            }
+            Fault::RejectContaining(_) | Fault::AnswerToContaining(..) | Fault::TooLarge(_) => {
                 Action::Answer(self.serve(request, &documents, verdict))
             }
             Fault::Answer(response) => Action::Answer(response),
