@@ -10,6 +10,7 @@ pub mod admin;
 pub mod view;
 pub mod ingest;
 pub mod upload;
+pub mod spool;
 pub mod batch;
 pub mod credentials;
 pub mod aws;

@@ -80,6 +80,18 @@ pub fn blames_credentials(code: &str) -> bool {
     class(code) == Some(ErrorClass::Credentials)
 }
 
+/// Whether a wrong clock can be why: the codes of the SDKs' clock skew correction.
+pub fn may_be_clock(code: &str) -> bool {
+    matches!(
+        code,
+        "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
+            | "AuthFailure"
+            | "RequestTimeTooSkewed"
+            | "AccessDeniedException"
+    )
+}
+
 /// Whether the SDKs send the same request again after this code.
 pub fn is_transient(code: &str) -> bool {
     matches!(

@@ -1,5 +1,6 @@
 //! A batch: documents as JSON strings, straight in the body of one `PutTraceSegments` request.
 
+pub mod compressed;
 mod escape;
 mod ids;
 

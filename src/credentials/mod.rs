@@ -19,7 +19,9 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 
+use crate::aws::clock::Reading;
 use crate::aws::jitter::jitter;
+use sources::process::RunningProgram;
 
 pub use cache::{CredentialCache, CredentialSnapshot, CredentialStatus, IssuedCredentials};
 
@@ -33,6 +35,11 @@ pub trait Source: Send {
     /// # Errors
     /// When there are none to be had now. The cache asks again later.
     fn fetch(&mut self) -> Result<Credentials, SourceError>;
+
+    /// The program that [`fetch`](Self::fetch) runs, to be killed where nobody waits for it.
+    fn running(&self) -> RunningProgram {
+        RunningProgram::default()
+    }
 
     /// How the credentials of the last [`fetch`](Self::fetch) are to be renewed.
     fn renewal(&self) -> Renewal {
@@ -129,6 +136,8 @@ impl std::error::Error for SourceError {}
 pub struct Timing {
     /// The time to compare expiries with, corrected for a wrong local clock.
     pub now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    /// The clocks of this host, to see how much time passes.
+    pub reading: Arc<dyn Fn() -> Reading + Send + Sync>,
     /// Blocks between two attempts.
     pub sleep: Arc<dyn Fn(Duration) + Send + Sync>,
     /// A number in 0..1, for jitter.
@@ -136,10 +145,11 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// The given clock, with real sleep and real chance.
+    /// The given time of day; all else is real.
     pub fn new(now: Arc<dyn Fn() -> SystemTime + Send + Sync>) -> Self {
         Self {
             now,
+            reading: Arc::new(Reading::now),
             sleep: Arc::new(std::thread::sleep),
             random: Arc::new(jitter),
         }

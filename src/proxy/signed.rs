@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
 use ureq::http::{self, HeaderMap};
@@ -10,7 +10,7 @@ use ureq::{Agent, AsSendBody};
 
 use super::headers;
 use super::upstream::{Body, ForwardError, Response, Upstream};
-use crate::aws::clock::{self, Clock, Exchange, Skew};
+use crate::aws::clock::{Clock, DatedAnswer, Reading, SigningTime};
 use crate::aws::sigv4::{SignRequest, sign};
 use crate::credentials::target::Target;
 use crate::credentials::{CredentialCache, IssuedCredentials};
@@ -42,8 +42,8 @@ enum Known {
 /// A response, and what it was asked with.
 struct Asked {
     response: http::Response<ureq::Body>,
-    signed_with: Skew,
-    measured: Option<Skew>,
+    signed: SigningTime,
+    received: Reading,
 }
 
 impl Signed {
@@ -71,9 +71,10 @@ impl Signed {
         let Some(target) = self.target(Duration::ZERO) else {
             return;
         };
-        let sent = SystemTime::now();
-        if let Ok(response) = target.agent.head(format!("{}/", target.endpoint)).call() {
-            self.observe(sent, response.headers());
+        let signed = self.clock.signing_time();
+        let endpoint = target.forwards.current();
+        if let Ok(response) = endpoint.agent.head(format!("{}/", endpoint.url)).call() {
+            self.learn(signed, Reading::now(), response.headers(), "");
         }
     }
 
@@ -92,13 +93,16 @@ impl Signed {
         }
     }
 
-    fn observe(&self, sent: SystemTime, headers: &HeaderMap) -> Option<Skew> {
-        self.clock.observe(&Exchange {
-            sent,
-            received: SystemTime::now(),
-            date: headers.get("date").and_then(|date| date.to_str().ok()),
-            has_age: headers.contains_key("age"),
-        })
+    /// Whether the answer with this header refuses the time of the request.
+    fn learn(
+        &self,
+        signed: SigningTime,
+        received: Reading,
+        headers: &HeaderMap,
+        code: &str,
+    ) -> bool {
+        let answer = DatedAnswer::new(received, headers, code);
+        self.clock.learn(signed, &answer)
     }
 
     fn ask(
@@ -108,7 +112,8 @@ impl Signed {
         headers: &[(&str, String)],
         credentials: &Credentials,
     ) -> Result<Asked, ForwardError> {
-        let url = format!("{}{}", target.endpoint, request.target);
+        let endpoint = target.forwards.current();
+        let url = format!("{}{}", endpoint.url, request.target);
         let mut upstream = http::Request::builder()
             .method(request.method.as_str())
             .uri(&url);
@@ -123,8 +128,7 @@ impl Signed {
         if upstream.uri_ref().is_none() {
             return Err(ForwardError::Request);
         }
-        let signed_with = self.clock.skew();
-        let sent = SystemTime::now();
+        let signed = self.clock.signing_time();
         let signature = sign(&SignRequest {
             method: &request.method,
             url: &url,
@@ -132,25 +136,24 @@ impl Signed {
             body: &request.body,
             region: &target.region,
             service: "xray",
-            time: signed_with.correct(sent),
+            time: signed.time(),
             credentials,
         })
         .map_err(ForwardError::Sign)?;
         for (name, value) in &signature {
             upstream = upstream.header(name, value);
         }
-        let response = send(&target.agent, upstream, request)?;
+        let response = send(&endpoint.agent, upstream, request)?;
         // Passed on, it would make the client wait for another answer on a connection that has
         // none.
         if response.status().is_informational() {
             let unasked = std::io::Error::other("it switched protocols unasked");
             return Err(ForwardError::Transport(Box::new(unasked.into())));
         }
-        let measured = self.observe(sent, response.headers());
         Ok(Asked {
             response,
-            signed_with,
-            measured,
+            signed,
+            received: Reading::now(),
         })
     }
 
@@ -164,7 +167,8 @@ impl Signed {
         deadline: Instant,
     ) -> Option<IssuedCredentials> {
         let code = reason.code.as_deref().unwrap_or_default();
-        if clock::is_skew_error(code, asked.signed_with, asked.measured) {
+        let headers = asked.response.headers();
+        if self.learn(asked.signed, asked.received, headers, code) {
             return Some(issued.clone());
         }
         let stale = matches!(reason.meaning(), Meaning::Hold(HoldReason::Credentials));
@@ -191,6 +195,9 @@ impl Upstream for Signed {
             .ok_or(ForwardError::NoCredentials)?;
         let mut asked = self.ask(&target, request, &headers, &issued.credentials)?;
         let mut read = refusal(&mut asked.response)?;
+        if read.is_none() {
+            self.learn(asked.signed, asked.received, asked.response.headers(), "");
+        }
         if let Some(body) = &read {
             let reason = reason(&asked.response, body);
             if let Some(newer) = self.cure(&asked, &reason, (cache, &issued), deadline) {
@@ -209,7 +216,7 @@ impl Upstream for Signed {
     fn stop(&self) {
         let mut known = self.lock();
         if let Known::Is(target) = &*known {
-            target.agent.clone().shutdown();
+            target.forwards.shutdown();
         }
         *known = Known::Stopped;
         self.changed.notify_all();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -18,7 +18,7 @@ use super::sender::{
 use super::sender_pool::Choice;
 use super::telemetry::{Identity, Telemetry};
 use super::uploader::{Action, Now, UploadLimits, Uploader};
-use crate::aws::clock::{Clock, Exchange, Skew, is_skew_error};
+use crate::aws::clock::{Clock, DatedAnswer, Reading, SigningTime};
 use crate::aws::jitter::jitter;
 use crate::aws::sigv4::{SignRequest, sign};
 use crate::batch::Batch;
@@ -56,8 +56,8 @@ pub struct Runner {
     messages: Receiver<Message>,
     channel: UploadChannel,
     senders: HashMap<SenderId, SyncSender<SignedRequest>>,
-    /// The skew that a sender's request was signed with.
-    signed_with: HashMap<SenderId, Skew>,
+    /// When a sender's request was signed.
+    signed: HashMap<SenderId, SigningTime>,
     drops_counted: Instant,
     parts: RunnerParts,
 }
@@ -81,7 +81,7 @@ impl Runner {
             messages,
             channel,
             senders: HashMap::from([(1, first)]),
-            signed_with: HashMap::new(),
+            signed: HashMap::new(),
             drops_counted: now,
             parts,
         })
@@ -149,22 +149,18 @@ impl Runner {
 
     /// Learns the service's time from an answer.
     fn observe(&mut self, finished: &mut Finished) {
-        let skew = self
-            .signed_with
-            .remove(&finished.sender)
-            .unwrap_or_default();
-        let Ok(response) = &finished.result else {
+        let signed = self.signed.remove(&finished.sender);
+        let (Ok(response), Some(signed)) = (&finished.result, signed) else {
             return;
         };
-        let (sent, received) = finished.exchange;
-        let measured = self.parts.clock.observe(&Exchange {
-            sent,
-            received,
+        let answer = DatedAnswer {
+            received: finished.received,
             date: response.date.as_deref(),
             has_age: response.has_age,
-        });
-        let code = response.code.as_deref().unwrap_or_default();
-        finished.is_clock_refusal = is_skew_error(code, skew, measured);
+            has_request_id: response.has_request_id,
+            code: response.code.as_deref().unwrap_or_default(),
+        };
+        finished.is_clock_refusal = self.parts.clock.learn(signed, &answer);
     }
 
     /// All counters of one moment, what readers hold included. A batch that is on its way from a
@@ -251,23 +247,24 @@ impl Runner {
                     log::debug!("no thread for sender {id}: {error}; the others go on");
                     let now = self.now();
                     drop(payload);
-                    return self.uploader.sender_refused(id, now);
+                    self.uploader.sender_refused(id, now);
+                    return self.act();
                 }
             },
         };
         let Some(target) = self.uploader.target().cloned() else {
             return;
         };
-        let skew = self.parts.clock.skew();
-        self.signed_with.insert(id, skew);
-        let time = skew.correct(SystemTime::now());
-        let failed = match self.signed(&target, payload, credentials, time) {
-            Ok(request) => match self.senders.get(&id).map(|to| to.try_send(request)) {
-                Some(Ok(())) => return,
-                Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
-                    "the sender has ended".to_owned()
+        let signed = self.parts.clock.signing_time();
+        self.signed.insert(id, signed);
+        let failed = match self.sign(&target, payload, credentials, signed.time()) {
+            Ok(request) => {
+                let requests = self.senders.get(&id);
+                if requests.is_some_and(|requests| requests.try_send(request).is_ok()) {
+                    return;
                 }
-            },
+                "the sender has ended".to_owned()
+            }
             Err(words) => words,
         };
         self.handle(Event::Finished(Box::new(Finished {
@@ -277,19 +274,20 @@ impl Runner {
                 words: failed,
             }),
             took: Duration::ZERO,
-            exchange: (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH),
+            received: Reading::now(),
             is_clock_refusal: false,
         })));
     }
 
-    fn signed(
+    fn sign(
         &self,
         target: &Target,
         payload: Arc<Payload>,
         credentials: &Credentials,
         time: SystemTime,
     ) -> Result<SignedRequest, String> {
-        let url = format!("{}{}", target.endpoint, payload.path());
+        let endpoint = target.uploads.current();
+        let url = format!("{}{}", endpoint.url, payload.path());
         let since_epoch = time
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
@@ -316,7 +314,7 @@ impl Runner {
         .map_err(|error| error.to_string())?;
         headers.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         Ok(SignedRequest {
-            agent: target.upload_agent.clone(),
+            agent: endpoint.agent.clone(),
             url,
             headers,
             payload,

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ureq::Agent;
 use ureq::http;
@@ -13,7 +13,9 @@ use ureq::http;
 use super::channel::UploadChannel;
 use super::message::Event;
 use super::response::XRayResponse;
+use crate::aws::clock::Reading;
 use crate::batch::Batch;
+use crate::http::{error, url};
 
 /// The number of a sender: the first has 1.
 pub(super) type SenderId = usize;
@@ -68,8 +70,8 @@ pub struct Finished {
     pub(super) sender: SenderId,
     pub(super) result: Result<XRayResponse, TransportError>,
     pub(super) took: Duration,
-    /// When the request left, and when its answer was here, on the local clock.
-    pub(super) exchange: (SystemTime, SystemTime),
+    /// The local clocks when its answer was here.
+    pub(super) received: Reading,
     /// Whether it was refused because of a wrong clock, which has been corrected since.
     pub(super) is_clock_refusal: bool,
 }
@@ -98,26 +100,18 @@ pub enum TransportErrorKind {
 
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            TransportErrorKind::Timeout => "no answer in time",
-            TransportErrorKind::Refused => "connection refused",
-            TransportErrorKind::UnknownHost => "unknown host",
-            TransportErrorKind::Other => "connection failed",
-        };
-        write!(f, "{kind} ({})", self.words)
+        f.write_str(&self.words)
     }
 }
 
-impl From<ureq::Error> for TransportError {
-    fn from(error: ureq::Error) -> Self {
-        let kind = match &error {
-            ureq::Error::Timeout(_) => TransportErrorKind::Timeout,
-            ureq::Error::HostNotFound => TransportErrorKind::UnknownHost,
-            ureq::Error::Io(io) => match io.kind() {
-                io::ErrorKind::ConnectionRefused => TransportErrorKind::Refused,
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => TransportErrorKind::Timeout,
-                _ => TransportErrorKind::Other,
-            },
+impl TransportError {
+    fn new(error: ureq::Error, url: &str) -> Self {
+        use error::TransportErrorKind as Kind;
+        let error = error::TransportError::from_ureq(error, url::host(url));
+        let kind = match error.kind {
+            Kind::Timeout | Kind::ConnectTimeout => TransportErrorKind::Timeout,
+            Kind::Refused => TransportErrorKind::Refused,
+            Kind::UnknownHost => TransportErrorKind::UnknownHost,
             _ => TransportErrorKind::Other,
         };
         TransportError {
@@ -142,13 +136,13 @@ pub(super) fn start(id: SenderId, channel: UploadChannel) -> io::Result<SyncSend
 
 fn run(id: SenderId, requests: &Receiver<SignedRequest>, channel: &UploadChannel) {
     while let Ok(request) = requests.recv() {
-        let (sent, start) = (SystemTime::now(), Instant::now());
+        let start = Instant::now();
         let result = post(&request);
         let finished = Finished {
             sender: id,
             result,
             took: start.elapsed(),
-            exchange: (sent, SystemTime::now()),
+            received: Reading::now(),
             is_clock_refusal: false,
         };
         // The uploader takes the memory of the body back: nobody else may hold it then.
@@ -158,6 +152,10 @@ fn run(id: SenderId, requests: &Receiver<SignedRequest>, channel: &UploadChannel
 }
 
 fn post(request: &SignedRequest) -> Result<XRayResponse, TransportError> {
+    exchange(request).map_err(|error| TransportError::new(error, &request.url))
+}
+
+fn exchange(request: &SignedRequest) -> Result<XRayResponse, ureq::Error> {
     let mut builder = http::Request::post(&request.url);
     for (name, value) in &request.headers {
         builder = builder.header(name, value);

@@ -213,7 +213,7 @@ impl Uploader {
         self.shutdown.is_some_and(|shutdown| {
             shutdown.readers_ended
                 && (now >= shutdown.deadline
-                    || (self.is_drained() && shutdown.last_record && self.is_telemetry_done()))
+                    || (self.is_drained() && self.is_last_record_sent(shutdown)))
         })
     }
 
@@ -483,7 +483,10 @@ impl Uploader {
     }
 
     fn bytes_in_flight(&self) -> usize {
-        let bytes = |one: &InFlight| one.payload.body().len();
+        let bytes = |one: &InFlight| match &*one.payload {
+            Payload::Segments(batch) => batch.body().len(),
+            Payload::Telemetry(_) => 0,
+        };
         self.senders.in_flight().map(bytes).sum()
     }
 
@@ -496,7 +499,10 @@ impl Uploader {
         self.channel.waiting() == 0 && self.held() == 0
     }
 
-    fn is_telemetry_done(&self) -> bool {
-        self.telemetry_body.is_none() && self.senders.in_flight().count() == 0
+    /// Whether X-Ray has the last telemetry record. Without any segment there is none.
+    fn is_last_record_sent(&self, shutdown: Shutdown) -> bool {
+        let is_prepared = shutdown.last_record || self.counts.received == 0;
+        let is_sent = self.telemetry_body.is_none() && self.senders.in_flight().count() == 0;
+        is_prepared && is_sent
     }
 }

@@ -1,12 +1,15 @@
 //! The command line as task definitions and scripts use it: exit codes, streams, start-up lines.
 
 use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
 
 use xray_test_support::DEADLINE;
 use xray_test_support::daemon::Launch;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::process::Ended;
 use xray_test_support::process::Signal;
+use xray_test_support::scratch::ScratchDir;
+use xray_test_support::watch::wait_until;
 use xray_test_support::xray::FakeXray;
 
 #[track_caller]
@@ -64,6 +67,10 @@ fn what_cannot_be_done_exits_1_and_says_why() {
     let cases = [
         ("-o -b 127.0.0.1:0 -t 127.0.0.1:0".to_owned(), "region"),
         (format!("{local} -m 2"), "3"),
+        (
+            format!("{local} -r my-role"),
+            "-r \"my-role\" is not the ARN of a role",
+        ),
         (format!("{local} -b nonsense"), "nonsense"),
         (format!("{local} -b 127.0.0.1:99999"), "99999"),
         (format!("{local} -b 192.0.2.1:0"), "this machine"),
@@ -196,6 +203,28 @@ fn sighup_drains_and_ends_it() {
     let ended = daemon.wait_exit(DEADLINE);
     assert_eq!(ended.code, Some(0));
     assert!(ended.log.iter().any(|line| line.contains("Totals: ")));
+}
+
+/// With a log file, SIGHUP is how logrotate says that the file was renamed.
+#[test]
+fn sighup_opens_the_log_file_anew() {
+    let fake = FakeXray::start();
+    let directory = ScratchDir::new();
+    let path = directory.path().join("xray.log");
+    let daemon = Launch::against(&fake)
+        .args(["-f", &path.display().to_string()])
+        .spawn();
+    let contains =
+        |path: &Path, text: &str| std::fs::read_to_string(path).is_ok_and(|log| log.contains(text));
+    wait_until("the daemon to listen", || {
+        contains(&path, "Listening on udp")
+    });
+    let renamed = directory.path().join("xray.log.1");
+    std::fs::rename(&path, &renamed).unwrap();
+    daemon.signal(Signal::HUP);
+    wait_until("the new file", || contains(&path, "Got hangup signal"));
+    assert!(contains(&renamed, "Listening on udp"));
+    daemon.stop();
 }
 
 #[test]

@@ -169,8 +169,10 @@ fn fifty_of_the_largest_datagrams() {
         // One at a time: fifty of them are more than the kernel's buffer holds.
         daemon.wait_received();
     }
-    fake.wait_for("all fifty", |state| state.accepted.len() == 50);
-    assert_eq!(accepted(&fake), expected);
+    // On a machine that is too busy to answer in time, some come twice.
+    fake.wait_for("all fifty", |state| state.different() == 50);
+    let accepted: HashSet<String> = fake.read(|state| state.accepted.iter().cloned().collect());
+    assert_eq!(accepted, expected);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod answers;
 mod cli;
+mod clock;
 mod credentials;
 mod delivery;
 mod ec2_instance;
@@ -12,6 +13,7 @@ mod faults;
 mod header_table;
 mod limits;
 mod platforms;
+mod process;
 mod resource_exhaustion;
 mod shutdown;
 mod signature_check;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use xray_test_support::DEADLINE;
 use xray_test_support::daemon::Launch;
+use xray_test_support::http::Response;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::process::Signal;
 use xray_test_support::totals::Totals;
@@ -13,8 +14,8 @@ use xray_test_support::xray::FakeXray;
 use xray_test_support::xray::Fault;
 
 #[test]
-fn either_signal_delivers_what_is_held() {
-    for signal in [Signal::TERM, Signal::INT] {
+fn each_of_these_signals_delivers_what_is_held() {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP] {
         let fake = FakeXray::start();
         let daemon = Launch::against(&fake).start();
         UdpClient::new(daemon.udp).document(segment(1));
@@ -139,7 +140,14 @@ fn the_second_signal_ends_it_at_once() {
         assert!(Instant::now() < deadline);
         daemon.signal(Signal::TERM);
     }
-    assert_eq!(daemon.wait_exit(DEADLINE).code, Some(1));
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(1));
+    let line = "Totals: received 1 = sent 0 + rejected 0 + spilled 0 + held 1;";
+    assert!(
+        ended.log.iter().any(|l| l.contains(line)),
+        "{:#?}",
+        ended.log
+    );
 }
 
 /// A paused pager: the printer waits for it, and the readers for the printer, but not for ever.
@@ -195,4 +203,84 @@ fn telemetry_at_the_end_counts_every_segment() {
     assert_eq!(sum("SegmentsSentCount"), 70);
     assert_eq!(sum("SegmentsRejectedCount"), 1);
     assert_eq!(sum("SegmentsSpilloverCount"), 0);
+}
+
+/// The official daemon, as every Go program, ignores them.
+#[test]
+fn other_signals_change_nothing() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake).start();
+    UdpClient::new(daemon.udp).document(segment(1));
+    for signal in [
+        Signal::USR1,
+        Signal::USR2,
+        Signal::ALARM,
+        Signal::VTALARM,
+        Signal::PROF,
+        Signal::IO,
+        Signal::POWER,
+        Signal::XCPU,
+    ] {
+        daemon.signal(signal);
+    }
+    fake.wait_for("the segment", |state| state.accepted.len() == 1);
+    daemon.stop();
+}
+
+/// Between the signal and the end, the kernel takes datagrams for the daemon all the same.
+#[test]
+fn what_comes_during_the_drain_is_delivered() {
+    const DURING: usize = 500;
+    let mut fake = FakeXray::start();
+    fake.inject(Fault::Hang);
+    let daemon = Launch::against(&fake)
+        .args(["--shutdown-timeout", "1m"])
+        .start();
+    let client = UdpClient::new(daemon.udp);
+    client.document(segment(0));
+    fake.wait_for("the request", |state| state.unanswered.len() == 1);
+    daemon.signal(Signal::TERM);
+    daemon.wait_log("delivering 1 segments");
+    client.load(1..1 + DURING, 1_000);
+    daemon.wait_received();
+    fake.recover();
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(0));
+    let totals = Totals::at_the_end_of(&ended.log);
+    let all = 1 + DURING as u64;
+    assert_eq!((totals.received, totals.sent), (all, all));
+    fake.read(|state| assert_eq!(state.different(), 1 + DURING));
+}
+
+/// At a random moment under load, with a service that fails now and then: every segment is in exactly
+/// one counter, and what is counted as sent has arrived.
+#[test]
+fn at_any_moment_the_totals_add_up() {
+    for round in 0..4 {
+        let mut fake = FakeXray::start();
+        let daemon = Launch::against(&fake)
+            .args(["--shutdown-timeout", "5s", "-m", "3"])
+            .start();
+        let client = UdpClient::new(daemon.udp);
+        let faults = [
+            Fault::error(503, "ServiceUnavailable"),
+            Fault::Answer(Response::new(400, "<html>")),
+            Fault::error(403, "ExpiredTokenException"),
+            Fault::CloseAfterReading,
+        ];
+        client.load(0..500, 2_000);
+        fake.inject(faults[round].clone());
+        client.load(500..1500, 5_000);
+        if round % 2 == 0 {
+            fake.recover();
+        }
+        daemon.signal(Signal::TERM);
+        client.load(1500..2000, 5_000);
+        let ended = daemon.wait_exit(DEADLINE);
+        let totals = Totals::at_the_end_of(&ended.log);
+        assert_eq!(totals.held, 0);
+        let accepted = fake.read(|state| state.accepted.len() as u64);
+        assert!(totals.sent <= accepted, "{round}: {totals:?} {accepted}");
+        assert_eq!(totals.rejected, 0, "{round}: {totals:?}");
+    }
 }

@@ -88,17 +88,17 @@ fn cannot_forge_or_flood_the_log() {
         "a\n2026-11-22T00:00:00Z [Error] forged\x1b[31m{}",
         "x".repeat(20_000)
     );
-    fake.inject(refuse(
-        "name",
-        json!({"Id": message, "ErrorCode": message, "Message": message}),
-    ));
+    fake.inject(Fault::Unprocessed(Arc::new(move |document| {
+        let id = (document == segment(1)).then_some(&message);
+        Some(json!({"Id": id, "ErrorCode": message, "Message": message}))
+    })));
     let daemon = Launch::against(&fake).start();
-    UdpClient::new(daemon.udp).document(segment(1));
-    fake.wait_for("the answer", |state| state.unprocessed.len() == 1);
+    let client = UdpClient::new(daemon.udp);
+    (1..3).for_each(|n| client.document(segment(n)));
+    fake.wait_for("the answer", |state| state.unprocessed.len() == 2);
     let log = daemon.stop().log;
-    assert_eq!(Totals::at_the_end_of(&log).rejected, 1);
     let quotes = log.iter().filter(|line| line.contains("[Error] forged"));
-    assert_eq!(quotes.count(), 1, "not quoted in one line: {log:#?}");
+    assert_eq!(quotes.count(), 2, "each quoted in one line: {log:#?}");
     for line in log {
         assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
         assert!(!line.starts_with("2026-11-22T00:00:00Z"), "{line:?}");

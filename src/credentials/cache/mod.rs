@@ -6,11 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 use aws_credential_types::Credentials;
 
 use super::schedule::{Next, RenewalSchedule};
+use super::sources::process::RunningProgram;
 use super::{Source, Timing, date};
+use crate::aws::clock::Reading;
 
 /// The one place that hands out credentials. Only the thread in [`run`](Self::run) does I/O.
 pub struct CredentialCache {
     source: Mutex<Box<dyn Source>>,
+    running: RunningProgram,
     state: Mutex<State>,
     /// Signalled when an attempt has ended, when one is wanted, and at the end.
     changed: Condvar,
@@ -20,8 +23,8 @@ pub struct CredentialCache {
 struct State {
     schedule: RenewalSchedule,
     status: CredentialStatus,
-    /// Whether the last snapshot that was reported held credentials.
-    reported_available: bool,
+    /// Since when there are none, as far as it was reported.
+    missing_since: Option<Instant>,
     /// The thread has ended, or has been told to.
     over: bool,
 }
@@ -54,6 +57,8 @@ pub struct CredentialStatus {
     pub source: String,
     /// Whether there are credentials to sign with.
     pub available: bool,
+    /// Since when there are none; `None` while there are some.
+    pub missing_since: Option<Instant>,
     /// Until when the credentials in hand are used; `None` without credentials or without end.
     pub expires: Option<SystemTime>,
     /// When they were fetched; `None` until the first success.
@@ -74,11 +79,12 @@ impl CredentialCache {
             ..CredentialStatus::default()
         };
         Arc::new(Self {
+            running: source.running(),
             source: Mutex::new(source),
             state: Mutex::new(State {
                 schedule: RenewalSchedule::default(),
                 status,
-                reported_available: false,
+                missing_since: Some((timing.reading)().monotonic),
                 over: false,
             }),
             changed: Condvar::new(),
@@ -89,7 +95,7 @@ impl CredentialCache {
     /// The credentials to sign with now; `None` while there are none that have not expired. Never
     /// waits for an attempt. When it gives `None`, attempts go on until one succeeds.
     pub fn current(&self) -> Option<IssuedCredentials> {
-        let now = (self.timing.now)();
+        let now = (self.timing.reading)();
         self.hand_out(&mut self.lock(), now)
     }
 
@@ -99,7 +105,7 @@ impl CredentialCache {
         let deadline = Instant::now() + limit;
         let mut state = self.lock();
         loop {
-            let now = (self.timing.now)();
+            let now = (self.timing.reading)();
             let issued = self.hand_out(&mut state, now);
             if state.over || (issued.is_some() && !state.schedule.is_rejected()) {
                 return issued;
@@ -107,7 +113,7 @@ impl CredentialCache {
             let left = deadline.saturating_duration_since(Instant::now());
             let due = match state.schedule.next(now) {
                 Next::Now => true,
-                Next::At(time) => time <= now + left,
+                Next::At(due) => due <= now.monotonic + left,
                 Next::Asleep | Next::Done => false,
             };
             if !due || left.is_zero() {
@@ -121,10 +127,10 @@ impl CredentialCache {
         }
     }
 
-    fn hand_out(&self, state: &mut State, now: SystemTime) -> Option<IssuedCredentials> {
+    fn hand_out(&self, state: &mut State, now: Reading) -> Option<IssuedCredentials> {
         let issued = state.schedule.current(now);
-        // The thread sleeps by the computer's clock, which may have been corrected or suspended
-        // since.
+        // The thread sleeps by the time that passes, and does not see that the wall clock was set
+        // or that the host has slept.
         if state.schedule.next(now) == Next::Now {
             self.changed.notify_all();
         }
@@ -143,16 +149,22 @@ impl CredentialCache {
     /// here or on their way, so that it is worth waiting: `false` when the answer to another
     /// request would be the same. Never waits.
     pub fn reject(&self, generation: u64) -> bool {
-        let now = (self.timing.now)();
+        let now = (self.timing.reading)();
         let mut state = self.lock();
         let worth = state.schedule.reject(generation, now);
         self.changed.notify_all();
         worth && !state.over
     }
 
+    /// Kills the program that an attempt runs, if it does: at the end of this process, which the
+    /// program would outlive.
+    pub fn kill_program(&self) {
+        self.running.kill();
+    }
+
     /// For the metrics.
     pub fn status(&self) -> CredentialStatus {
-        let now = (self.timing.now)();
+        let now = (self.timing.reading)();
         self.lock().snapshot(now).status
     }
 
@@ -167,24 +179,21 @@ impl CredentialCache {
             let (name, renewal) = (source.name(), source.renewal());
             drop(source);
 
-            let now = (self.timing.now)();
+            let (now, time) = ((self.timing.reading)(), (self.timing.now)());
             let random = (self.timing.random)();
             let mut state = self.lock();
             let State {
                 schedule, status, ..
             } = &mut *state;
-            let said = answer.as_ref().ok().and_then(Credentials::expiry);
             let problem = match answer {
-                Ok(credentials) => {
-                    schedule
-                        .fetched(credentials, renewal, now, random)
-                        .map_err(|end| {
-                            format!(
-                                "{name} gave credentials that expired at {}",
-                                date::format(end)
-                            )
-                        })
-                }
+                Ok(credentials) => schedule
+                    .fetched(credentials, renewal, now, time, random)
+                    .map_err(|end| {
+                        format!(
+                            "{name} gave credentials that expired at {}, before those in hand",
+                            date::format(end)
+                        )
+                    }),
                 Err(error) => {
                     schedule.failed(now, random);
                     Err(error.to_string())
@@ -193,9 +202,9 @@ impl CredentialCache {
             status.source = name;
             match &problem {
                 Ok(()) => {
-                    report_success(status, schedule.expires(), said.filter(|end| *end <= now));
+                    report_success(status, schedule, time);
                     status.successes += 1;
-                    status.fetched = Some(now);
+                    status.fetched = Some(time);
                 }
                 Err(error) => {
                     report_failure(status, error, schedule);
@@ -203,8 +212,11 @@ impl CredentialCache {
                 }
             }
             status.error = problem.err();
+            state.missing_since = match state.schedule.is_available(now) {
+                true => None,
+                false => state.missing_since.or(Some(now.monotonic)),
+            };
             let snapshot = state.snapshot(now);
-            state.reported_available = snapshot.status.available;
             drop(state);
             self.changed.notify_all();
             report(snapshot);
@@ -224,11 +236,11 @@ impl CredentialCache {
     fn sleep(&self, report: &dyn Fn(CredentialSnapshot)) -> bool {
         let mut state = self.lock();
         loop {
-            let now = (self.timing.now)();
+            let now = (self.timing.reading)();
             let available = state.schedule.is_available(now);
-            if state.reported_available && !available {
+            if state.missing_since.is_none() && !available {
+                state.missing_since = Some(now.monotonic);
                 let snapshot = state.snapshot(now);
-                state.reported_available = false;
                 drop(state);
                 report(snapshot);
                 state = self.lock();
@@ -241,16 +253,16 @@ impl CredentialCache {
                 Next::Now => return true,
                 Next::Done => return false,
                 Next::Asleep => None,
-                Next::At(time) => Some(time),
+                Next::At(due) => Some(due),
             };
-            let end = state.schedule.expires().filter(|_| available);
+            let end = state.schedule.ends().filter(|_| available);
             state = match attempt.into_iter().chain(end).min() {
                 None => self
                     .changed
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner),
                 Some(time) => {
-                    let pause = time.duration_since(now).unwrap_or_default();
+                    let pause = time.saturating_duration_since(now.monotonic);
                     self.changed
                         .wait_timeout(state, pause)
                         .unwrap_or_else(PoisonError::into_inner)
@@ -266,12 +278,13 @@ impl CredentialCache {
 }
 
 impl State {
-    fn snapshot(&self, now: SystemTime) -> CredentialSnapshot {
+    fn snapshot(&self, now: Reading) -> CredentialSnapshot {
         let issued = self.schedule.usable(now);
         CredentialSnapshot {
             generation: self.schedule.generation(),
             status: CredentialStatus {
                 available: issued.is_some(),
+                missing_since: self.missing_since,
                 expires: self.schedule.expires(),
                 ..self.status.clone()
             },
@@ -280,20 +293,15 @@ impl State {
     }
 }
 
-/// The first success, and the first after failures, are news; the others are routine. `expired`:
-/// they were taken all the same, for want of better ones.
-fn report_success(
-    before: &CredentialStatus,
-    expires: Option<SystemTime>,
-    expired: Option<SystemTime>,
-) {
+/// The first success, and the first after failures, are news; the others are routine.
+fn report_success(before: &CredentialStatus, schedule: &RenewalSchedule, time: SystemTime) {
     let name = &before.source;
-    if let (Some(expired), Some(end)) = (expired, expires) {
+    let said = schedule.newest().and_then(Credentials::expiry);
+    if let Some(expired) = said.filter(|end| *end <= time) {
         log::warn!(
             "AWS credentials from {name} expired at {}, and it has no newer ones: they are used \
-             until {} while it is asked again",
-            date::format(expired),
-            date::format(end)
+             until AWS refuses them, while it is asked again (is the clock of this host right?)",
+            date::format(expired)
         );
         return;
     }
@@ -301,10 +309,18 @@ fn report_success(
         true => log::Level::Info,
         false => log::Level::Debug,
     };
-    let until = expires.map_or_else(
-        || "do not expire".to_owned(),
-        |at| format!("are used until {}", date::format(at)),
-    );
+    let is_temporary = schedule
+        .newest()
+        .is_some_and(|c| c.session_token().is_some());
+    let until = match schedule.expires() {
+        Some(at) => format!("are used until {}", date::format(at)),
+        // A session token has an end, which only AWS knows.
+        None if is_temporary => {
+            "are temporary and do not say their expiry: they are used until AWS refuses them"
+                .to_owned()
+        }
+        None => "do not expire".to_owned(),
+    };
     log::log!(level, "AWS credentials from {name} {until}");
 }
 

@@ -31,7 +31,8 @@ impl Source for Asked {
 
 struct Harness {
     cache: Arc<CredentialCache>,
-    clock: Arc<Mutex<u64>>,
+    /// Seconds that have passed, and by how many the wall clock is wrong.
+    clock: Arc<Mutex<(u64, u64)>>,
     /// Each look of the cache's thread at the clock.
     looks: Receiver<()>,
     asked: Receiver<()>,
@@ -53,7 +54,8 @@ fn id(issued: &IssuedCredentials) -> String {
 }
 
 fn harness(renewal: Renewal) -> Harness {
-    let clock = Arc::new(Mutex::new(1_000));
+    let clock = Arc::new(Mutex::new((1_000, 0)));
+    let start = Instant::now();
     let (asked_here, asked) = channel();
     let (answers, answers_here) = channel();
     let (report, reports) = channel();
@@ -61,12 +63,20 @@ fn harness(renewal: Renewal) -> Harness {
     let timing = Timing {
         now: {
             let clock = Arc::clone(&clock);
+            Arc::new(move || at(clock.lock().unwrap().0))
+        },
+        reading: {
+            let clock = Arc::clone(&clock);
             Arc::new(move || {
                 if thread::current().name() == Some("credentials") {
                     // The test may be over.
                     let _ = look.send(());
                 }
-                at(*clock.lock().unwrap())
+                let (passed, wrong) = *clock.lock().unwrap();
+                Reading {
+                    wall: at(passed + wrong),
+                    monotonic: start + Duration::from_secs(passed),
+                }
             })
         },
         sleep: Arc::new(|_| panic!("the cache sleeps by its condition only")),
@@ -106,7 +116,7 @@ impl Harness {
     }
 
     fn set_clock(&self, now: u64) {
-        *self.clock.lock().unwrap() = now;
+        self.clock.lock().unwrap().0 = now;
     }
 
     fn report(&self) -> CredentialSnapshot {
@@ -218,7 +228,7 @@ fn eight_threads_share_one_attempt() {
 }
 
 #[test]
-fn a_refusal_is_one_refresh_and_wait_sees_its_result() {
+fn a_refusal_is_one_renewal_and_wait_sees_its_result() {
     let harness = harness(Renewal::Timed);
     harness.answer(Ok(creds("A", Some(4_600))));
     let old = harness.cache.wait(PATIENCE).unwrap();
@@ -240,7 +250,7 @@ fn a_refusal_is_one_refresh_and_wait_sees_its_result() {
 }
 
 #[test]
-fn old_credentials_serve_while_a_refresh_is_under_way_and_after_it_failed() {
+fn old_credentials_serve_while_a_renewal_is_under_way_and_after_it_failed() {
     let harness = harness(Renewal::Timed);
     harness.answer(Ok(creds("A", Some(4_600))));
     harness.report();
@@ -262,7 +272,8 @@ fn old_credentials_serve_while_a_refresh_is_under_way_and_after_it_failed() {
     assert!(!harness.cache.status().available);
     assert_eq!(harness.id(), None);
     harness.answer(Ok(creds("B", Some(9_000))));
-    harness.report();
+    // The end of the old ones is reported too.
+    while harness.report().credentials.is_none() {}
     assert_eq!(harness.id().as_deref(), Some("B"));
     let status = harness.end();
     assert_eq!(
@@ -271,8 +282,8 @@ fn old_credentials_serve_while_a_refresh_is_under_way_and_after_it_failed() {
     );
 }
 
-/// The thread sleeps by the computer's clock; a suspended computer, or a corrected clock, is seen
-/// by the next who asks for credentials.
+/// The thread sleeps by the time that passes; that a host was asleep, or that its clock was set,
+/// is seen by the next who asks for credentials.
 #[test]
 fn a_clock_that_jumps_is_seen_by_who_asks() {
     let harness = harness(Renewal::Timed);
@@ -281,7 +292,7 @@ fn a_clock_that_jumps_is_seen_by_who_asks() {
     for _ in 0..3 {
         harness.looks.recv_timeout(PATIENCE).unwrap();
     }
-    harness.set_clock(4_400);
+    *harness.clock.lock().unwrap() = (1_040, 7_200);
     assert_eq!(harness.id().as_deref(), Some("A"));
     harness.answer(Ok(creds("B", Some(9_000))));
     for _ in 0..2 {
@@ -306,13 +317,23 @@ fn a_failure_is_told_and_wait_does_not_outstay_the_next_attempt() {
 }
 
 #[test]
-fn credentials_that_come_expired_are_a_failure_that_says_so() {
+fn credentials_that_come_expired_are_used_but_not_in_place_of_better_ones() {
     let harness = harness(Renewal::Timed);
     harness.answer(Ok(creds("A", Some(999))));
     harness.report();
-    assert_eq!(harness.id(), None);
+    assert_eq!(harness.id().as_deref(), Some("A"), "whose clock is right?");
+    assert!(harness.cache.reject(1));
+    harness.answer(Ok(creds("B", Some(1_900))));
+    harness.report();
+    harness.set_clock(1_800);
+    harness.cache.want();
+    harness.answer(Ok(creds("C", Some(999))));
+    harness.report();
+    assert_eq!(harness.id().as_deref(), Some("B"));
     assert_eq!(
         harness.end().error.as_deref(),
-        Some("test source gave credentials that expired at 1970-01-01T00:16:39Z")
+        Some(
+            "test source gave credentials that expired at 1970-01-01T00:16:39Z, before those in hand"
+        )
     );
 }

@@ -1,15 +1,21 @@
 //! When to ask for credentials again, and which ones to use meanwhile. No I/O, no clock.
+//!
+//! Everything is due by the time that passes. The wall clock counts once only, when credentials
+//! come: their expiry less the time then is how long they live. A wall clock that is wrong, or is
+//! set later, therefore never makes good credentials look expired for longer than until the next
+//! renewal.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
 
 use super::{IssuedCredentials, Renewal};
+use crate::aws::clock::Reading;
 
-/// RenewalSchedule at the latest this long before expiry; sooner by at most a quarter of the life, so
+/// Renewal at the latest this long before expiry; sooner by at most a quarter of the life, so
 /// that a session of 15 minutes is not renewed for a third of it.
 const WINDOW: Duration = Duration::from_secs(300);
-/// Time between two attempts that the service's refusals ask for.
+/// Time between two attempts that the service's refusals, or a wall clock that jumps, ask for.
 const FORCED: Duration = Duration::from_secs(30);
 /// Without usable credentials: 1, 2, 4 … seconds between attempts, up to this many.
 const SLOWEST: Duration = Duration::from_secs(30);
@@ -17,6 +23,10 @@ const SLOWEST: Duration = Duration::from_secs(30);
 const UNASKED: u32 = 6;
 /// EC2 credentials are looked at this often, as the Go SDK does.
 const HOURLY: Duration = Duration::from_secs(3600);
+/// No temporary credentials of AWS live longer. A longer life is a clock that is wrong.
+const LONGEST_LIFE: Duration = Duration::from_secs(36 * 3600);
+/// A source that gave expired credentials is asked again after this long and up to a half more.
+const EXPIRED: Duration = Duration::from_secs(600);
 
 /// The state between attempts. One owner makes the attempts and reports each by
 /// [`fetched`](Self::fetched) or [`failed`](Self::failed).
@@ -26,28 +36,24 @@ pub struct RenewalSchedule {
     /// Of the credentials held last; 0 before the first.
     generation: u64,
     renewal: Renewal,
-    due: Due,
+    /// When the last attempt ended; `None` before the first.
+    attempted: Option<Reading>,
+    /// When the next attempt falls due by itself; `None` when it does not.
+    due: Option<Instant>,
     failures: u32,
     wanted: bool,
     rejected: bool,
-    forced: Option<SystemTime>,
+    forced: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Held {
     credentials: Credentials,
-    /// When to stop using them: later than what they say, for extended EC2 credentials.
+    /// Until when they are used, for people: later than what they say, for extended EC2 ones.
     expires: Option<SystemTime>,
-}
-
-/// When the next attempt falls due by itself.
-#[derive(Debug)]
-enum Due {
-    At(SystemTime),
-    /// A pause after an attempt. Kept as start and length: when the clock is set back to before
-    /// the start, waiting for the end could take any time.
-    After(SystemTime, Duration),
-    Never,
+    /// When they are over. `None`: only a refusal of the service ends them, because they have no
+    /// expiry, or one that no right clock can explain.
+    ends: Option<Instant>,
 }
 
 /// What to do next.
@@ -56,7 +62,7 @@ pub enum Next {
     /// Make an attempt.
     Now,
     /// Make one then.
-    At(SystemTime),
+    At(Instant),
     /// Wait for a refusal, or for somebody who wants credentials.
     Asleep,
     /// Nothing, ever: the credentials in hand are the only ones there will be.
@@ -69,7 +75,8 @@ impl Default for RenewalSchedule {
             held: None,
             generation: 0,
             renewal: Renewal::Timed,
-            due: Due::At(UNIX_EPOCH),
+            attempted: None,
+            due: None,
             failures: 0,
             wanted: false,
             rejected: false,
@@ -80,36 +87,41 @@ impl Default for RenewalSchedule {
 
 impl RenewalSchedule {
     /// What to do at `now`.
-    pub fn next(&self, now: SystemTime) -> Next {
+    pub fn next(&self, now: Reading) -> Next {
         if self.renewal == Renewal::Fixed && self.held.is_some() {
             return Next::Done;
         }
-        if self.rejected {
+        let Some(attempted) = self.attempted.filter(|_| !self.rejected) else {
             return Next::Now;
-        }
+        };
         if self.held(now).is_none() && self.failures >= UNASKED && !self.wanted {
             return Next::Asleep;
         }
-        match self.due {
-            Due::At(time) if time > now => Next::At(time),
-            Due::After(start, pause) if (start..start + pause).contains(&now) => {
-                Next::At(start + pause)
-            }
-            Due::Never => Next::Asleep,
-            _ => Next::Now,
+        let Some(mut due) = self.due else {
+            return Next::Asleep;
+        };
+        if now.jumped_since(attempted) {
+            // A host that was asleep has lost that time, and the life of the credentials may have
+            // been measured by a clock that was wrong.
+            due = due.min(attempted.monotonic + FORCED);
+        }
+        if due > now.monotonic {
+            Next::At(due)
+        } else {
+            Next::Now
         }
     }
 
     /// The credentials to use at `now`. Asking for them when there are none is what keeps the
     /// attempts going.
-    pub fn current(&mut self, now: SystemTime) -> Option<IssuedCredentials> {
+    pub fn current(&mut self, now: Reading) -> Option<IssuedCredentials> {
         let issued = self.usable(now);
         self.wanted |= issued.is_none();
         issued
     }
 
     /// As [`current`](Self::current), for those who only look.
-    pub fn usable(&self, now: SystemTime) -> Option<IssuedCredentials> {
+    pub fn usable(&self, now: Reading) -> Option<IssuedCredentials> {
         self.held(now).map(|held| IssuedCredentials {
             generation: self.generation,
             credentials: held.credentials.clone(),
@@ -117,7 +129,7 @@ impl RenewalSchedule {
     }
 
     /// Whether [`current`](Self::current) would give credentials.
-    pub fn is_available(&self, now: SystemTime) -> bool {
+    pub fn is_available(&self, now: Reading) -> bool {
         self.held(now).is_some()
     }
 
@@ -126,9 +138,20 @@ impl RenewalSchedule {
         self.generation
     }
 
-    /// Until when the credentials in hand are used. `None` when there are none, or no end.
+    /// Until when the credentials in hand are used, by a right clock. `None` when there are none,
+    /// or no end.
     pub fn expires(&self) -> Option<SystemTime> {
         self.held.as_ref()?.expires
+    }
+
+    /// The credentials held last, whether they can still be used or not.
+    pub fn newest(&self) -> Option<&Credentials> {
+        self.held.as_ref().map(|held| &held.credentials)
+    }
+
+    /// When the credentials in hand are over, if they are not renewed.
+    pub fn ends(&self) -> Option<Instant> {
+        self.held.as_ref()?.ends
     }
 
     /// Whether a refusal is waiting for its attempt.
@@ -144,99 +167,129 @@ impl RenewalSchedule {
     /// The service refused the credentials of `generation` as expired or unknown. Whether other
     /// ones are in hand or will be asked for now: not when nothing can be renewed, nor within 30 s
     /// of the last such attempt.
-    pub fn reject(&mut self, generation: u64, now: SystemTime) -> bool {
+    pub fn reject(&mut self, generation: u64, now: Reading) -> bool {
         if self.held.is_none() || self.rejected || generation < self.generation {
             return true;
         }
-        let lately = |at: SystemTime| (at..at + FORCED).contains(&now);
+        let lately = |at: Instant| now.monotonic < at + FORCED;
         if self.renewal == Renewal::Fixed || self.forced.is_some_and(lately) {
             return false;
         }
-        self.forced = Some(now);
+        self.forced = Some(now.monotonic);
         self.rejected = true;
         true
     }
 
-    /// An attempt gave credentials. `random` is in 0..1. Whether they were taken.
+    /// An attempt gave credentials. `time` is the right time, as far as it is known; `random` is in
+    /// 0..1. Whether they were taken.
+    ///
+    /// Credentials that look expired are taken: a clock may be wrong, and the EC2 metadata service
+    /// hands out expired ones that still work. If they are over, the service will refuse them.
     ///
     /// # Errors
-    /// The time at which they expired: then the attempt counts as failed. EC2 credentials
-    /// ([`Renewal::Stable`]) are taken all the same and used for 10 to 15 minutes more.
+    /// The time at which they expired, when those in hand are good for longer. Then the attempt
+    /// counts as failed.
     pub fn fetched(
         &mut self,
         credentials: Credentials,
         renewal: Renewal,
-        now: SystemTime,
+        now: Reading,
+        time: SystemTime,
         random: f64,
     ) -> Result<(), SystemTime> {
         let mut expires = credentials.expiry();
-        if let Some(expired) = expires.filter(|&at| at <= now) {
-            if renewal != Renewal::Stable {
-                self.failed(now, random);
-                return Err(expired);
+        let left = expires.map(|end| end.duration_since(time).unwrap_or_default());
+        let (mut ends, mut due) = (None, None);
+        match (left, expires) {
+            (Some(Duration::ZERO), Some(expired)) => {
+                let is_older = self.held(now).is_some_and(|held| held.expires > expires);
+                if is_older && !self.rejected {
+                    self.failed(now, random);
+                    return Err(expired);
+                }
+                let again = EXPIRED + (EXPIRED / 2).mul_f64(random);
+                due = Some(now.monotonic + again);
+                if renewal == Renewal::Stable {
+                    expires = Some(time + again);
+                }
             }
-            expires =
-                Some(now + Duration::from_secs(600) + Duration::from_secs(300).mul_f64(random));
-        }
-        self.due = match expires {
-            None => Due::Never,
-            Some(end) => {
-                let left = end.duration_since(now).unwrap_or_default();
-                let life = if renewal == Renewal::Stable {
-                    left.min(HOURLY)
-                } else {
-                    left
+            (Some(left), _) => {
+                let longest = match renewal {
+                    Renewal::Stable => HOURLY,
+                    Renewal::Timed | Renewal::Fixed => LONGEST_LIFE,
                 };
+                let life = left.min(longest);
                 let window = WINDOW.min(life / 4).mul_f64(1.0 - random / 10.0);
                 // At least a second, so that a source of short-lived ones is not hammered.
-                Due::At(now + (life - window).max(Duration::from_secs(1)))
+                due = Some(now.monotonic + (life - window).max(Duration::from_secs(1)));
+                ends = (left <= LONGEST_LIFE).then_some(now.monotonic + left);
             }
-        };
+            (None, _) => {}
+        }
         let same_keys = |held: &Held| same(&held.credentials, &credentials);
         if !self.held.as_ref().is_some_and(same_keys) {
             self.generation += 1;
         }
-        self.held = Some(Held {
-            credentials,
-            expires,
-        });
-        self.renewal = renewal;
-        self.failures = 0;
-        self.wanted = false;
-        self.rejected = false;
+        *self = Self {
+            held: Some(Held {
+                credentials,
+                expires,
+                ends,
+            }),
+            generation: self.generation,
+            renewal,
+            attempted: Some(now),
+            due,
+            failures: 0,
+            wanted: false,
+            rejected: false,
+            forced: self.forced,
+        };
         Ok(())
     }
 
     /// An attempt gave nothing. What is in hand stays in use. `random` is in 0..1.
-    pub fn failed(&mut self, now: SystemTime, random: f64) {
+    pub fn failed(&mut self, now: Reading, random: f64) {
         self.failures = self.failures.saturating_add(1);
         self.rejected = false;
-        if let (Renewal::Stable, Some(held)) = (self.renewal, &mut self.held) {
-            let soon = now + WINDOW;
-            if held.expires.is_some_and(|end| end < soon) {
-                held.expires = Some(soon + Duration::from_secs(600).mul_f64(random));
-            }
+        self.attempted = Some(now);
+        if self.renewal == Renewal::Stable {
+            self.extend(now.monotonic, random);
         }
         let pause = match self.held(now) {
             Some(Held {
-                expires: Some(end), ..
+                ends: Some(end), ..
             }) => {
-                let left = end.duration_since(now).unwrap_or_default();
+                let left = end.saturating_duration_since(now.monotonic);
                 (left / 4).clamp(Duration::from_secs(5), Duration::from_secs(60))
             }
-            // Without end: only a refusal asks for another attempt.
+            Some(Held {
+                expires: Some(_), ..
+            }) => WINDOW,
+            // Without expiry: only a refusal asks for another attempt.
             Some(_) => {
-                self.due = Due::Never;
+                self.due = None;
                 return;
             }
             None => SLOWEST.min(Duration::from_secs(1 << (self.failures - 1).min(5))),
         };
-        self.due = Due::After(now, pause);
+        self.due = Some(now.monotonic + pause);
     }
 
-    fn held(&self, now: SystemTime) -> Option<&Held> {
+    /// EC2 credentials that are over, or nearly, are used for five to fifteen minutes more.
+    fn extend(&mut self, now: Instant, random: f64) {
+        let Some(held) = &mut self.held else { return };
+        let soon = now + WINDOW;
+        if let Some(end) = held.ends.filter(|end| *end < soon) {
+            let later = soon + Duration::from_secs(600).mul_f64(random);
+            held.ends = Some(later);
+            held.expires = held.expires.map(|expires| expires + (later - end));
+        }
+    }
+
+    fn held(&self, now: Reading) -> Option<&Held> {
         self.held.as_ref().filter(|held| {
-            self.renewal == Renewal::Stable || held.expires.is_none_or(|end| end > now)
+            self.renewal == Renewal::Stable || held.ends.is_none_or(|end| end > now.monotonic)
         })
     }
 }

@@ -65,7 +65,7 @@ impl AssumedRole {
 
     /// The base's credentials, asked for when they are due.
     fn signer(&mut self) -> Result<IssuedCredentials, SourceError> {
-        let now = (self.timing.now)();
+        let (now, time) = ((self.timing.reading)(), (self.timing.now)());
         let random = (self.timing.random)();
         if self.kept.next(now) == Next::Now {
             match self.base.fetch() {
@@ -75,7 +75,7 @@ impl AssumedRole {
                 }
                 Ok(fetched) => {
                     let renewal = self.base.renewal();
-                    let taken = self.kept.fetched(fetched, renewal, now, random);
+                    let taken = self.kept.fetched(fetched, renewal, now, time, random);
                     self.failure = taken.err().map(|_| SourceError::Unusable {
                         from: self.base.name(),
                         why: "the credentials have expired".to_owned(),
@@ -127,7 +127,7 @@ impl Source for AssumedRole {
         match self.assume(&signer.credentials) {
             Err(SourceError::Refused { code, .. })
                 if blames_credentials(&code)
-                    && self.kept.reject(signer.generation, (self.timing.now)()) =>
+                    && self.kept.reject(signer.generation, (self.timing.reading)()) =>
             {
                 let signer = self.signer()?;
                 self.assume(&signer.credentials)

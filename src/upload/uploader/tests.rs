@@ -38,7 +38,7 @@ fn answer() -> impl Strategy<Value = Answer> {
 fn step() -> impl Strategy<Value = Step> {
     let documents = prop_oneof![
         (1usize..50).prop_map(|count| (count, 10)),
-        (1usize..12).prop_map(|count| (count, 30_000)),
+        (1usize..12).prop_map(|count| (count, 3_000)),
     ];
     prop_oneof![
         6 => documents.prop_map(|(count, size)| Step::Documents(count, size)),
@@ -81,13 +81,13 @@ enum Wrong {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn whatever_happens_everything_is_delivered_when_all_is_well(
         steps in prop::collection::vec(step(), 0..120),
         concurrency in 1usize..5,
-        limit in 1_000_000usize..3_000_000,
+        limit in 100_000usize..300_000,
     ) {
         let mut simulation = Simulation::new(concurrency, limit);
         for step in steps {
@@ -114,7 +114,7 @@ proptest! {
             Just(Wrong::NoCredentials),
         ],
     ) {
-        let mut simulation = Simulation::ready(concurrency, 2_000_000);
+        let mut simulation = Simulation::ready(concurrency, 200_000);
         for step in steps {
             simulation.step(step);
         }
@@ -284,6 +284,18 @@ fn only_senders_that_all_hang_while_segments_wait_are_a_problem() {
     let health = simulation.uploader.health(simulation.now);
     assert_eq!(health.problem, None);
     assert!(health.notes.len() == 2, "{:?}", health.notes);
+}
+
+#[test]
+fn with_nothing_held_the_shutdown_ends_at_once() {
+    for mut simulation in [
+        Simulation::new(1, 3_000_000),
+        Simulation::ready(1, 3_000_000),
+    ] {
+        let told = simulation.now;
+        simulation.shut_down(None, Duration::from_secs(10));
+        assert_eq!(simulation.now, told);
+    }
 }
 
 #[test]

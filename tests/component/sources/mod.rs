@@ -7,21 +7,25 @@ mod sts;
 mod through_proxy;
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use xray::aws::clock::Reading;
 use xray::credentials::{Timing, date};
 
 /// A clock that a test sets, and sleep that is written down instead of slept.
 #[derive(Clone)]
 struct Time {
     now: Arc<Mutex<SystemTime>>,
+    start: (SystemTime, Instant),
     slept: Arc<Mutex<Vec<Duration>>>,
 }
 
 impl Time {
     fn at(now: &str) -> Self {
+        let now = date::parse(now).unwrap();
         Self {
-            now: Arc::new(Mutex::new(date::parse(now).unwrap())),
+            now: Arc::new(Mutex::new(now)),
+            start: (now, Instant::now()),
             slept: Arc::default(),
         }
     }
@@ -36,8 +40,19 @@ impl Time {
 
     fn timing(&self) -> Timing {
         let (now, slept) = (self.now.clone(), self.slept.clone());
+        let (wall, monotonic) = self.start;
         Timing {
-            now: Arc::new(move || *now.lock().unwrap()),
+            now: Arc::new({
+                let now = now.clone();
+                move || *now.lock().unwrap()
+            }),
+            reading: Arc::new(move || {
+                let now = *now.lock().unwrap();
+                Reading {
+                    wall: now,
+                    monotonic: monotonic + now.duration_since(wall).unwrap(),
+                }
+            }),
             sleep: Arc::new(move |pause| slept.lock().unwrap().push(pause)),
             random: Arc::new(|| 0.5),
         }

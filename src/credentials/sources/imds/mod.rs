@@ -3,7 +3,7 @@
 
 mod settings;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::credentials::metadata::{Answer, Failed, Failure, Lost, Request, attempts, exchange};
 use crate::credentials::{SourceError, Timing};
@@ -30,23 +30,23 @@ enum Session {
     /// To be found out.
     Unknown,
     /// By a token, until then.
-    Token(String, SystemTime),
+    Token(String, Instant),
     /// Not at all: version 1, until then; `None` until the service wants a token.
-    Version1(Option<SystemTime>),
+    Version1(Option<Instant>),
 }
 
 /// What one operation has spent.
 struct Spent {
     tries: u32,
     tokens_refused: u32,
-    began: SystemTime,
+    began: Instant,
 }
 
 /// The longest pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Client {
-    /// `agent` must use no proxy and follow no redirect: see [`crate::http::client::metadata`].
+    /// `agent` must use no proxy and follow no redirect: see [`crate::http::client::metadata_agent`].
     pub fn new(settings: Settings, agent: ureq::Agent, timing: Timing) -> Self {
         Self {
             settings,
@@ -67,7 +67,7 @@ impl Client {
         let mut spent = Spent {
             tries: 0,
             tokens_refused: 0,
-            began: (timing.now)(),
+            began: (timing.reading)().monotonic,
         };
         attempts(&timing, self.settings.tries, PAUSE, &mut || {
             spent.tries += 1;
@@ -81,8 +81,10 @@ impl Client {
 
     /// What is left of the operation's time.
     fn left(&self, spent: &Spent) -> Duration {
-        let passed = (self.timing.now)().duration_since(spent.began);
-        (self.settings.timeout * 5).saturating_sub(passed.unwrap_or_default())
+        let passed = (self.timing.reading)()
+            .monotonic
+            .saturating_duration_since(spent.began);
+        (self.settings.timeout * 5).saturating_sub(passed)
     }
 
     fn once(&mut self, path: &str, spent: &mut Spent) -> Result<String, Failed> {
@@ -126,7 +128,7 @@ impl Client {
 
     /// The token to send; `None` for version 1.
     fn token(&mut self, spent: &Spent) -> Result<Option<String>, Failed> {
-        let now = (self.timing.now)();
+        let now = (self.timing.reading)().monotonic;
         match &self.session {
             Session::Token(token, end) if now < *end => return Ok(Some(token.clone())),
             Session::Version1(None) => return Ok(None),
@@ -184,7 +186,7 @@ impl Client {
         Err(failed)
     }
 
-    fn granted(&mut self, answer: &Answer, now: SystemTime) -> Result<String, SourceError> {
+    fn granted(&mut self, answer: &Answer, now: Instant) -> Result<String, SourceError> {
         let token = str::from_utf8(&answer.body).unwrap_or_default().trim();
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(SourceError::Unusable {
@@ -201,7 +203,7 @@ impl Client {
         Ok(token.to_owned())
     }
 
-    fn ask(
+    fn ask_there(
         &self,
         method: &str,
         path: &str,
@@ -215,10 +217,35 @@ impl Client {
             headers,
             body: (method == "PUT").then_some(b""),
             connect: timeout,
-            // Not less than one time-out: a clock that jumps must not look like silence.
+            // Not less than one time-out: with less, an exchange could only fail.
             total: limit.clamp(timeout, timeout * 2),
         };
         exchange(&self.agent, &request)
+    }
+
+    /// Asks; where this host has no route to the service, asks where it is for hosts without IPv4.
+    fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
+        let answer = self.ask_there(method, path, headers, limit);
+        let Err(failure) = &answer else {
+            return answer;
+        };
+        let other = self.settings.url_without_ipv4.clone();
+        let Some(other) = other.filter(|_| failure.has_no_route) else {
+            return answer;
+        };
+        let usual = std::mem::replace(&mut self.settings.url, other);
+        let second = self.ask_there(method, path, headers, limit);
+        if second.is_err() {
+            self.settings.url = usual;
+            return answer;
+        }
+        second
     }
 
     /// For error messages.

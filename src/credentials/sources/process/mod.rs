@@ -3,108 +3,62 @@
 //! The SDKs hand the line to a shell. There is none in a scratch image, so the words are split
 //! here and the program is started directly; what only a shell could do is refused by name.
 
-mod words;
+mod run;
+pub mod words;
 
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 
 use crate::credentials::{Source, SourceError, json};
-use words::split;
+use run::Runner;
+pub use run::RunningProgram;
 
 /// As long as the Go SDK waits.
 const LIMIT: Duration = Duration::from_secs(60);
-/// No answer is longer.
-const LARGEST: u64 = 64 * 1024;
 
 /// The program as a source.
 pub struct Process {
-    /// The profile that names it.
-    pub profile: String,
+    profile: String,
     /// The line in the profile. May hold secrets.
-    pub command: String,
-    /// How long it may run.
-    pub limit: Duration,
+    command: String,
+    limit: Duration,
+    runner: Runner,
 }
 
 impl Process {
-    /// With the time limit of the SDKs.
-    pub fn new(profile: String, command: String) -> Self {
+    /// The program of `profile`, by the line `command` in it.
+    pub fn new(profile: String, command: String, running: RunningProgram) -> Self {
         Self {
             profile,
             command,
             limit: LIMIT,
+            runner: Runner::new(running),
         }
     }
 
-    fn output(&self) -> Result<Vec<u8>, String> {
-        let words = split(&self.command)?;
-        let (program, arguments) = words.split_first().ok_or("names no program")?;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("cannot be started: {error}"))?;
-        let end = Instant::now() + self.limit;
-        let answer = self.read(&mut child, end);
-        if answer.is_err() {
-            // It may have ended meanwhile.
-            let _ = child.kill();
-        }
-        let status = wait(&mut child, end).map_err(|error| format!("is lost: {error}"))?;
-        let body = answer?;
-        match status.success() {
-            true => Ok(body),
-            false => Err(format!(
+    fn output(&mut self) -> Result<Vec<u8>, String> {
+        let output = self.runner.run(&words::split(&self.command)?, self.limit)?;
+        match output.status {
+            Some(status) if !status.success() => Err(format!(
                 "failed: {status}; its own words are on standard error"
             )),
-        }
-    }
-
-    fn read(&self, child: &mut Child, end: Instant) -> Result<Vec<u8>, String> {
-        let stdout = child.stdout.take().ok_or("has no output")?;
-        let (sender, receiver) = channel();
-        // A pipe has no time-out of its own.
-        thread::Builder::new()
-            .name("process".to_owned())
-            .spawn(move || {
-                let mut body = Vec::new();
-                let read = stdout.take(LARGEST + 1).read_to_end(&mut body);
-                // The receiver is gone when the time is over.
-                let _ = sender.send(read.map(|_| body));
-            })
-            .map_err(|error| format!("cannot be read: {error}"))?;
-        match receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(Ok(body)) if body.len() as u64 > LARGEST => {
-                Err("printed more than 64 KiB".to_owned())
-            }
-            Ok(Ok(body)) => Ok(body),
-            Ok(Err(error)) => Err(format!("cannot be read: {error}")),
-            Err(RecvTimeoutError::Timeout) => {
-                Err(format!("did not end within {} s", self.limit.as_secs()))
-            }
-            Err(RecvTimeoutError::Disconnected) => Err("cannot be read".to_owned()),
+            _ => Ok(output.stdout),
         }
     }
 }
 
-/// Waits for a program that has closed its output, and ends it when it lingers.
-fn wait(child: &mut Child, end: Instant) -> std::io::Result<std::process::ExitStatus> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if Instant::now() >= end {
-            child.kill()?;
-            return child.wait();
-        }
-        thread::sleep(Duration::from_millis(10));
+/// Reads what a program printed.
+///
+/// # Errors
+/// What is wrong with it, without any of its text.
+pub fn read(printed: &[u8]) -> Result<Credentials, String> {
+    let fields = json::object(printed).map_err(|e| e.to_string())?;
+    let version = json::find(&fields, &["Version"]).and_then(serde_json::Value::as_u64);
+    if version != Some(1) {
+        return Err("Version is not 1".to_owned());
     }
+    json::credentials(printed, "process").map_err(|e| e.to_string())
 }
 
 impl Source for Process {
@@ -116,16 +70,10 @@ impl Source for Process {
         let body = self
             .output()
             .map_err(|why| SourceError::Setting(format!("{}: the program {why}", self.name())))?;
-        let unusable = |why: String| SourceError::Unusable {
+        read(&body).map_err(|why| SourceError::Unusable {
             from: self.name(),
             why,
-        };
-        let fields = json::object(&body).map_err(|e| unusable(e.to_string()))?;
-        let version = json::find(&fields, &["Version"]).and_then(serde_json::Value::as_u64);
-        if version != Some(1) {
-            return Err(unusable("Version is not 1".to_owned()));
-        }
-        json::credentials(&body, "process").map_err(|e| unusable(e.to_string()))
+        })
     }
 }
 
@@ -135,7 +83,11 @@ mod tests {
 
     fn run(script: &str) -> Result<Credentials, String> {
         let quoted = script.replace('\'', r"'\''");
-        let mut process = Process::new("p".into(), format!("/bin/sh -c '{quoted}'"));
+        let mut process = Process::new(
+            "p".into(),
+            format!("/bin/sh -c '{quoted}'"),
+            RunningProgram::default(),
+        );
         process.fetch().map_err(|e| e.to_string())
     }
 
@@ -192,15 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_or_hangs() {
-        let mut missing = Process::new("p".into(), "/nonexistent/program hush".into());
+    fn a_program_that_is_not_there() {
+        let line = "/nonexistent/program hush".to_owned();
+        let mut missing = Process::new("p".into(), line, RunningProgram::default());
         let error = missing.fetch().unwrap_err().to_string();
         assert!(error.contains("cannot be started"), "{error}");
         assert!(!error.contains("hush"), "{error}");
-
-        let mut hanging = Process::new("p".into(), "/bin/sleep 1000".into());
-        hanging.limit = Duration::from_millis(1);
-        let error = hanging.fetch().unwrap_err().to_string();
-        assert!(error.contains("did not end within"), "{error}");
     }
 }

@@ -6,25 +6,25 @@
 pub mod answer;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 
-use crate::aws::clock::{Clock, Exchange, is_skew_error};
+use crate::aws::clock::{Clock, DatedAnswer, Reading};
 use crate::aws::endpoint::Endpoints;
 use crate::aws::error_codes;
 use crate::aws::sigv4::{SignRequest, sign};
 use crate::credentials::metadata::{Failed, Request, attempts, exchange};
 use crate::credentials::sources::environment::set;
 use crate::credentials::{SourceError, Timing, plain};
-use crate::http::client::Service;
+use crate::http::client::HttpClientFactory;
 use answer::Unread;
 
 /// A client of STS.
 #[derive(Clone)]
 pub struct Client {
     /// Makes the agent: the proxy and trust roots are those of X-Ray.
-    pub service: Arc<Service>,
+    pub service: Arc<HttpClientFactory>,
     /// Where STS is.
     pub endpoints: Endpoints,
     /// Taught by the answers: where a role must be assumed before the first segment can be sent,
@@ -34,6 +34,8 @@ pub struct Client {
     pub timing: Timing,
     /// Headers for calls that are signed, as [`on_behalf`] gives them.
     pub on_behalf: Vec<(&'static str, String)>,
+    /// Use the dual-stack name: this host had no route to the usual one the last time.
+    pub has_no_route: bool,
     /// Use the partition's main region: STS is disabled in ours. Learnt from an answer.
     pub elsewhere: bool,
 }
@@ -77,9 +79,13 @@ impl Client {
             error: SourceError::Setting(why),
             again: false,
         };
-        let (base, region) = match &self.endpoints.sts_fallback {
-            Some(main) if self.elsewhere => (&main.url, main.region),
+        let (urls, region) = match &self.endpoints.sts_fallback {
+            Some(main) if self.elsewhere => (&main.urls, main.region),
             _ => (&self.endpoints.sts, self.endpoints.sts_region.as_str()),
+        };
+        let base = match &urls.dual_stack {
+            Some(dual_stack) if self.has_no_route => dual_stack,
+            _ => &urls.usual,
         };
         let url = format!("{base}/");
         let agent = self
@@ -95,7 +101,7 @@ impl Client {
         if call.signer.is_some() {
             headers.extend(self.on_behalf.iter().map(|(n, v)| (*n, v.as_str())));
         }
-        let skew = self.clock.skew();
+        let signed = self.clock.signing_time();
         let signature = match call.signer {
             None => Vec::new(),
             Some(credentials) => sign(&SignRequest {
@@ -105,7 +111,7 @@ impl Client {
                 body: body.as_bytes(),
                 region,
                 service: "sts",
-                time: skew.correct(SystemTime::now()),
+                time: signed.time(),
                 credentials,
             })
             .map_err(|e| setting(e.to_string()))?,
@@ -114,7 +120,6 @@ impl Client {
         headers.extend(signature.iter().map(|(n, v)| (n.as_str(), v.as_str())));
 
         let from = format!("STS {base}");
-        let sent = SystemTime::now();
         let request = Request {
             method: "POST",
             url: &url,
@@ -123,46 +128,50 @@ impl Client {
             connect: Duration::from_secs(3),
             total: Duration::from_secs(10),
         };
-        let answer = exchange(&agent, &request).map_err(|failure| Failed {
+        let answer = exchange(&agent, &request);
+        if let Err(failure) = &answer {
+            // Where the dual-stack name fails, the usual one has its chance again.
+            self.has_no_route = failure.has_no_route && !self.has_no_route;
+        }
+        let answer = answer.map_err(|failure| Failed {
             again: true,
             error: SourceError::Unreachable {
                 from: from.clone(),
                 why: failure.why,
             },
         })?;
-        let measured = self.clock.observe(&Exchange {
-            sent,
-            received: SystemTime::now(),
-            date: answer.header("date"),
-            has_age: answer.headers.contains_key("age"),
-        });
-
-        answer::read(call.action, answer.is_success(), &answer.body).map_err(
-            |unread| match unread {
-                Unread::Unusable(why) => Failed {
-                    again: true,
-                    error: SourceError::Unusable { from, why },
-                },
-                Unread::Error { code, message } => {
-                    let disabled_here = code == "RegionDisabledException"
-                        && self.endpoints.sts_fallback.is_some()
-                        && !self.elsewhere;
-                    self.elsewhere |= disabled_here;
-                    Failed {
-                        again: disabled_here
-                            || answer.is_transient()
-                            || is_transient(&code, call.action)
-                            || is_skew_error(&code, skew, measured),
-                        error: SourceError::Refused {
-                            from,
-                            status: answer.status,
-                            code: plain(&code, call.secrets),
-                            message: plain(&message, call.secrets),
-                        },
-                    }
-                }
+        let received = Reading::now();
+        let read = answer::read(call.action, answer.is_success(), &answer.body);
+        let code = match &read {
+            Err(Unread::Error { code, .. }) => code,
+            _ => "",
+        };
+        let dated = DatedAnswer::new(received, &answer.headers, code);
+        let refused_time = self.clock.learn(signed, &dated);
+        read.map_err(|unread| match unread {
+            Unread::Unusable(why) => Failed {
+                again: true,
+                error: SourceError::Unusable { from, why },
             },
-        )
+            Unread::Error { code, message } => {
+                let disabled_here = code == "RegionDisabledException"
+                    && self.endpoints.sts_fallback.is_some()
+                    && !self.elsewhere;
+                self.elsewhere |= disabled_here;
+                Failed {
+                    again: disabled_here
+                        || answer.is_transient()
+                        || is_transient(&code, call.action)
+                        || refused_time,
+                    error: SourceError::Refused {
+                        from,
+                        status: answer.status,
+                        code: plain(&code, call.secrets),
+                        message: plain(&message, call.secrets),
+                    },
+                }
+            }
+        })
     }
 }
 

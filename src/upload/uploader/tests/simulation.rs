@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
+use ureq::Agent;
 
+use crate::aws::clock::Reading;
 use crate::batch::Batch;
 use crate::credentials::target::Target;
 use crate::credentials::{
     CredentialCache, CredentialSnapshot, CredentialStatus, Source, SourceError, Timing,
 };
-use crate::http::client;
+
+use crate::http::client::ServiceClient;
 use crate::upload::channel::UploadChannel;
 use crate::upload::counters::SegmentCounts;
 use crate::upload::message::{Event, HandOver};
@@ -148,10 +151,9 @@ impl Simulation {
                 now,
             ),
             target: Arc::new(Target {
-                endpoint: "http://127.0.0.1".to_owned(),
                 region: "us-east-1".to_owned(),
-                upload_agent: client::metadata(),
-                agent: client::metadata(),
+                uploads: ServiceClient::only("http://127.0.0.1", Agent::new_with_defaults()),
+                forwards: ServiceClient::only("http://127.0.0.1", Agent::new_with_defaults()),
                 credentials: CredentialCache::new(Box::new(NoSource), timing),
             }),
             channel,
@@ -224,7 +226,7 @@ impl Simulation {
             sender: out.sender,
             result,
             took: Duration::from_millis(10),
-            exchange: (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH),
+            received: Reading::now(),
             is_clock_refusal: false,
         })));
     }
@@ -355,13 +357,16 @@ impl Simulation {
         );
         let snapshot = self.uploader.snapshot(self.now);
         assert!(snapshot.senders >= 1);
-        let largest_in_flight = self.out.iter().map(|out| out.payload.body().len()).max();
         assert!(
-            snapshot.buffer_used <= snapshot.buffer_limit.max(largest_in_flight.unwrap_or(0)),
+            snapshot.buffer_used <= snapshot.buffer_limit,
             "{snapshot:?}"
         );
-        let in_flight: usize = self.out.iter().map(|out| out.payload.body().len()).sum();
-        assert!(self.out.len() <= 1 || in_flight <= snapshot.buffer_limit / 2);
+        let batches = self.out.iter().filter_map(|out| match &*out.payload {
+            Payload::Segments(batch) => Some(batch.body().len()),
+            Payload::Telemetry(_) => None,
+        });
+        let in_flight: usize = batches.clone().sum();
+        assert!(batches.count() <= 1 || in_flight <= snapshot.buffer_limit / 2);
         assert_eq!(self.channel.bytes().waiting(), 0);
     }
 }

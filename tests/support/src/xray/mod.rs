@@ -214,5 +214,8 @@ impl Handler for Service {
 }
 
 fn respond(peer: &mut Peer, response: Response, now: SystemTime) -> io::Result<()> {
-    peer.respond(&response.with("Date", &httpdate::fmt_http_date(now)))
+    let response = response
+        .with("Date", &httpdate::fmt_http_date(now))
+        .with("x-amzn-RequestId", "2b3c4d5e-0000-4000-8000-000000000000");
+    peer.respond(&response)
 }

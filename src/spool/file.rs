@@ -1,0 +1,289 @@
+//! One file of the spool: what is appended to it, read from it and settled in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::SystemTime;
+
+use super::directory::Directory;
+use super::format::{FileHeader, SyncMarker};
+use super::reader::{RecordReader, Step};
+use super::{Amount, Destination, Item, LossReason};
+
+/// A file that cannot be read so many times in a row is given up until the next start.
+const MAX_FAILED_READS: u32 = 3;
+
+/// A file whose records this daemon has written, or may read.
+#[derive(Debug)]
+pub(crate) struct SpoolFile {
+    pub destination: Destination,
+    pub marker: SyncMarker,
+    /// When the oldest document was received that was not settled when it was counted.
+    pub oldest: Option<SystemTime>,
+    /// What is to be read.
+    pub unread: Amount,
+    /// End of the last whole record.
+    pub size: u64,
+    /// Bytes behind that.
+    pub torn: u64,
+    /// Whether records may be appended.
+    is_open_for_writing: bool,
+    /// Whether something was written that may be lost with the host.
+    is_unsynchronised: bool,
+    /// Whether the file is to stay when nothing in it is wanted any more.
+    is_given_up: bool,
+    /// Open from the first read or write until all is settled.
+    handle: Option<File>,
+    /// Where to go on reading.
+    cursor: u64,
+    /// Records that were read and are not settled, with what they hold.
+    outstanding: BTreeMap<u64, Amount>,
+    /// Records that were read and are to be read again.
+    released: BTreeSet<u64>,
+    failed_reads: u32,
+}
+
+/// What comes next in a file.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Item { offset: u64, item: Item },
+    Lost { amount: Amount, reason: LossReason },
+    Nothing,
+}
+
+impl SpoolFile {
+    /// Creates a file with this header.
+    pub fn create(directory: &Directory, number: u64, header: &FileHeader) -> io::Result<Self> {
+        let handle = directory.create_file(number)?;
+        let bytes = header.encode();
+        if let Err(error) = handle.write_all_at(&bytes, 0) {
+            let _ = directory.remove_file(number);
+            return Err(error);
+        }
+        Ok(SpoolFile {
+            is_open_for_writing: true,
+            is_unsynchronised: true,
+            handle: Some(handle),
+            ..Self::existing(header, bytes.len() as u64)
+        })
+    }
+
+    /// A file whose first record is to begin at `start`.
+    pub fn existing(header: &FileHeader, start: u64) -> Self {
+        SpoolFile {
+            destination: header.destination,
+            marker: header.marker,
+            oldest: None,
+            unread: Amount::default(),
+            size: start,
+            torn: 0,
+            is_open_for_writing: false,
+            is_unsynchronised: false,
+            is_given_up: false,
+            handle: None,
+            cursor: start,
+            outstanding: BTreeMap::new(),
+            released: BTreeSet::new(),
+            failed_reads: 0,
+        }
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        self.size + self.torn
+    }
+
+    /// Takes a record into account that is to be read.
+    pub fn add(&mut self, amount: Amount, received_at: SystemTime) {
+        self.unread += amount;
+        let oldest = self.oldest.map_or(received_at, |at| at.min(received_at));
+        self.oldest = Some(oldest);
+    }
+
+    /// Appends the bytes of a record, all or nothing. Answers where it stands.
+    pub fn append(&mut self, record: &[u8], item: &Item) -> io::Result<u64> {
+        let handle = self.handle.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        if handle.metadata()?.nlink() == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if let Err(error) = handle.write_all_at(record, self.size) {
+            // A part of it may be there. Where it cannot be cut off, it is a torn tail.
+            self.is_open_for_writing = handle.set_len(self.size).is_ok();
+            return Err(error);
+        }
+        let offset = self.size;
+        self.size += record.len() as u64;
+        self.is_unsynchronised = true;
+        self.add(Amount::of_item(item), item.received_at);
+        Ok(offset)
+    }
+
+    /// Whether records may be appended until the file has `size` bytes.
+    pub fn has_room(&self, record: usize, size: u64) -> bool {
+        self.is_open_for_writing && self.size + record as u64 <= size
+    }
+
+    /// Makes what was written survive the end of the host.
+    pub fn synchronise(&mut self) -> io::Result<()> {
+        if self.is_unsynchronised
+            && let Some(handle) = &self.handle
+        {
+            handle.sync_data()?;
+            self.is_unsynchronised = false;
+            self.close();
+        }
+        Ok(())
+    }
+
+    /// Nothing will be appended any more.
+    pub fn seal(&mut self) {
+        self.is_open_for_writing = false;
+        self.close();
+    }
+
+    /// Gives the handle back where it can be opened again and nothing needs it.
+    fn close(&mut self) {
+        let busy = self.is_open_for_writing || self.is_unsynchronised || self.is_outstanding();
+        if !busy && self.is_linked() {
+            self.handle = None;
+        }
+    }
+
+    /// Whether the open file still has its name.
+    fn is_linked(&self) -> bool {
+        let metadata = self.handle.as_ref().map(File::metadata);
+        metadata.is_some_and(|metadata| metadata.is_ok_and(|metadata| metadata.nlink() > 0))
+    }
+
+    /// Whether it can be read without its name.
+    pub fn is_open(&self) -> bool {
+        self.handle.is_some()
+    }
+
+    /// Whether a record was read that is not settled.
+    pub fn is_outstanding(&self) -> bool {
+        !self.outstanding.is_empty()
+    }
+
+    /// Whether there is something to be read.
+    pub fn is_readable(&self) -> bool {
+        self.cursor < self.size || !self.released.is_empty()
+    }
+
+    /// Whether nothing in it is wanted any more.
+    pub fn is_finished(&self) -> bool {
+        !self.is_open_for_writing && !self.is_readable() && !self.is_outstanding()
+    }
+
+    /// Whether the file is to be removed from the disk when it is finished.
+    pub fn is_to_be_removed(&self) -> bool {
+        !self.is_given_up
+    }
+
+    /// Reads the next record.
+    ///
+    /// # Errors
+    /// What the system says. The same record is tried again by the next call.
+    pub fn read_next(&mut self, directory: &Directory, number: u64) -> io::Result<Next> {
+        while self.is_readable() {
+            if self.handle.is_none() {
+                match directory.open_file(number) {
+                    Ok(handle) => self.handle = Some(handle),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        return Ok(self.give_up(LossReason::Vanished));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                        return Ok(self.give_up(LossReason::Unreadable));
+                    }
+                    // There may be no descriptor to be had at this moment.
+                    Err(error) => return Err(error),
+                }
+            }
+            match self.try_read_next() {
+                Ok(next) => {
+                    self.failed_reads = 0;
+                    if let Some(next) = next {
+                        return Ok(next);
+                    }
+                }
+                Err(error) => {
+                    self.failed_reads += 1;
+                    if self.failed_reads >= MAX_FAILED_READS {
+                        return Ok(self.give_up(LossReason::Unreadable));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Next::Nothing)
+    }
+
+    fn try_read_next(&mut self) -> io::Result<Option<Next>> {
+        let handle = self.handle.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        // Somebody may have cut it.
+        self.size = self.size.min(handle.metadata()?.len());
+        let released = self.released.first().copied();
+        let start = released.unwrap_or(self.cursor);
+        let mut reader = RecordReader::new(handle, self.marker, start, self.size);
+        let step = reader.read_next()?;
+        match released {
+            Some(offset) => {
+                self.released.remove(&offset);
+            }
+            None => self.cursor = reader.offset(),
+        }
+        Ok(match step {
+            Step::Record { offset, item } if released.is_none_or(|at| at == offset) => {
+                let amount = Amount::of_item(&item);
+                self.unread = self.unread.saturating_sub(amount);
+                self.outstanding.insert(offset, amount);
+                Some(Next::Item { offset, item })
+            }
+            Step::Damaged { documents, bytes } => {
+                let amount = Amount::of(documents, bytes);
+                self.unread = self.unread.saturating_sub(amount);
+                let reason = LossReason::Damaged;
+                Some(Next::Lost { amount, reason })
+            }
+            // What was counted and is not found is told when the file is finished.
+            Step::Record { .. } | Step::Gap | Step::TornTail | Step::End => None,
+        })
+    }
+
+    /// Nothing more is read from this file by this process.
+    fn give_up(&mut self, reason: LossReason) -> Next {
+        self.is_given_up = true;
+        self.is_open_for_writing = false;
+        self.cursor = self.size;
+        self.released.clear();
+        let amount = std::mem::take(&mut self.unread);
+        Next::Lost { amount, reason }
+    }
+
+    /// The record is wanted no more. It is marked, so that the next process does not send it again.
+    pub fn settle(&mut self, offset: u64) -> io::Result<()> {
+        if self.outstanding.remove(&offset).is_none() || self.is_finished() {
+            return Ok(());
+        }
+        match &self.handle {
+            Some(handle) if offset < self.size => {
+                handle.write_all_at(&self.marker.settled(), offset)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The record is to be read again. Answers whether it can be.
+    pub fn release(&mut self, offset: u64) -> bool {
+        let Some(amount) = self.outstanding.remove(&offset) else {
+            return false;
+        };
+        let is_kept = self.is_linked() && !self.is_given_up;
+        if is_kept {
+            self.released.insert(offset);
+            self.unread += amount;
+        }
+        is_kept
+    }
+}

@@ -1,0 +1,139 @@
+//! What earlier processes have left in the directory.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek};
+
+use super::directory::Directory;
+use super::file::SpoolFile;
+use super::format::{FileHeader, HeaderError, MAX_FILE_HEADER, VERSION};
+use super::reader::{HeaderStep, RecordReader};
+use super::{Amount, Destination, Identity};
+
+/// What a look at the whole directory has found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Higher than that of any file.
+    pub next_number: u64,
+    /// What is in files that were not known before.
+    pub amounts: BTreeMap<Destination, Amount>,
+    /// Places that are no record.
+    pub damaged: u64,
+    /// Files whose last record is incomplete.
+    pub torn: u64,
+    /// One of the files that are left alone, and why.
+    pub foreign: Option<(u64, String)>,
+    pub foreign_count: usize,
+    /// What was in files that are there no more.
+    pub vanished: Vec<(Destination, Amount)>,
+}
+
+/// Adds the files of this daemon that are in the directory to `files`, and takes those away that are
+/// gone.
+pub(super) fn index_all(
+    directory: &Directory,
+    identity: &Identity,
+    files: &mut BTreeMap<u64, SpoolFile>,
+) -> io::Result<Found> {
+    let numbers = directory.list()?;
+    let mut found = Found {
+        next_number: numbers.last().map_or(0, |last| last.saturating_add(1)),
+        ..Found::default()
+    };
+    for &number in &numbers {
+        let indexed = index(directory, number, identity)
+            .unwrap_or_else(|error| Indexed::Foreign(format!("it cannot be read: {error}")));
+        match indexed {
+            Indexed::Ours { file, damaged } => {
+                let known = files.get(&number);
+                if known.is_some_and(|known| known.marker == file.marker) {
+                    continue;
+                }
+                *found.amounts.entry(file.destination).or_default() += file.unread;
+                found.damaged += damaged;
+                found.torn += u64::from(file.torn > 0);
+                let replaced = files.insert(number, *file);
+                found
+                    .vanished
+                    .extend(replaced.map(|old| (old.destination, old.unread)));
+            }
+            Indexed::Empty => directory.remove_file(number)?,
+            Indexed::Foreign(why) => {
+                found.foreign_count += 1;
+                found.foreign.get_or_insert((number, why));
+            }
+        }
+    }
+    let gone = files.extract_if(.., |number, file| {
+        !numbers.contains(number) && !file.is_open()
+    });
+    found
+        .vanished
+        .extend(gone.map(|(_, file)| (file.destination, file.unread)));
+    Ok(found)
+}
+
+/// What a look at a file has found.
+#[derive(Debug)]
+enum Indexed {
+    /// Records for this daemon.
+    Ours {
+        file: Box<SpoolFile>,
+        /// Places that are no record.
+        damaged: u64,
+    },
+    /// The process ended between creating the file and writing its header.
+    Empty,
+    /// To be left alone, for this reason.
+    Foreign(String),
+}
+
+/// Looks at the headers of all records of a file. Their bodies are not read.
+fn index(directory: &Directory, number: u64, identity: &Identity) -> io::Result<Indexed> {
+    let file = match directory.open_file(number) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Ok(Indexed::Foreign(error.to_string()));
+        }
+        opened => opened?,
+    };
+    let mut bytes = Vec::new();
+    (&file)
+        .take(MAX_FILE_HEADER as u64)
+        .read_to_end(&mut bytes)?;
+    let why = match FileHeader::decode(&bytes) {
+        Ok((header, start)) if header.identity == *identity => {
+            let mut indexed = Box::new(SpoolFile::existing(&header, start as u64));
+            let damaged = count(&mut indexed, &file, file.metadata()?.len())?;
+            return Ok(Indexed::Ours {
+                file: indexed,
+                damaged,
+            });
+        }
+        Ok((header, _)) => format!("it was written for {}", header.identity),
+        Err(HeaderError::Version(version)) => {
+            format!("it has version {version} of the format, this daemon knows version {VERSION}")
+        }
+        Err(HeaderError::Damaged) if bytes.is_empty() => return Ok(Indexed::Empty),
+        Err(HeaderError::Damaged) => "its header is damaged".to_owned(),
+    };
+    Ok(Indexed::Foreign(why))
+}
+
+/// Takes all records up to `end` into account. Answers how many places are no record.
+fn count(file: &mut SpoolFile, source: impl Read + Seek, end: u64) -> io::Result<u64> {
+    let mut damaged = 0;
+    let mut reader = RecordReader::new(source, file.marker, file.size, end);
+    loop {
+        match reader.next_header()? {
+            HeaderStep::Header(_, header) => {
+                file.size = reader.offset();
+                if !header.settled {
+                    let amount = Amount::of(header.count, header.opened);
+                    file.add(amount, header.received_at);
+                }
+            }
+            HeaderStep::Gap => damaged += 1,
+            HeaderStep::TornTail => file.torn = end - file.size,
+            HeaderStep::End => return Ok(damaged),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `--spool DIR`: request bodies that wait in files, so that an outage of X-Ray may last longer than
+//! memory does, and so that a restart in the middle of it loses nothing.
+//!
+//! One thread does all the disk I/O. It is told what to do by [`SpoolMessage`]s on a channel and
+//! answers with [`SpoolEvent`]s, so that a disk that hangs holds up nobody else. Whoever sends a
+//! [`SpoolMessage::Store`] still has the item until [`SpoolEvent::Stored`] comes.
+//!
+//! # What survives what
+//!
+//! * The end of the process, `kill -9` and a crash included: every item that was answered with
+//!   `Stored`. The operating system has it then.
+//! * The end of the host, power included: what was `Stored` more than [`SYNC_INTERVAL`] before, and
+//!   everything up to a [`SpoolEvent::Flushed`] without an error. A file is also synchronised when
+//!   it is full.
+//! * A torn tail (the record that was being written) costs that record alone, and it was not yet
+//!   answered with `Stored`. A damaged record costs itself alone.
+//!
+//! # Duplicates
+//!
+//! A record leaves the disk only after it is `Settled`. What had been sent, but was not settled when
+//! the process ended, is sent again by the next one. A settled record is marked as such in its file;
+//! the mark is not synchronised by itself, so after a crash of the host the records that were settled
+//! in the last seconds may be sent again too.
+//!
+//! # Whose files
+//!
+//! One daemon uses a directory at a time; a lock on a file in it sees to that. Files that were
+//! written for another region, endpoint or role, or by another version, are left alone and named in
+//! the log. The module `directory` says what a
+//! directory must look like.
+
+#![cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "nothing is sent to the spool yet but by its tests"
+    )
+)]
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::batch::compressed::CompressedBody;
+
+mod directory;
+mod error;
+mod file;
+pub mod format;
+mod index;
+mod lock;
+mod message;
+pub mod reader;
+mod records;
+mod report;
+mod state;
+#[cfg(test)]
+mod tests;
+mod thread;
+
+pub(crate) use error::StoreError;
+pub(crate) use message::{Amount, LossReason, RecordId, SpoolEvent, SpoolMessage, Usage};
+pub(crate) use thread::run;
+
+/// Written items are synchronised to the device at least this often.
+pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Most bytes that should be on their way to the spool at one moment: what the channel holds can be
+/// neither sent nor dropped by anybody else, so a disk that hangs takes this much memory and no more.
+#[expect(
+    dead_code,
+    reason = "nothing is sent to the spool yet but by its tests"
+)]
+pub(crate) const STORE_WINDOW: usize = 1024 * 1024;
+
+/// Where a body is to be sent. Each has its own files, so that one can be read while the other waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Destination {
+    /// X-Ray's `PutTraceSegments`.
+    Segments,
+    /// X-Ray's OTLP endpoint.
+    Otlp,
+}
+
+impl Destination {
+    /// The age from which on X-Ray certainly takes such a body no more: AWS documents 14 days for
+    /// OTLP. For segments it says 7 days in one place and keeps traces for 30 days, so those between
+    /// are sent, and X-Ray decides.
+    #[expect(
+        dead_code,
+        reason = "nothing is read from the spool yet but by its tests"
+    )]
+    pub(crate) fn max_age(self) -> Duration {
+        const DAY: u64 = 24 * 60 * 60;
+        Duration::from_secs(match self {
+            Destination::Segments => 30 * DAY,
+            Destination::Otlp => 14 * DAY,
+        })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Destination::Segments => "segments",
+            Destination::Otlp => "spans",
+        })
+    }
+}
+
+/// What a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The body of a `PutTraceSegments` request.
+    Segments,
+    /// An OTLP request, byte for byte as it was received.
+    Otlp {
+        /// `application/json` rather than `application/x-protobuf`.
+        json: bool,
+        /// Whether it came with `Content-Encoding: gzip`.
+        gzip: bool,
+    },
+}
+
+impl Kind {
+    /// Where such a body is to be sent.
+    pub fn destination(self) -> Destination {
+        match self {
+            Kind::Segments => Destination::Segments,
+            Kind::Otlp { .. } => Destination::Otlp,
+        }
+    }
+}
+
+/// One body with what must be known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The body, and how many documents or spans it holds.
+    pub body: Arc<CompressedBody>,
+    /// What it is.
+    pub kind: Kind,
+    /// When its first document was received.
+    pub received_at: SystemTime,
+    /// How often it has been sent in vain.
+    pub attempts: u16,
+}
+
+/// Whose files these are. Only files with the same identity are read: bodies that were taken for
+/// one account must not be sent to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    region: String,
+    endpoint: String,
+    role: String,
+}
+
+/// Longest text of an [`Identity`]; that of AWS's longest role name, and a host name is shorter.
+const MAX_TEXT: usize = 2048;
+
+impl Identity {
+    /// The region, the URL of X-Ray and the role that is assumed, empty where there is none.
+    pub fn new(region: &str, endpoint: &str, role: &str) -> Self {
+        let bounded = |text: &str| text[..text.floor_char_boundary(MAX_TEXT)].to_owned();
+        Identity {
+            region: bounded(region),
+            endpoint: bounded(endpoint),
+            role: bounded(role),
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "region {:?}, endpoint {:?}", self.region, self.endpoint)?;
+        match self.role.as_str() {
+            "" => Ok(()),
+            role => write!(f, ", role {role:?}"),
+        }
+    }
+}
+
+/// What the user asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct SpoolSettings {
+    pub directory: PathBuf,
+    /// Bytes that the files of this daemon may take.
+    pub limit: u64,
+}

@@ -1,0 +1,167 @@
+//! Reads the records of a spool file, whatever has happened to its bytes.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use super::Item;
+use super::format::{MARKER, RECORD_HEADER, RecordHeader, SyncMarker};
+
+/// Bytes that are searched at a time for the next record behind damage.
+const SEARCH: usize = 64 * 1024;
+
+/// What comes next in a file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A record that is not settled.
+    Record {
+        /// Where it stands.
+        offset: u64,
+        /// What it holds.
+        item: Item,
+    },
+    /// A record whose body is not the one that was written.
+    Damaged {
+        /// How many documents it had.
+        documents: usize,
+        /// Bytes of the opened body.
+        bytes: usize,
+    },
+    /// Bytes that are no record, before one that is.
+    Gap,
+    /// The end of the file is no whole record: the last write did not come to its end.
+    TornTail,
+    /// All is read.
+    End,
+}
+
+/// A header, or why there is none.
+#[derive(Debug)]
+pub(crate) enum HeaderStep {
+    Header(u64, RecordHeader),
+    Gap,
+    TornTail,
+    End,
+}
+
+/// Reads records one after the other. Errors are those of the disk; bytes alone never make one.
+#[derive(Debug)]
+pub struct RecordReader<R> {
+    source: R,
+    marker: SyncMarker,
+    offset: u64,
+    end: u64,
+}
+
+impl<R: Read + Seek> RecordReader<R> {
+    /// Reads from `offset`, where a record begins, to `end`.
+    pub fn new(source: R, marker: SyncMarker, offset: u64, end: u64) -> Self {
+        RecordReader {
+            source,
+            marker,
+            offset,
+            end,
+        }
+    }
+
+    /// Where the next record is looked for.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next record that is not settled, or what is there instead.
+    ///
+    /// # Errors
+    /// What the system says. The same place is read again by the next call.
+    pub fn read_next(&mut self) -> io::Result<Step> {
+        loop {
+            let start = self.offset;
+            let (offset, header) = match self.next_header()? {
+                HeaderStep::Header(_, header) if header.settled => continue,
+                HeaderStep::Header(offset, header) => (offset, header),
+                HeaderStep::Gap => return Ok(Step::Gap),
+                HeaderStep::TornTail => return Ok(Step::TornTail),
+                HeaderStep::End => return Ok(Step::End),
+            };
+            let body = self.body(offset, &header);
+            if body.is_err() {
+                self.offset = start;
+            }
+            return Ok(match header.item(&self.marker, body?) {
+                Some(item) => Step::Record { offset, item },
+                None => Step::Damaged {
+                    documents: header.count,
+                    bytes: header.opened,
+                },
+            });
+        }
+    }
+
+    /// The next header of a whole record, settled or not; its body is passed over.
+    pub(crate) fn next_header(&mut self) -> io::Result<HeaderStep> {
+        let rest = self.end.saturating_sub(self.offset);
+        if rest == 0 {
+            return Ok(HeaderStep::End);
+        }
+        let Some(header) = self.header_at(self.offset)? else {
+            return self.skip_damage();
+        };
+        let length = record_bytes(&header);
+        if length > rest {
+            self.offset = self.end;
+            return Ok(HeaderStep::TornTail);
+        }
+        let offset = self.offset;
+        self.offset += length;
+        Ok(HeaderStep::Header(offset, header))
+    }
+
+    /// Goes to the next header behind bytes that are none.
+    fn skip_damage(&mut self) -> io::Result<HeaderStep> {
+        let (pending, settled) = (self.marker.pending(), self.marker.settled());
+        let mut from = self.offset + 1;
+        while self.end.saturating_sub(from) >= RECORD_HEADER as u64 {
+            let length = usize::try_from(self.end - from).map_or(SEARCH, |rest| rest.min(SEARCH));
+            let bytes = self.read_at(from, length)?;
+            let found = bytes
+                .windows(MARKER)
+                .position(|window| window == pending || window == settled);
+            // A marker may lie across the end of these bytes.
+            let Some(found) = found else {
+                from += (length - MARKER + 1) as u64;
+                continue;
+            };
+            from += found as u64;
+            if self.header_at(from)?.is_some() {
+                self.offset = from;
+                return Ok(HeaderStep::Gap);
+            }
+            from += 1;
+        }
+        self.offset = self.end;
+        Ok(HeaderStep::TornTail)
+    }
+
+    fn header_at(&mut self, offset: u64) -> io::Result<Option<RecordHeader>> {
+        if self.end.saturating_sub(offset) < RECORD_HEADER as u64 {
+            return Ok(None);
+        }
+        let mut bytes = [0; RECORD_HEADER];
+        self.source.seek(SeekFrom::Start(offset))?;
+        self.source.read_exact(&mut bytes)?;
+        Ok(RecordHeader::decode(&self.marker, &bytes))
+    }
+
+    fn body(&mut self, offset: u64, header: &RecordHeader) -> io::Result<Vec<u8>> {
+        self.read_at(offset + RECORD_HEADER as u64, header.body_len())
+    }
+
+    fn read_at(&mut self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.source.seek(SeekFrom::Start(offset))?;
+        self.source.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+fn record_bytes(header: &RecordHeader) -> u64 {
+    (RECORD_HEADER + header.body_len()) as u64
+}

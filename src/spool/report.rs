@@ -1,0 +1,125 @@
+//! What is told and what is logged: each trouble once, not once for each record.
+
+use std::time::{Duration, Instant};
+
+use super::directory::{Directory, name};
+use super::error::DirectoryError;
+use super::index::Found;
+use super::{Amount, Destination, LossReason, SpoolEvent, Usage};
+use crate::logging::RateLimit;
+
+/// Lines of one kind a minute. A full disk may fail and recover all the time.
+const LINES: u32 = 3;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+static PROBLEMS: RateLimit = RateLimit::new(LINES, MINUTE);
+static LOSSES: RateLimit = RateLimit::new(LINES, MINUTE);
+static FULL: RateLimit = RateLimit::new(1, MINUTE);
+
+/// Collects events.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    events: Vec<SpoolEvent>,
+    /// Whether a problem was told and the recovery was not.
+    is_problem: bool,
+    /// What was last told.
+    usage: Usage,
+}
+
+impl Report {
+    pub fn push(&mut self, event: SpoolEvent) {
+        self.events.push(event);
+    }
+
+    pub fn take(&mut self, usage: Usage) -> Vec<SpoolEvent> {
+        if usage != self.usage {
+            self.usage = usage;
+            self.push(SpoolEvent::Usage(usage));
+        }
+        std::mem::take(&mut self.events)
+    }
+
+    /// The disk does not do what it should.
+    pub fn problem(&mut self, error: &DirectoryError, now: Instant) {
+        if self.is_problem {
+            log::debug!("{error}");
+            return;
+        }
+        self.is_problem = true;
+        if let Some(held_back) = PROBLEMS.allow(now) {
+            log::error!("{error}; what cannot be sent waits in memory meanwhile{held_back}");
+        }
+        self.push(SpoolEvent::Problem(error.to_string()));
+    }
+
+    /// The disk does what it should.
+    pub fn recovered(&mut self) {
+        if self.is_problem {
+            self.is_problem = false;
+            log::info!("The spool directory can be used again");
+            self.push(SpoolEvent::Recovered);
+        }
+    }
+
+    /// What was there is there no more.
+    pub fn lost(
+        &mut self,
+        destination: Destination,
+        amount: Amount,
+        reason: LossReason,
+        now: Instant,
+    ) {
+        if amount == Amount::default() {
+            return;
+        }
+        if let Some(held_back) = LOSSES.allow(now) {
+            let documents = amount.documents;
+            log::warn!("Lost {documents} {destination} from the spool: {reason}{held_back}");
+        }
+        self.push(SpoolEvent::Lost {
+            destination,
+            amount,
+            reason,
+        });
+    }
+
+    /// What earlier processes have left.
+    pub fn found(&mut self, directory: &Directory, found: Found, now: Instant) {
+        let path = directory.path();
+        for (destination, amount) in found.amounts {
+            if amount == Amount::default() {
+                continue;
+            }
+            let documents = amount.documents;
+            log::info!("Found {documents} {destination} of an earlier run in the spool {path:?}");
+            self.push(SpoolEvent::Found {
+                destination,
+                amount,
+            });
+        }
+        if found.torn > 0 {
+            let files = found.torn;
+            log::info!("The last record of {files} files in {path:?} was not written to its end");
+        }
+        if found.damaged > 0 {
+            let places = found.damaged;
+            log::warn!("{places} places in the spool {path:?} are damaged; they are skipped");
+            self.push(SpoolEvent::Damaged { places });
+        }
+        if let Some((number, why)) = found.foreign {
+            let (count, file) = (found.foreign_count, name(number));
+            log::warn!("{count} files in the spool {path:?} are left alone, such as {file}: {why}");
+        }
+        for (destination, amount) in found.vanished {
+            self.lost(destination, amount, LossReason::Vanished, now);
+        }
+    }
+
+    /// No file may be dropped for something new.
+    pub fn full(&mut self, limit: u64, now: Instant) {
+        if let Some(held_back) = FULL.allow(now) {
+            log::warn!("The spool has reached its limit of {limit} bytes{held_back}");
+        }
+    }
+}

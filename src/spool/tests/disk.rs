@@ -1,0 +1,279 @@
+//! A disk that is full, read-only, or taken away. Where a file system is needed for that, the test
+//! runs itself again in a mount namespace of its own, with a small tmpfs in it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use super::*;
+
+/// Bytes of the tmpfs.
+const DISK: usize = 256 * 1024;
+
+/// Names the mount point, inside of the namespace.
+const MOUNT_POINT: &str = "XRAY_TEST_TMPFS";
+
+/// Runs the body of the test of this name with a small disk.
+fn on_a_small_disk(name: &str, body: impl FnOnce(&Path)) {
+    if let Some(path) = std::env::var_os(MOUNT_POINT) {
+        return body(Path::new(&path));
+    }
+    let temp = TempDir::new();
+    let script = format!("mount -t tmpfs -o size={DISK},mode=0700 spool \"$0\" && exec \"$@\"");
+    let mut unshare = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    unshare.args(["--mount", "sh", "-c", &script]).arg(&temp.0);
+    unshare.arg(std::env::current_exe().unwrap());
+    unshare.args(["--exact", &format!("spool::tests::disk::{name}")]);
+    let output = unshare.env(MOUNT_POINT, &temp.0).output();
+    let output = output.expect("this test needs the program `unshare` of util-linux");
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success() && out.contains("1 passed"),
+        "needs a mount namespace: run it as root or where user namespaces are allowed\n{out}\n{err}"
+    );
+}
+
+/// One that takes 4 KB on disk, whatever is done to it.
+fn large_item(number: u64) -> Item {
+    let noise = (0..1000_u64).flat_map(|n| {
+        let word = (n ^ number << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (word ^ word >> 29).to_le_bytes()[..4].to_vec()
+    });
+    let body: Vec<u8> = noise.collect();
+    item_of(&body, 1, Kind::Segments, at(number))
+}
+
+fn store(spool: &mut Tested, item: &Item) -> Vec<SpoolEvent> {
+    spool.send(SpoolMessage::Store {
+        id: 1,
+        item: item.clone(),
+    })
+}
+
+fn failed(item: Item) -> SpoolEvent {
+    SpoolEvent::StoreFailed {
+        id: 1,
+        item,
+        error: StoreError::Unavailable,
+    }
+}
+
+/// Fails once to store the item, with a problem of this text.
+fn assert_problem(events: Vec<SpoolEvent>, text: &str, item: &Item) {
+    let [SpoolEvent::Problem(problem), last] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert!(problem.contains(text), "{problem}");
+    assert_eq!(*last, failed(item.clone()), "the item comes back as it was");
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_is_used_again() {
+    on_a_small_disk("a_full_disk_loses_nothing_and_is_used_again", |disk| {
+        let mut spool = Tested::empty(&disk.join("spool"), LIMIT);
+        let mut stored = 0;
+        let events = loop {
+            let events = store(&mut spool, &large_item(stored));
+            let [SpoolEvent::Stored { .. }] = events[..] else {
+                break events;
+            };
+            stored += 1;
+        };
+        assert!(stored > 40, "{stored} items of 4 KB on 256 KB");
+        assert_problem(events, "make room on the disk", &large_item(stored));
+
+        // It is said once, however often it is tried again.
+        for _ in 0..5 {
+            let item = large_item(stored);
+            assert_eq!(store(&mut spool, &item), [failed(item.clone())]);
+            spool.now += Duration::from_secs(3);
+        }
+        // What does not fit is not half there, so the next process finds whole records.
+        drop(spool);
+        let (mut spool, events) = Tested::start(&disk.join("spool"), LIMIT);
+        let items: Vec<Item> = (0..stored).map(large_item).collect();
+        assert_eq!(events, [found(&items)]);
+        let torn: u64 = spool.spool.files.values().map(|file| file.torn).sum();
+        assert_eq!(torn, 0);
+
+        // It still sends what is there, which makes room.
+        assert_eq!(
+            store(&mut spool, &large_item(stored))[1..],
+            [failed(large_item(stored))]
+        );
+        let (read, others) = spool.drain();
+        assert_eq!(others, []);
+        assert!(read.iter().map(|(_, item)| item).eq(&items));
+        read.into_iter()
+            .for_each(|(record, _)| spool.settle(record));
+        spool.now += Duration::from_secs(3);
+        let events = store(&mut spool, &large_item(stored));
+        let [SpoolEvent::Recovered, SpoolEvent::Stored { .. }] = events[..] else {
+            panic!("{events:?}");
+        };
+    });
+}
+
+#[test]
+fn a_disk_filled_by_others_loses_nothing() {
+    on_a_small_disk("a_disk_filled_by_others_loses_nothing", |disk| {
+        let mut spool = Tested::empty(&disk.join("spool"), LIMIT);
+        let filler = disk.join("filler");
+        fs::write(&filler, vec![1; DISK]).unwrap_err();
+        // Not even the header of a file fits.
+        assert_problem(store(&mut spool, &item(0)), "make room", &item(0));
+        assert_eq!(files(&disk.join("spool")), Vec::<PathBuf>::new());
+        fs::remove_file(&filler).unwrap();
+        spool.now += Duration::from_secs(3);
+        let [SpoolEvent::Recovered, SpoolEvent::Stored { .. }] = store(&mut spool, &item(0))[..]
+        else {
+            panic!("not stored");
+        };
+        assert_eq!(spool.drain_items(), [item(0)]);
+    });
+}
+
+#[test]
+fn a_full_disk_is_no_reason_not_to_take_over() {
+    on_a_small_disk("a_full_disk_is_no_reason_not_to_take_over", |disk| {
+        let mut spool = Tested::empty(&disk.join("spool"), LIMIT);
+        spool.store(&item(0));
+        drop(spool);
+        fs::remove_file(disk.join("spool/lock")).unwrap();
+        fs::write(disk.join("filler"), vec![1; DISK]).unwrap_err();
+        let (mut spool, events) = Tested::start(&disk.join("spool"), LIMIT);
+        assert_eq!(events, [found(&[item(0)])]);
+        assert_eq!(spool.drain_items(), [item(0)]);
+    });
+}
+
+#[test]
+fn a_read_only_disk_is_said_once_and_used_when_it_can_be() {
+    let name = "a_read_only_disk_is_said_once_and_used_when_it_can_be";
+    on_a_small_disk(name, |disk| {
+        let mount = |options: &str| {
+            let mut mount = Command::new("mount");
+            let status = mount.args(["-o", options]).arg(disk).status();
+            assert!(status.unwrap().success());
+        };
+        let mut first = Tested::empty(&disk.join("spool"), LIMIT);
+        first.store(&item(0));
+        drop(first);
+        mount("remount,ro");
+        let (mut spool, events) = Tested::start(&disk.join("spool"), LIMIT);
+        let [SpoolEvent::Problem(text)] = &events[..] else {
+            panic!("{events:?}");
+        };
+        assert!(
+            text.contains("mount it so that it can be written"),
+            "{text}"
+        );
+        for _ in 0..5 {
+            spool.now += Duration::from_secs(3);
+            assert_eq!(store(&mut spool, &item(1)), [failed(item(1))]);
+        }
+        mount("remount,rw");
+        spool.now = spool.spool.next_deadline().unwrap();
+        assert_eq!(spool.events(), [found(&[item(0)]), SpoolEvent::Recovered]);
+        spool.store(&item(1));
+        assert_eq!(spool.drain_items(), [item(0), item(1)]);
+    });
+}
+
+#[test]
+fn a_directory_that_vanishes_takes_only_what_was_closed() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    for number in 0..3 {
+        spool.store(&item(number));
+    }
+    fs::remove_dir_all(temp.spool()).unwrap();
+    assert_problem(store(&mut spool, &item(3)), "cannot write to it", &item(3));
+    spool.now += Duration::from_secs(3);
+    assert_eq!(spool.events(), [SpoolEvent::Recovered]);
+    spool.store(&item(3));
+    // The file was open, so it can still be read.
+    let (read, others) = spool.drain();
+    let items: Vec<Item> = read.iter().map(|(_, item)| item.clone()).collect();
+    assert_eq!((items, others), ((0..4).map(item).collect(), vec![]));
+    // On disk is only what was written into the new directory.
+    for ((record, _), kept) in read.into_iter().zip([false, false, false, true]) {
+        let released = [SpoolEvent::Released { record, kept }];
+        assert_eq!(spool.send(SpoolMessage::Release(record)), released);
+    }
+}
+
+#[test]
+fn files_that_vanish_are_counted() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    for number in 0..3 {
+        spool.store(&item(number));
+    }
+    drop(spool);
+    let (mut spool, _) = Tested::start(&temp.spool(), LIMIT);
+    fs::remove_file(&temp.files()[0]).unwrap();
+    let (read, others) = spool.drain();
+    assert_eq!(
+        (read, others),
+        (
+            vec![],
+            vec![lost(&[item(0), item(1), item(2)], LossReason::Vanished)]
+        )
+    );
+
+    // The whole directory, while there are files that are not open.
+    spool.store(&item(3));
+    drop(spool);
+    let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
+    assert_eq!(events, [found(&[item(3)])]);
+    fs::remove_dir_all(temp.spool()).unwrap();
+    assert_problem(store(&mut spool, &item(4)), "cannot write to it", &item(4));
+    spool.now += Duration::from_secs(3);
+    let vanished = lost(&[item(3)], LossReason::Vanished);
+    assert_eq!(spool.events(), [vanished, SpoolEvent::Recovered]);
+    assert_eq!(spool.usage(), 0);
+}
+
+#[test]
+fn a_file_that_may_be_read_no_longer_is_left_for_the_next_start() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    spool.store(&item(1));
+    drop(spool);
+    let (mut spool, _) = Tested::start(&temp.spool(), LIMIT);
+    let chmod = |mode| {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(&temp.files()[0], permissions).unwrap();
+    };
+    chmod(0o666);
+    let (read, others) = spool.drain();
+    assert_eq!(
+        (read, others),
+        (vec![], vec![lost(&[item(1)], LossReason::Unreadable)])
+    );
+    assert_eq!(spool.usage(), 0);
+    drop(spool);
+    chmod(0o600);
+    let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
+    assert_eq!(events, [found(&[item(1)])]);
+    assert_eq!(spool.drain_items(), [item(1)]);
+}
+
+#[test]
+fn a_directory_that_is_moved_is_used_where_it_is() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    spool.store(&item(1));
+    let moved = temp.0.join("moved");
+    fs::rename(temp.spool(), &moved).unwrap();
+    spool.store(&item(2));
+    assert_eq!(spool.drain_items(), [item(1), item(2)]);
+    assert_eq!(files(&moved).len(), 1);
+}
