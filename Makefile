@@ -14,6 +14,9 @@ MUSL_arm64 := aarch64-unknown-linux-musl
 MUSL       := $(or $(MUSL_$(ARCH)),$(error ARCH is amd64 or arm64, not "$(ARCH)"))
 STATIC     := target/$(MUSL)/release/xray
 
+# A browser for the tests of the page.
+CHROMIUM ?= chromium
+
 # Fuzzing time of each target.
 FUZZ_SECONDS ?= 30
 
@@ -26,7 +29,7 @@ FUZZ  := $(TOOLS)/cargo-fuzz@0.13.2/bin
 MAX_SIZE := 2500000
 
 .DEFAULT_GOAL := help
-.PHONY: help run send test doc static image size e2e faults soak bench fuzz audit sbom check-deploy e2e-containers release clean
+.PHONY: help run send test doc static image size e2e browser faults soak bench fuzz audit sbom check-deploy e2e-containers release clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +74,10 @@ e2e: ## real SDKs, boto3 and moto through the binary, and the image where Docker
 	@if docker info >/dev/null 2>&1; then \
 		$(MAKE) --no-print-directory image && tests/e2e/run --image $(IMAGE) $(ARGS); \
 	else echo "no Docker engine: the image was not tried"; fi
+
+browser: ## the trace page in Chromium; pictures in target/browser; ARGS=--mock tests the page's files as they are
+	deploy/need $(CHROMIUM)=chromium
+	tests/e2e/run tests/e2e/browser --chromium $(CHROMIUM) $(ARGS)
 
 faults: ## every fault at its full length: outages of 10 s and 60 s, poison, overload, attacks
 	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults limits resource_exhaustion shutdown

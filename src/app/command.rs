@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::app::{daemon, exits, healthcheck};
-use crate::config::cli::{self, Command, Parsed};
+use crate::config::cli::{self, Command, Exporter, Parsed};
 use crate::config::{self, Config};
-use crate::logging;
+use crate::logging::{self, LogSettings};
 
 /// Status of a start that failed: a bad configuration, no region, a port that is taken.
 const FAILED: u8 = 1;
@@ -65,7 +65,7 @@ fn run(config: Config) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    if let Err(error) = logging::init(&config) {
+    if let Err(error) = logging::init(&log_settings(&config)) {
         logging::startup_error(&error.to_string());
         return ExitCode::from(FAILED);
     }
@@ -85,6 +85,17 @@ fn run(config: Config) -> ExitCode {
     };
     logging::flush();
     status
+}
+
+fn log_settings(config: &Config) -> LogSettings<'_> {
+    LogSettings {
+        file: config.log_file.as_ref(),
+        rotates: config.log_rotation,
+        // A program reads the documents from stdout: nothing else may stand between them.
+        to_stderr: config.exporter == Exporter::Json,
+        level: config.log_level,
+        format: config.log_format,
+    }
 }
 
 fn healthcheck(config: &Config) -> ExitCode {

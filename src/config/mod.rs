@@ -4,7 +4,7 @@
 
 pub mod cli;
 pub mod file;
-mod nearest;
+pub(crate) mod nearest;
 pub mod yaml;
 
 use std::fmt;
@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::cli::{Exporter, Flags, LogFormat};
+use crate::config::cli::{Exporter, Flags};
+use crate::logging::LogFormat;
 use file::{Located, Origin, Settings};
 
 /// Where a configuration file is looked for, in this order; the first that exists is loaded even
@@ -39,6 +40,8 @@ pub struct Config {
     pub region: Option<String>,
     /// Role to assume.
     pub role_arn: Option<String>,
+    /// External id that its trust policy asks for.
+    pub external_id: Option<String>,
     /// ARN reported in telemetry.
     pub resource_arn: Option<String>,
     /// Where X-Ray is; from the region otherwise.
@@ -173,6 +176,14 @@ fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Con
                 .to_owned(),
         );
     }
+    let role_arn = role_arn(flags.role_arn.as_deref(), file.role_arn).map_err(problem)?;
+    let external_id = text(&flags.external_id, file.external_id);
+    if external_id.is_some() && role_arn.is_none() {
+        warnings.push(
+            "an external id is set, but no role to assume (-r or RoleARN): it has no effect"
+                .to_owned(),
+        );
+    }
     let concurrency = file
         .concurrency
         .and_then(|located| usize::try_from(located.value).ok())
@@ -183,7 +194,8 @@ fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Con
         bind_udp: address(&flags.bind, file.udp_address),
         bind_tcp: address(&flags.bind_tcp, file.tcp_address),
         region: text(&flags.region, file.region),
-        role_arn: text(&flags.role_arn, file.role_arn),
+        role_arn,
+        external_id,
         resource_arn: text(&flags.resource_arn, file.resource_arn),
         endpoint: text(&None, file.endpoint),
         no_verify_ssl,
@@ -212,6 +224,32 @@ fn log_level(word: &str) -> Option<LevelFilter> {
         "warn" => Some(LevelFilter::Warn),
         "error" => Some(LevelFilter::Error),
         _ => None,
+    }
+}
+
+/// A role is named by its ARN only: a bare name would be refused by STS at every attempt.
+fn role_arn(flag: Option<&str>, file: Option<String>) -> Result<Option<String>, String> {
+    let (source, value) = match (flag, file) {
+        (Some(value), _) => ("-r", value.to_owned()),
+        (None, Some(value)) => ("RoleARN", value),
+        (None, None) => return Ok(None),
+    };
+    let value = value.trim();
+    let fields: Vec<&str> = value.splitn(6, ':').collect();
+    match fields[..] {
+        [""] => Ok(None),
+        ["arn", partition, "iam", _, account, role]
+            if !partition.is_empty()
+                && !account.is_empty()
+                && role
+                    .strip_prefix("role/")
+                    .is_some_and(|name| !name.is_empty()) =>
+        {
+            Ok(Some(value.to_owned()))
+        }
+        _ => Err(format!(
+            "{source} {value:?} is not the ARN of a role; write arn:aws:iam::ACCOUNT:role/NAME"
+        )),
     }
 }
 

@@ -26,6 +26,7 @@ fn defaults() {
         bind_tcp: "127.0.0.1:2000".to_owned(),
         region: None,
         role_arn: None,
+        external_id: None,
         resource_arn: None,
         endpoint: None,
         no_verify_ssl: false,
@@ -53,17 +54,17 @@ fn defaults() {
 
 #[test]
 fn flags_win_over_the_file() {
-    let file = "Version: 2\nRegion: f\nRoleARN: f\nResourceARN: f\nProxyAddress: f\nLocalMode: true\n\
+    let file = "Version: 2\nRegion: f\nRoleARN: f\nExternalID: f\nResourceARN: f\nProxyAddress: f\nLocalMode: true\n\
                 TotalBufferSizeMB: 2\nSocket: {UDPAddress: f, TCPAddress: f}\n\
                 Logging: {LogLevel: dev, LogPath: f}\nConcurrency: 3\nEndpoint: f";
     let config = run(
         &[("my.yaml", file)],
-        "-c my.yaml -n x -r x -a x -p x -o=false -m 100 -b x -t x -l error -f x",
+        "-c my.yaml -n x -r arn:aws:iam::1:role/x --external-id x -a x -p x -o=false -m 100 -b x -t x -l error -f x",
     )
     .unwrap();
     for value in [
         config.region,
-        config.role_arn,
+        config.external_id,
         config.resource_arn,
         config.proxy_address,
         Some(config.bind_udp),
@@ -71,12 +72,61 @@ fn flags_win_over_the_file() {
     ] {
         assert_eq!(value.as_deref(), Some("x"));
     }
+    assert_eq!(config.role_arn.as_deref(), Some("arn:aws:iam::1:role/x"));
     assert!(!config.local_mode);
     assert_eq!(config.buffer_mb, Some(100));
     assert_eq!(config.log_level, LevelFilter::Error);
     assert_eq!(config.log_file, Some(PathBuf::from("x")));
     assert_eq!(config.concurrency, 3);
     assert_eq!(config.endpoint.as_deref(), Some("f"));
+}
+
+#[test]
+fn a_role_is_an_arn() {
+    for good in [
+        "arn:aws:iam::123456789012:role/xray",
+        "arn:aws-cn:iam::123456789012:role/some/path/x+=,.@-_y",
+        " arn:aws-us-gov:iam::123456789012:role/xray ",
+    ] {
+        let file = format!("Version: 2\nRoleARN: \"{good}\"\n");
+        let found = run(&[(ETC, &file)], "").unwrap().role_arn;
+        assert_eq!(found.as_deref(), Some(good.trim()));
+        assert_eq!(run(&[(ETC, &file)], "-r=").unwrap().role_arn, None);
+    }
+    for bad in [
+        "my-role",
+        "role/my-role",
+        "arn:aws:iam::123456789012:user/me",
+        "arn:aws:iam::123456789012:role/",
+        "arn:aws:iam:::role/xray",
+        "arn:aws:sts::123456789012:assumed-role/xray/me",
+        "arn:aws:iam::123456789012",
+    ] {
+        for (file, line, source) in [
+            (
+                format!("Version: 2\nRoleARN: {bad}\n"),
+                String::new(),
+                "RoleARN",
+            ),
+            ("Version: 2\n".to_owned(), format!("-r {bad}"), "-r"),
+        ] {
+            assert_eq!(
+                run(&[(ETC, &file)], &line).unwrap_err(),
+                [format!(
+                    "{source} {bad:?} is not the ARN of a role; write arn:aws:iam::ACCOUNT:role/NAME"
+                )]
+            );
+        }
+    }
+}
+
+#[test]
+fn an_external_id_without_a_role_is_told() {
+    let warnings = run(&[], "--external-id x").unwrap().warnings;
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("no role to assume"), "{warnings:?}");
+    let with_role = run(&[], "--external-id x -r arn:aws:iam::1:role/x").unwrap();
+    assert_eq!(with_role.warnings, Vec::<String>::new());
 }
 
 #[test]

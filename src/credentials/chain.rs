@@ -10,7 +10,7 @@ use super::sources::container::Container;
 use super::sources::environment::{Env, Fixed, set};
 use super::sources::instance::InstanceRole;
 use super::sources::process::{Process, RunningProgram};
-use super::sources::roles::{AssumedRole, WebIdentityRole};
+use super::sources::roles::{AssumedRole, Role, WebIdentityRole};
 use super::sources::sso::Sso;
 use super::{Renewal, Source, SourceError, date};
 use crate::aws::profile::{Profiles, read_file};
@@ -21,7 +21,7 @@ pub struct Parts {
     /// The environment.
     pub env: Env,
     /// Role to assume on top of all, from `-r` or cfg.yaml.
-    pub role_arn: Option<String>,
+    pub role: Option<Role>,
     /// For metadata endpoints.
     pub metadata: ureq::Agent,
     /// For roles. Its agents serve IAM Identity Center too, and its timing every source.
@@ -54,7 +54,7 @@ impl Chain {
     /// Replaces the source when the plan has become another one, so that what it remembers is
     /// lost only then. Answers whether it did.
     fn choose(&mut self, profiles: &Profiles) -> Result<bool, SourceError> {
-        let selection = select(&*self.parts.env, profiles, self.parts.role_arn.as_deref())?;
+        let selection = select(&*self.parts.env, profiles, self.parts.role.as_ref())?;
         if self
             .chosen
             .as_ref()
@@ -82,7 +82,7 @@ impl Chain {
     /// Nobody can change the environment of a running process, so that it alone can tell.
     fn warn_of_the_past(&self, plan: &Plan) {
         let expires = set(&*self.parts.env, "AWS_CREDENTIAL_EXPIRATION");
-        if let (Plan::Environment(_), Some(end)) = (plan, expires.as_deref().and_then(date::parse))
+        if let (Plan::Environment(..), Some(end)) = (plan, expires.as_deref().and_then(date::parse))
             && end <= (self.parts.sts.timing.now)()
         {
             log::warn!(
@@ -103,7 +103,7 @@ impl Chain {
             )))
         };
         match plan {
-            Plan::Environment(credentials) => Box::new(Fixed {
+            Plan::Environment(credentials, _) => Box::new(Fixed {
                 name: "environment".to_owned(),
                 credentials: credentials.clone(),
                 renewal: Renewal::Fixed,

@@ -23,8 +23,6 @@ use aws_smithy_types::date_time::{DateTime, Format};
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
 
-use crate::config::Config;
-use crate::config::cli::{Exporter, LogFormat};
 use escape::Line;
 pub use escape::escape;
 use file::LogFile;
@@ -76,23 +74,48 @@ impl fmt::Display for LogError {
 
 impl std::error::Error for LogError {}
 
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `2026-11-22T19:20:47Z [Info] message`, as the official daemon does.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the log is to be.
+#[derive(Debug)]
+pub struct LogSettings<'a> {
+    /// The file to append to. `None`: a stream.
+    pub file: Option<&'a PathBuf>,
+    /// Whether the file starts anew at a size.
+    pub rotates: bool,
+    /// Whether the stream is stderr, because a program reads something else from stdout.
+    pub to_stderr: bool,
+    /// The least important level that is written.
+    pub level: LevelFilter,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
 /// Starts the log that the configuration asks for, with a thread named `log` that writes it.
 ///
 /// # Errors
 /// An unwritable log file, or no thread to be had.
-pub fn init(config: &Config) -> Result<(), LogError> {
-    let mut sink: Box<dyn Write + Send> = match &config.log_file {
+pub fn init(settings: &LogSettings<'_>) -> Result<(), LogError> {
+    let mut sink: Box<dyn Write + Send> = match settings.file {
         Some(path) => {
-            let limit = config.log_rotation.then_some(MAX_FILE_BYTES);
+            let limit = settings.rotates.then_some(MAX_FILE_BYTES);
             let file = LogFile::open(path, limit)
                 .map_err(|error| LogError::Unwritable(path.clone(), error))?;
             Box::new(file)
         }
         None => {
             // A program reads the documents: nothing else may stand between them.
-            let (name, stream) = match config.exporter {
-                Exporter::Json => ("stderr", io::stderr().as_fd().try_clone_to_owned()),
-                _ => ("stdout", io::stdout().as_fd().try_clone_to_owned()),
+            let (name, stream) = match settings.to_stderr {
+                true => ("stderr", io::stderr().as_fd().try_clone_to_owned()),
+                false => ("stdout", io::stdout().as_fd().try_clone_to_owned()),
             };
             // A descriptor of its own: one write a batch, and no lock shared with what prints
             // segments.
@@ -101,7 +124,7 @@ pub fn init(config: &Config) -> Result<(), LogError> {
             ))
         }
     };
-    let format = config.log_format;
+    let format = settings.format;
     let queue = Queue::default();
     let writer = queue.clone();
     thread::Builder::new()
@@ -119,8 +142,8 @@ pub fn init(config: &Config) -> Result<(), LogError> {
 
     let mut builder = Builder::new();
     builder
-        .filter_level(others(config.log_level))
-        .filter_module(env!("CARGO_CRATE_NAME"), config.log_level)
+        .filter_level(others(settings.level))
+        .filter_module(env!("CARGO_CRATE_NAME"), settings.level)
         .target(Target::Pipe(Box::new(queue.clone())))
         .format(move |out, record| {
             let line = line(format, now(), record.level(), *record.args());

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::directory::Directory;
 use super::format::{FileHeader, SyncMarker};
 use super::reader::{RecordReader, Step};
-use super::{Destination, Item, LossReason};
+use super::{Amount, Destination, Item, LossReason};
 
 /// A file that cannot be read so many times in a row is given up until the next start.
 const MAX_FAILED_READS: u32 = 3;
@@ -21,8 +21,8 @@ pub(crate) struct SpoolFile {
     pub marker: SyncMarker,
     /// When the oldest document was received that was not settled when it was counted.
     pub oldest: Option<SystemTime>,
-    /// Documents that are to be read.
-    pub unread: u64,
+    /// What is to be read.
+    pub unread: Amount,
     /// End of the last whole record.
     pub size: u64,
     /// Bytes behind that.
@@ -37,8 +37,8 @@ pub(crate) struct SpoolFile {
     handle: Option<File>,
     /// Where to go on reading.
     cursor: u64,
-    /// Records that were read and are not settled, with the number of their documents.
-    outstanding: BTreeMap<u64, u64>,
+    /// Records that were read and are not settled, with what they hold.
+    outstanding: BTreeMap<u64, Amount>,
     /// Records that were read and are to be read again.
     released: BTreeSet<u64>,
     failed_reads: u32,
@@ -48,7 +48,7 @@ pub(crate) struct SpoolFile {
 #[derive(Debug)]
 pub(crate) enum Next {
     Item { offset: u64, item: Item },
-    Lost { documents: u64, reason: LossReason },
+    Lost { amount: Amount, reason: LossReason },
     Nothing,
 }
 
@@ -75,7 +75,7 @@ impl SpoolFile {
             destination: header.destination,
             marker: header.marker,
             oldest: None,
-            unread: 0,
+            unread: Amount::default(),
             size: start,
             torn: 0,
             is_open_for_writing: false,
@@ -94,9 +94,9 @@ impl SpoolFile {
         self.size + self.torn
     }
 
-    /// Takes the documents of a record into account.
-    pub fn add(&mut self, documents: usize, received_at: SystemTime) {
-        self.unread += documents as u64;
+    /// Takes a record into account that is to be read.
+    pub fn add(&mut self, amount: Amount, received_at: SystemTime) {
+        self.unread += amount;
         let oldest = self.oldest.map_or(received_at, |at| at.min(received_at));
         self.oldest = Some(oldest);
     }
@@ -115,7 +115,7 @@ impl SpoolFile {
         let offset = self.size;
         self.size += record.len() as u64;
         self.is_unsynchronised = true;
-        self.add(item.body.count(), item.received_at);
+        self.add(Amount::of_item(item), item.received_at);
         Ok(offset)
     }
 
@@ -235,16 +235,16 @@ impl SpoolFile {
         }
         Ok(match step {
             Step::Record { offset, item } if released.is_none_or(|at| at == offset) => {
-                let documents = item.body.count() as u64;
-                self.unread = self.unread.saturating_sub(documents);
-                self.outstanding.insert(offset, documents);
+                let amount = Amount::of_item(&item);
+                self.unread = self.unread.saturating_sub(amount);
+                self.outstanding.insert(offset, amount);
                 Some(Next::Item { offset, item })
             }
-            Step::Damaged { documents } => {
-                let documents = (documents as u64).min(self.unread);
-                self.unread -= documents;
+            Step::Damaged { documents, bytes } => {
+                let amount = Amount::of(documents, bytes);
+                self.unread = self.unread.saturating_sub(amount);
                 let reason = LossReason::Damaged;
-                Some(Next::Lost { documents, reason })
+                Some(Next::Lost { amount, reason })
             }
             // What was counted and is not found is told when the file is finished.
             Step::Record { .. } | Step::Gap | Step::TornTail | Step::End => None,
@@ -257,8 +257,8 @@ impl SpoolFile {
         self.is_open_for_writing = false;
         self.cursor = self.size;
         self.released.clear();
-        let documents = std::mem::take(&mut self.unread);
-        Next::Lost { documents, reason }
+        let amount = std::mem::take(&mut self.unread);
+        Next::Lost { amount, reason }
     }
 
     /// The record is wanted no more. It is marked, so that the next process does not send it again.
@@ -276,13 +276,13 @@ impl SpoolFile {
 
     /// The record is to be read again. Answers whether it can be.
     pub fn release(&mut self, offset: u64) -> bool {
-        let Some(documents) = self.outstanding.remove(&offset) else {
+        let Some(amount) = self.outstanding.remove(&offset) else {
             return false;
         };
         let is_kept = self.is_linked() && !self.is_given_up;
         if is_kept {
             self.released.insert(offset);
-            self.unread += documents;
+            self.unread += amount;
         }
         is_kept
     }

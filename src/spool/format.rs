@@ -166,7 +166,7 @@ impl FileHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordHeader {
     stored: usize,
-    opened: usize,
+    pub opened: usize,
     pub count: usize,
     pub received_at: SystemTime,
     attempts: u16,

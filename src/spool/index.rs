@@ -7,15 +7,15 @@ use super::directory::Directory;
 use super::file::SpoolFile;
 use super::format::{FileHeader, HeaderError, MAX_FILE_HEADER, VERSION};
 use super::reader::{HeaderStep, RecordReader};
-use super::{Destination, Identity};
+use super::{Amount, Destination, Identity};
 
 /// What a look at the whole directory has found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Higher than that of any file.
     pub next_number: u64,
-    /// Documents in files that were not known before.
-    pub documents: BTreeMap<Destination, u64>,
+    /// What is in files that were not known before.
+    pub amounts: BTreeMap<Destination, Amount>,
     /// Places that are no record.
     pub damaged: u64,
     /// Files whose last record is incomplete.
@@ -23,8 +23,8 @@ pub(super) struct Found {
     /// One of the files that are left alone, and why.
     pub foreign: Option<(u64, String)>,
     pub foreign_count: usize,
-    /// Documents in files that are there no more.
-    pub vanished: Vec<(Destination, u64)>,
+    /// What was in files that are there no more.
+    pub vanished: Vec<(Destination, Amount)>,
 }
 
 /// Adds the files of this daemon that are in the directory to `files`, and takes those away that are
@@ -48,7 +48,7 @@ pub(super) fn index_all(
                 if known.is_some_and(|known| known.marker == file.marker) {
                     continue;
                 }
-                *found.documents.entry(file.destination).or_default() += file.unread;
+                *found.amounts.entry(file.destination).or_default() += file.unread;
                 found.damaged += damaged;
                 found.torn += u64::from(file.torn > 0);
                 let replaced = files.insert(number, *file);
@@ -127,7 +127,8 @@ fn count(file: &mut SpoolFile, source: impl Read + Seek, end: u64) -> io::Result
             HeaderStep::Header(_, header) => {
                 file.size = reader.offset();
                 if !header.settled {
-                    file.add(header.count, header.received_at);
+                    let amount = Amount::of(header.count, header.opened);
+                    file.add(amount, header.received_at);
                 }
             }
             HeaderStep::Gap => damaged += 1,

@@ -51,6 +51,7 @@ mod file;
 pub mod format;
 mod index;
 mod lock;
+mod message;
 pub mod reader;
 mod records;
 mod report;
@@ -60,6 +61,7 @@ mod tests;
 mod thread;
 
 pub(crate) use error::StoreError;
+pub(crate) use message::{Amount, LossReason, RecordId, SpoolEvent, SpoolMessage, Usage};
 pub(crate) use thread::run;
 
 /// Written items are synchronised to the device at least this often.
@@ -67,6 +69,10 @@ pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Most bytes that should be on their way to the spool at one moment: what the channel holds can be
 /// neither sent nor dropped by anybody else, so a disk that hangs takes this much memory and no more.
+#[expect(
+    dead_code,
+    reason = "nothing is sent to the spool yet but by its tests"
+)]
 pub(crate) const STORE_WINDOW: usize = 1024 * 1024;
 
 /// Where a body is to be sent. Each has its own files, so that one can be read while the other waits.
@@ -76,6 +82,23 @@ pub enum Destination {
     Segments,
     /// X-Ray's OTLP endpoint.
     Otlp,
+}
+
+impl Destination {
+    /// The age from which on X-Ray certainly takes such a body no more: AWS documents 14 days for
+    /// OTLP. For segments it says 7 days in one place and keeps traces for 30 days, so those between
+    /// are sent, and X-Ray decides.
+    #[expect(
+        dead_code,
+        reason = "nothing is read from the spool yet but by its tests"
+    )]
+    pub(crate) fn max_age(self) -> Duration {
+        const DAY: u64 = 24 * 60 * 60;
+        Duration::from_secs(match self {
+            Destination::Segments => 30 * DAY,
+            Destination::Otlp => 14 * DAY,
+        })
+    }
 }
 
 impl fmt::Display for Destination {
@@ -108,17 +131,6 @@ impl Kind {
             Kind::Segments => Destination::Segments,
             Kind::Otlp { .. } => Destination::Otlp,
         }
-    }
-
-    /// The age from which on X-Ray certainly takes such a body no more: AWS documents 14 days for
-    /// OTLP. For segments it says 7 days in one place and keeps traces for 30 days, so those between
-    /// are sent, and X-Ray decides.
-    pub(crate) fn max_age(self) -> Duration {
-        const DAY: u64 = 24 * 60 * 60;
-        Duration::from_secs(match self {
-            Kind::Segments => 30 * DAY,
-            Kind::Otlp { .. } => 14 * DAY,
-        })
     }
 }
 
@@ -169,121 +181,10 @@ impl fmt::Display for Identity {
     }
 }
 
-/// Where a record stands. It means something to the spool that gave it alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RecordId {
-    file: u64,
-    offset: u64,
-}
-
 /// What the user asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct SpoolSettings {
     pub directory: PathBuf,
     /// Bytes that the files of this daemon may take.
     pub limit: u64,
-}
-
-/// What the spool is told.
-#[derive(Debug)]
-pub(crate) enum SpoolMessage {
-    /// Region, endpoint and role are known, and with them whose files are to be read. Comes once;
-    /// until then nothing can be stored.
-    Open(Identity),
-    /// Write this. Answered with `Stored` or `StoreFailed`.
-    Store { id: u64, item: Item },
-    /// Read the oldest records that were not read yet, at least one, then until `max_bytes` of
-    /// compressed bodies. Answered with `Restored` for each, then `ReadFinished`. What was received
-    /// before `not_before` is dropped instead.
-    Read {
-        destination: Destination,
-        max_bytes: usize,
-        not_before: SystemTime,
-    },
-    /// X-Ray has decided on the whole record: it may go.
-    Settled(RecordId),
-    /// The reader of the record does not keep it: it is to be read again. Answered with `Released`.
-    Release(RecordId),
-    /// Synchronise all that was stored. Answered with `Flushed`; since a disk may hang, whoever
-    /// waits for the answer waits with a deadline of its own.
-    Flush,
-}
-
-/// What the spool has done.
-#[derive(Debug, PartialEq)]
-pub(crate) enum SpoolEvent {
-    /// So many documents of an earlier process are there to be read.
-    Found {
-        destination: Destination,
-        documents: u64,
-    },
-    /// The item is on disk.
-    Stored { id: u64, record: RecordId },
-    /// The item is not on disk; whoever sent it keeps it.
-    StoreFailed {
-        id: u64,
-        item: Item,
-        error: StoreError,
-    },
-    /// A record was read. It stays on disk until it is `Settled`.
-    Restored { record: RecordId, item: Item },
-    /// The end of one `Read`. With `more` there are further records that could be read at once.
-    ReadFinished {
-        destination: Destination,
-        more: bool,
-    },
-    /// The answer to `Release`. Where the record is not `kept`, its file is gone, and the item must
-    /// be stored again to be on disk.
-    Released { record: RecordId, kept: bool },
-    /// Documents that were on disk unread, stored or found, and are there no more.
-    Lost {
-        destination: Destination,
-        documents: u64,
-        reason: LossReason,
-    },
-    /// Records that cannot be read. Their documents are in a `Lost` where their number is known.
-    Damaged { records: u64 },
-    /// How much is on disk, after a change of it.
-    Usage(Usage),
-    /// The spool does not work; what cannot be stored stays in memory. The log has it already.
-    Problem(String),
-    /// It works again.
-    Recovered,
-    /// The answer to `Flush`: whether all that was stored survives the end of the host.
-    Flushed { synchronised: bool },
-}
-
-/// How much is on disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
-    pub bytes: u64,
-    /// When the oldest document was received of the files that are there.
-    pub oldest: Option<SystemTime>,
-}
-
-/// Why documents on disk will not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LossReason {
-    /// The oldest file went, because the limit was reached.
-    Limit,
-    /// X-Ray does not take what is so old.
-    TooOld,
-    /// The bytes are not those that were written.
-    Damaged,
-    /// Somebody else has removed the file.
-    Vanished,
-    /// The file cannot be read, or may no longer be read. It is left for the next start.
-    Unreadable,
-}
-
-impl fmt::Display for LossReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LossReason::Limit => "the spool reached its size limit",
-            LossReason::TooOld => "X-Ray takes nothing that old",
-            LossReason::Damaged => "the record is damaged",
-            LossReason::Vanished => "the file was removed by somebody else",
-            LossReason::Unreadable => "the file cannot be read; it is left for the next start",
-        })
-    }
 }

@@ -22,6 +22,8 @@ pub enum Step {
     Damaged {
         /// How many documents it had.
         documents: usize,
+        /// Bytes of the opened body.
+        bytes: usize,
     },
     /// Bytes that are no record, before one that is.
     Gap,
@@ -87,6 +89,7 @@ impl<R: Read + Seek> RecordReader<R> {
                 Some(item) => Step::Record { offset, item },
                 None => Step::Damaged {
                     documents: header.count,
+                    bytes: header.opened,
                 },
             });
         }

@@ -9,7 +9,7 @@ use super::error::StoreError;
 use super::file::{Next, SpoolFile};
 use super::format::{FileHeader, MARKER, MAX_FILE_HEADER, SyncMarker, encode_record, record_len};
 use super::state::Spool;
-use super::{Destination, Item, LossReason, RecordId, SYNC_INTERVAL, SpoolEvent};
+use super::{Amount, Destination, Item, LossReason, RecordId, SYNC_INTERVAL, SpoolEvent};
 use crate::batch::compressed::MAX_BODY;
 
 /// A file takes no further record at this size, so that disk space comes back in small steps.
@@ -160,9 +160,9 @@ impl Spool {
         match file.read_next(directory, number)? {
             Next::Item { offset, item } if item.received_at < not_before => {
                 let settled = file.settle(offset);
-                let documents = item.body.count() as u64;
+                let amount = Amount::of_item(&item);
                 self.report
-                    .lost(destination, documents, LossReason::TooOld, now);
+                    .lost(destination, amount, LossReason::TooOld, now);
                 settled?;
             }
             Next::Item { offset, item } => {
@@ -173,8 +173,8 @@ impl Spool {
                 };
                 self.report.push(SpoolEvent::Restored { record, item });
             }
-            Next::Lost { documents, reason } => {
-                self.report.lost(destination, documents, reason, now);
+            Next::Lost { amount, reason } => {
+                self.report.lost(destination, amount, reason, now);
             }
             Next::Nothing => {}
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::directory::{Directory, name};
 use super::error::DirectoryError;
 use super::index::Found;
-use super::{Destination, LossReason, SpoolEvent, Usage};
+use super::{Amount, Destination, LossReason, SpoolEvent, Usage};
 use crate::logging::RateLimit;
 
 /// Lines of one kind a minute. A full disk may fail and recover all the time.
@@ -66,34 +66,36 @@ impl Report {
     pub fn lost(
         &mut self,
         destination: Destination,
-        documents: u64,
+        amount: Amount,
         reason: LossReason,
         now: Instant,
     ) {
-        if documents == 0 {
+        if amount == Amount::default() {
             return;
         }
         if let Some(held_back) = LOSSES.allow(now) {
+            let documents = amount.documents;
             log::warn!("Lost {documents} {destination} from the spool: {reason}{held_back}");
         }
         self.push(SpoolEvent::Lost {
             destination,
-            documents,
+            amount,
             reason,
         });
-        if reason == LossReason::Damaged {
-            self.push(SpoolEvent::Damaged { records: 1 });
-        }
     }
 
     /// What earlier processes have left.
     pub fn found(&mut self, directory: &Directory, found: Found, now: Instant) {
         let path = directory.path();
-        for (destination, documents) in found.documents {
+        for (destination, amount) in found.amounts {
+            if amount == Amount::default() {
+                continue;
+            }
+            let documents = amount.documents;
             log::info!("Found {documents} {destination} of an earlier run in the spool {path:?}");
             self.push(SpoolEvent::Found {
                 destination,
-                documents,
+                amount,
             });
         }
         if found.torn > 0 {
@@ -101,16 +103,16 @@ impl Report {
             log::info!("The last record of {files} files in {path:?} was not written to its end");
         }
         if found.damaged > 0 {
-            let records = found.damaged;
-            log::warn!("{records} records in the spool {path:?} are damaged; they are skipped");
-            self.push(SpoolEvent::Damaged { records });
+            let places = found.damaged;
+            log::warn!("{places} places in the spool {path:?} are damaged; they are skipped");
+            self.push(SpoolEvent::Damaged { places });
         }
         if let Some((number, why)) = found.foreign {
             let (count, file) = (found.foreign_count, name(number));
             log::warn!("{count} files in the spool {path:?} are left alone, such as {file}: {why}");
         }
-        for (destination, documents) in found.vanished {
-            self.lost(destination, documents, LossReason::Vanished, now);
+        for (destination, amount) in found.vanished {
+            self.lost(destination, amount, LossReason::Vanished, now);
         }
     }
 

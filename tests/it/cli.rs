@@ -67,6 +67,10 @@ fn what_cannot_be_done_exits_1_and_says_why() {
     let cases = [
         ("-o -b 127.0.0.1:0 -t 127.0.0.1:0".to_owned(), "region"),
         (format!("{local} -m 2"), "3"),
+        (
+            format!("{local} -r my-role"),
+            "-r \"my-role\" is not the ARN of a role",
+        ),
         (format!("{local} -b nonsense"), "nonsense"),
         (format!("{local} -b 127.0.0.1:99999"), "99999"),
         (format!("{local} -b 192.0.2.1:0"), "this machine"),

@@ -9,7 +9,7 @@ use xray_test_support::keys::Keys;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::scratch::ScratchFile;
 use xray_test_support::totals::Totals;
-use xray_test_support::xray::FakeXray;
+use xray_test_support::xray::{FakeXray, KEY_ID};
 
 /// In a task, behind a company's proxy that would let nothing through.
 fn from_container(fake: &FakeXray, ecs: &FakeEcs) -> Launch {
@@ -35,6 +35,25 @@ fn a_session_token_is_sent_and_signed() {
         .start();
     UdpClient::new(daemon.udp).document(segment(1));
     fake.wait_for("the document", |state| state.accepted.len() == 1);
+}
+
+/// What the log says of keys is so: a session ends, and the variable's name is the one that is set.
+#[test]
+fn keys_of_the_environment_are_told_as_they_are() {
+    let fake = FakeXray::start();
+    let launch = || {
+        Launch::against(&fake)
+            .without_env("AWS_ACCESS_KEY_ID")
+            .env("AWS_ACCESS_KEY", KEY_ID)
+    };
+    let daemon = launch().start();
+    daemon.wait_log("AWS credentials from: environment (AWS_ACCESS_KEY is set)");
+    daemon.wait_log("AWS credentials from environment do not expire");
+    let daemon = launch().env("AWS_SESSION_TOKEN", "token").start();
+    daemon.wait_log(
+        "AWS credentials from environment are temporary and do not say their expiry: \
+         they are used until AWS refuses them",
+    );
 }
 
 /// An empty variable is what a template leaves behind; a signed empty token is refused by AWS.

@@ -10,6 +10,7 @@ use xray_test_support::endpoint::{Endpoint, Reply};
 use xray_test_support::http_client::exchange;
 use xray_test_support::keys::{Keys, timestamp};
 use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::server::closed_address;
 use xray_test_support::watch::Watch;
 use xray_test_support::xray::{FakeXray, REGION};
 
@@ -111,4 +112,22 @@ fn who_the_host_is() {
             assert_eq!(told, id, "{local} {named}");
         }
     }
+}
+
+/// A host that starts the daemon before its network: nobody answers at first. What comes meanwhile
+/// is kept, and the daemon does not end, since it would be started and end again until its service
+/// manager gives up.
+#[test]
+fn a_boot_before_the_network_is_waited_out() {
+    let address = closed_address().to_string();
+    let fake = FakeXray::start();
+    let daemon = on_ec2(&fake, &format!("http://{address}")).start();
+    UdpClient::new(daemon.udp).document(segment(1));
+    daemon.wait_log("No region is known yet; segments wait for it");
+    let document = format!(r#"{{"region":"{REGION}"}}"#);
+    let expiry = timestamp(in_an_hour());
+    let ec2 = Ec2::with_role("ASIAEC2", &expiry).page(DOCUMENT, 200, &document);
+    let _ec2 = Endpoint::on(&address, None, move |_, request| ec2.answer(request));
+    fake.wait_for("the document", |state| state.accepted.len() == 1);
+    daemon.wait_log(&format!("Using region: {REGION} (from EC2 metadata)"));
 }

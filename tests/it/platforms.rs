@@ -96,12 +96,14 @@ fn the_role_of_another_account_is_assumed() {
         .env("AWS_SECRET_ACCESS_KEY", "base secret")
         .env("AWS_ENDPOINT_URL_STS", &sts.url())
         .args(["-r", "arn:aws:iam::210987654321:role/xray"])
+        .args(["--external-id", "partner/7"])
         .start();
     UdpClient::new(daemon.udp).document(segment(1));
     fake.wait_for("the document", |state| state.accepted.len() == 1);
     let form = sts::form(&sts.requests()[0]);
     assert_eq!(form["RoleArn"], "arn:aws:iam::210987654321:role/xray");
     assert_eq!(form["RoleSessionName"], "xray-daemon");
+    assert_eq!(form["ExternalId"], "partner/7");
 }
 
 /// A laptop with a profile and a program that prints its keys.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -24,21 +24,23 @@ pub struct Sources<'a> {
     /// Reads the ECS metadata file, up to a limit.
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// GETs a URL of the ECS task metadata endpoint, without a proxy.
-    pub task: &'a dyn Fn(&str) -> Answer,
+    pub task: &'a dyn Fn(&str) -> MetadataAnswer,
     /// GETs a path below `/latest/` of IMDS.
-    pub imds: &'a dyn Fn(&str) -> Answer,
+    pub imds: &'a dyn Fn(&str) -> MetadataAnswer,
     /// Waits.
     pub pause: &'a dyn Fn(Duration),
 }
 
 /// What a metadata endpoint said.
-pub enum Answer {
+pub enum MetadataAnswer {
     /// Success.
     Body(Vec<u8>),
     /// It answered, but not with success: asking for something else may help.
     Refused(String),
-    /// No answer, or it must not be asked.
+    /// No answer. It may come later: the network may not be up yet.
     Silent(String),
+    /// It must not be asked.
+    Disabled(String),
 }
 
 /// A region, and where it came from.
@@ -55,6 +57,8 @@ pub struct Region {
 pub struct NoRegion {
     /// Each source and what it answered, in the order in which they were asked.
     pub tried: Vec<(String, String)>,
+    /// Whether a metadata service was silent: then another attempt may find the region.
+    pub may_come: bool,
 }
 
 impl fmt::Display for NoRegion {
@@ -79,12 +83,44 @@ const FILE_PAUSE: Duration = Duration::from_millis(200);
 /// The task endpoint's second chance, as in the ECS agent's own clients.
 const TASK_ATTEMPTS: u32 = 2;
 
+/// How long a silent metadata service is asked again: a host may start this daemon before its
+/// network is up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two searches: 1, 2, 4 seconds, and then this long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// As [`resolve`], but searches again for a minute while a metadata service is silent. Calls
+/// `waiting` once, when the first search has found nothing. `now` is the time that passes.
+///
+/// # Errors
+/// When no source knows the region after that minute, or at once when none can come to know it.
+pub fn resolve_patiently(
+    sources: &Sources<'_>,
+    now: &dyn Fn() -> Instant,
+    waiting: &dyn Fn(&NoRegion),
+) -> Result<Region, NoRegion> {
+    let end = now() + PATIENCE;
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match resolve(sources) {
+            Err(error) if error.may_come && now() + pause < end => {
+                if pause == Duration::from_secs(1) {
+                    waiting(&error);
+                }
+                (sources.pause)(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            found => return found,
+        }
+    }
+}
+
 /// Asks one source after the other until one knows. May take seconds where metadata is silent.
 ///
 /// # Errors
 /// When none does.
 pub fn resolve(sources: &Sources<'_>) -> Result<Region, NoRegion> {
-    let mut search = Search { tried: Vec::new() };
+    let mut search = Search::default();
     let env = |name: &str| (sources.env)(name);
     let (profile, in_profile) = sources.profile;
     let written = [
@@ -107,25 +143,28 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Region, NoRegion> {
     }
     if sources.local_mode {
         search.note("metadata", "not asked in local mode");
-        return Err(NoRegion {
-            tried: search.tried,
-        });
+        return Err(search.failed());
     }
     ecs_file(sources, &mut search)
         .or_else(|| ecs_task(sources, &mut search))
         .or_else(|| ec2(sources, &mut search))
-        .ok_or(NoRegion {
-            tried: search.tried,
-        })
+        .ok_or_else(|| search.failed())
 }
 
+#[derive(Default)]
 struct Search {
     tried: Vec<(String, String)>,
+    may_come: bool,
 }
 
 impl Search {
     fn note(&mut self, source: impl Into<String>, answer: impl Into<String>) {
         self.tried.push((source.into(), answer.into()));
+    }
+
+    fn failed(&mut self) -> NoRegion {
+        let Self { tried, may_come } = std::mem::take(self);
+        NoRegion { tried, may_come }
     }
 }
 
@@ -182,10 +221,10 @@ fn ecs_task(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
             continue;
         }
         let url = format!("{}/task", base.trim_end_matches('/'));
-        let mut answer = String::new();
+        let (mut answer, mut is_silent) = (String::new(), false);
         for _ in 0..TASK_ATTEMPTS {
             answer = match (sources.task)(&url) {
-                Answer::Body(body) => match task_region(&body) {
+                MetadataAnswer::Body(body) => match task_region(&body) {
                     Ok(name) => {
                         return Some(Region {
                             name,
@@ -194,9 +233,14 @@ fn ecs_task(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
                     }
                     Err(why) => why.to_owned(),
                 },
-                Answer::Refused(why) | Answer::Silent(why) => why,
+                MetadataAnswer::Silent(why) => {
+                    is_silent = true;
+                    why
+                }
+                MetadataAnswer::Refused(why) | MetadataAnswer::Disabled(why) => why,
             };
         }
+        search.may_come |= is_silent;
         search.note(variable, answer);
     }
     None
@@ -211,22 +255,31 @@ fn ec2(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
         })
     };
     match (sources.imds)("dynamic/instance-identity/document") {
-        Answer::Body(body) => match identity_region(&body) {
+        MetadataAnswer::Body(body) => match identity_region(&body) {
             Ok(name) => return found(name),
             Err(why) => search.note(SOURCE, why),
         },
-        Answer::Refused(why) => search.note(SOURCE, why),
-        Answer::Silent(why) => {
+        MetadataAnswer::Refused(why) => search.note(SOURCE, why),
+        MetadataAnswer::Silent(why) => {
+            search.may_come = true;
+            search.note(SOURCE, why);
+            return None;
+        }
+        MetadataAnswer::Disabled(why) => {
             search.note(SOURCE, why);
             return None;
         }
     }
     match (sources.imds)("meta-data/placement/region") {
-        Answer::Body(body) => match std::str::from_utf8(&body).map(str::trim) {
+        MetadataAnswer::Body(body) => match std::str::from_utf8(&body).map(str::trim) {
             Ok(name) if is_region(name) => return found(name.to_owned()),
             _ => search.note(SOURCE, "placement/region is not a region"),
         },
-        Answer::Refused(why) | Answer::Silent(why) => search.note(SOURCE, why),
+        MetadataAnswer::Silent(why) => {
+            search.may_come = true;
+            search.note(SOURCE, why);
+        }
+        MetadataAnswer::Refused(why) | MetadataAnswer::Disabled(why) => search.note(SOURCE, why),
     }
     None
 }

@@ -25,9 +25,9 @@ impl World {
         let answer = |what: &str| {
             self.asked.borrow_mut().push(what.to_owned());
             match self.answers.get(what) {
-                Some(Ok(body)) => Answer::Body(body.as_bytes().to_vec()),
-                Some(Err(why)) => Answer::Refused((*why).to_owned()),
-                None => Answer::Silent("no answer within 1 s".to_owned()),
+                Some(Ok(body)) => MetadataAnswer::Body(body.as_bytes().to_vec()),
+                Some(Err(why)) => MetadataAnswer::Refused((*why).to_owned()),
+                None => MetadataAnswer::Silent("no answer within 1 s".to_owned()),
             }
         };
         resolve(&Sources {
@@ -53,6 +53,40 @@ impl World {
             imds: &answer,
             pause: &|_| self.asked.borrow_mut().push("pause".to_owned()),
         })
+    }
+
+    /// As the daemon searches. Each search takes `takes` seconds, and pauses take their time; an
+    /// answer that is silent at first comes after so many seconds. How long it all took, too.
+    fn resolve_patiently(&self, takes: u64, comes: u64) -> (Result<Region, NoRegion>, u64, usize) {
+        let start = Instant::now();
+        let passed = RefCell::new(0);
+        let told = RefCell::new(0);
+        let silent = |_: &str| MetadataAnswer::Silent("no route".to_owned());
+        let imds = |path: &str| {
+            *passed.borrow_mut() += takes;
+            match self.answers.get(path) {
+                Some(Ok(body)) if *passed.borrow() >= comes => {
+                    MetadataAnswer::Body(body.as_bytes().to_vec())
+                }
+                _ => MetadataAnswer::Silent("no route".to_owned()),
+            }
+        };
+        let found = resolve_patiently(
+            &Sources {
+                configured: None,
+                env: &|_| None,
+                profile: ("default", None),
+                local_mode: self.local_mode,
+                read: &|_| Err(io::ErrorKind::NotFound.into()),
+                task: &silent,
+                imds: &imds,
+                pause: &|pause| *passed.borrow_mut() += pause.as_secs(),
+            },
+            &|| start + Duration::from_secs(*passed.borrow()),
+            &|_| *told.borrow_mut() += 1,
+        );
+        let passed = *passed.borrow();
+        (found, passed, told.into_inner())
     }
 
     fn region(&self) -> (String, String) {
@@ -333,4 +367,48 @@ proptest! {
             prop_assert!(is_region(&region));
         }
     }
+}
+
+/// The network comes up after the daemon.
+#[test]
+fn a_silent_metadata_service_is_asked_for_a_minute() {
+    let world = full();
+    let (found, took, told) = world.resolve_patiently(1, 20);
+    assert_eq!(found.unwrap().name, "ec-two-1");
+    assert!((20..=26).contains(&took), "{took}");
+    assert_eq!(told, 1);
+    let (found, took, told) = world.resolve_patiently(1, 1);
+    assert_eq!(
+        (found.unwrap().name.as_str(), took, told),
+        ("ec-two-1", 1, 0)
+    );
+    for takes in [0, 1, 5] {
+        let (found, took, told) = world.resolve_patiently(takes, 1_000);
+        let error = found.unwrap_err();
+        assert!(error.may_come);
+        assert!(
+            error.to_string().contains("EC2 metadata: no route"),
+            "{error}"
+        );
+        assert!((50..=65).contains(&took), "{takes}: {took}");
+        assert_eq!(told, 1);
+    }
+}
+
+/// Nobody can come to know it: there is nothing to wait for.
+#[test]
+fn what_cannot_come_is_not_waited_for() {
+    let local = World {
+        local_mode: true,
+        ..World::default()
+    };
+    assert_eq!(local.resolve_patiently(1, 1_000).1, 0);
+    let mut refused = World::default();
+    let page = "dynamic/instance-identity/document";
+    refused.answers.insert(page, Err("HTTP 404"));
+    refused
+        .answers
+        .insert("meta-data/placement/region", Err("HTTP 404"));
+    assert!(!refused.resolve().unwrap_err().may_come);
+    assert!(World::default().resolve().unwrap_err().may_come);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::go;
+use crate::logging::LogFormat;
 
 /// Where segments go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,16 +16,6 @@ pub enum Exporter {
     /// To the terminal, as a readable tree.
     Console,
     /// To stdout, one JSON document a line.
-    Json,
-}
-
-/// How a log line is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// `2026-11-22T19:20:47Z [Info] message`, as the official daemon does.
-    #[default]
-    Text,
-    /// One JSON object a line.
     Json,
 }
 
@@ -45,6 +36,8 @@ pub struct Flags {
     pub bind_tcp: Option<String>,
     /// `-r`: role to assume.
     pub role_arn: Option<String>,
+    /// `--external-id`: what the role's trust policy may ask for.
+    pub external_id: Option<String>,
     /// `-c`: path of the configuration file.
     pub config: Option<String>,
     /// `-f`: path of the log file.
@@ -171,6 +164,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "r",
         text!(role_arn, "ARN"),
         "Assume this IAM role to upload segments to a different account.",
+    ),
+    flag(
+        "external-id",
+        "",
+        text!(external_id, "ID"),
+        "External id that the trust policy of that role asks for.",
     ),
     flag(
         "config",

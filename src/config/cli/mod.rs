@@ -14,7 +14,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fmt::Write as _;
 
-pub use flags::{Exporter, Flags, LogFormat};
+pub use flags::{Exporter, Flags};
 use flags::{FLAGS, Kind};
 pub use manual::manual;
 

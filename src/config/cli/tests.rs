@@ -1,4 +1,5 @@
 use super::*;
+use crate::logging::LogFormat;
 use proptest::prelude::*;
 use std::time::Duration;
 

@@ -50,6 +50,8 @@ pub struct Settings {
     pub resource_arn: Option<String>,
     /// `RoleARN`.
     pub role_arn: Option<String>,
+    /// `ExternalID`.
+    pub external_id: Option<String>,
     /// `NoVerifySSL`.
     pub no_verify_ssl: Option<bool>,
     /// `ProxyAddress`.
@@ -84,6 +86,7 @@ const KEYS: &[(&str, Field)] = &[
     ("LocalMode", Switch(|s| &mut s.local_mode)),
     ("ResourceARN", Text(|s| &mut s.resource_arn)),
     ("RoleARN", Text(|s| &mut s.role_arn)),
+    ("ExternalID", Text(|s| &mut s.external_id)),
     ("NoVerifySSL", Switch(|s| &mut s.no_verify_ssl)),
     ("ProxyAddress", Text(|s| &mut s.proxy_address)),
     ("Version", Whole(|s| &mut s.version)),

@@ -59,7 +59,7 @@ fn every_key_is_read() {
         "Version: 1\nTotalBufferSizeMB: 0x10\nConcurrency: 010\nEndpoint: e\nRegion: 12\n\
          Socket: {UDPAddress: u, TCPAddress: t}\n\
          Logging: {LogRotation: off, LogLevel: dev, LogPath: p}\n\
-         LocalMode: yes\nResourceARN: a\nRoleARN: r\nNoVerifySSL: on\nProxyAddress: x\n",
+         LocalMode: yes\nResourceARN: a\nRoleARN: r\nExternalID: i\nNoVerifySSL: on\nProxyAddress: x\n",
     )
     .unwrap();
     assert_eq!(warnings, Vec::<String>::new());
@@ -74,6 +74,7 @@ fn every_key_is_read() {
         (s.log_path, "p"),
         (s.resource_arn, "a"),
         (s.role_arn, "r"),
+        (s.external_id, "i"),
         (s.proxy_address, "x"),
     ];
     for (value, expected) in texts {

@@ -185,7 +185,6 @@ impl CredentialCache {
             let State {
                 schedule, status, ..
             } = &mut *state;
-            let said = answer.as_ref().ok().and_then(Credentials::expiry);
             let problem = match answer {
                 Ok(credentials) => schedule
                     .fetched(credentials, renewal, now, time, random)
@@ -203,7 +202,7 @@ impl CredentialCache {
             status.source = name;
             match &problem {
                 Ok(()) => {
-                    report_success(status, schedule.expires(), said.filter(|end| *end <= time));
+                    report_success(status, schedule, time);
                     status.successes += 1;
                     status.fetched = Some(time);
                 }
@@ -294,15 +293,11 @@ impl State {
     }
 }
 
-/// The first success, and the first after failures, are news; the others are routine. `expired`:
-/// they were taken all the same, for want of better ones.
-fn report_success(
-    before: &CredentialStatus,
-    expires: Option<SystemTime>,
-    expired: Option<SystemTime>,
-) {
+/// The first success, and the first after failures, are news; the others are routine.
+fn report_success(before: &CredentialStatus, schedule: &RenewalSchedule, time: SystemTime) {
     let name = &before.source;
-    if let Some(expired) = expired {
+    let said = schedule.newest().and_then(Credentials::expiry);
+    if let Some(expired) = said.filter(|end| *end <= time) {
         log::warn!(
             "AWS credentials from {name} expired at {}, and it has no newer ones: they are used \
              until AWS refuses them, while it is asked again (is the clock of this host right?)",
@@ -314,10 +309,18 @@ fn report_success(
         true => log::Level::Info,
         false => log::Level::Debug,
     };
-    let until = expires.map_or_else(
-        || "do not expire".to_owned(),
-        |at| format!("are used until {}", date::format(at)),
-    );
+    let is_temporary = schedule
+        .newest()
+        .is_some_and(|c| c.session_token().is_some());
+    let until = match schedule.expires() {
+        Some(at) => format!("are used until {}", date::format(at)),
+        // A session token has an end, which only AWS knows.
+        None if is_temporary => {
+            "are temporary and do not say their expiry: they are used until AWS refuses them"
+                .to_owned()
+        }
+        None => "do not expire".to_owned(),
+    };
     log::log!(level, "AWS credentials from {name} {until}");
 }
 

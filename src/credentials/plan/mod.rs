@@ -16,8 +16,8 @@ type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// A source, and what it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
-    /// Keys of the environment.
-    Environment(Credentials),
+    /// Keys of the environment, and the variable that the first one is in.
+    Environment(Credentials, &'static str),
     /// Keys of a profile; its name.
     Profile(String, Credentials),
     /// The container endpoint.
@@ -41,7 +41,8 @@ impl Plan {
     /// What led to it, in a few words.
     pub fn why(&self) -> &'static str {
         match self {
-            Self::Environment(_) => "AWS_ACCESS_KEY_ID is set",
+            Self::Environment(_, "AWS_ACCESS_KEY") => "AWS_ACCESS_KEY is set",
+            Self::Environment(..) => "AWS_ACCESS_KEY_ID is set",
             Self::Profile(..) => "the profile holds keys",
             Self::Container(_) => "AWS_CONTAINER_CREDENTIALS_* is set",
             Self::Ec2(_) => "the profile has a credential_source",
@@ -63,29 +64,29 @@ pub struct Selection {
     pub warnings: Vec<String>,
 }
 
-/// Whether credentials are configured, in the environment, in the selected profile or by a role
-/// to assume, rightly or wrongly. The EC2 metadata service counts only when
+/// Whether credentials are configured, in the environment, in the selected profile or by the role
+/// of `-r`, rightly or wrongly. The EC2 metadata service counts only when
 /// `AWS_EC2_METADATA_SERVICE_ENDPOINT` names it: whether it is there cannot be known without
 /// asking.
 pub fn is_configured(env: Env<'_>, profiles: &Profiles, role_arn: Option<&str>) -> bool {
     let last_resort = matches!(
-        select(env, profiles, role_arn),
+        select(env, profiles, None),
         Ok(Selection {
             plan: Plan::LastResort(..),
             ..
         })
     );
-    !last_resort || set(env, "AWS_EC2_METADATA_SERVICE_ENDPOINT").is_some()
+    role_arn.is_some() || !last_resort || set(env, "AWS_EC2_METADATA_SERVICE_ENDPOINT").is_some()
 }
 
-/// Chooses. `role_arn` is that of `-r`.
+/// Chooses. `role` is that of `-r`.
 ///
 /// # Errors
 /// When what is configured contradicts itself or is incomplete.
 pub fn select(
     env: Env<'_>,
     profiles: &Profiles,
-    role_arn: Option<&str>,
+    role: Option<&Role>,
 ) -> Result<Selection, SourceError> {
     let mut search = Search {
         env,
@@ -94,8 +95,8 @@ pub fn select(
         warnings: Vec::new(),
     };
     let base = search.base()?;
-    let plan = match role_arn.map(str::trim).filter(|arn| !arn.is_empty()) {
-        Some(arn) => Plan::Role(Box::new(base), Role::new(arn)),
+    let plan = match role {
+        Some(role) => Plan::Role(Box::new(base), role.clone()),
         None => base,
     };
     Ok(Selection {
@@ -114,7 +115,9 @@ struct Search<'a> {
 impl Search<'_> {
     fn base(&mut self) -> Result<Plan, SourceError> {
         match keys(self.env) {
-            Keys::Both(credentials) => return Ok(Plan::Environment(credentials)),
+            Keys::Both(credentials, variable) => {
+                return Ok(Plan::Environment(credentials, variable));
+            }
             Keys::Bad(why) => return Err(SourceError::Setting(why)),
             Keys::Half(missing) => {
                 let half = format!("environment: {missing} is not set, although its other half is");

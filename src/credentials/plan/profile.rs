@@ -117,7 +117,7 @@ impl Search<'_> {
         };
         match source {
             "Environment" => match keys(self.env) {
-                Keys::Both(credentials) => Ok(Plan::Environment(credentials)),
+                Keys::Both(credentials, variable) => Ok(Plan::Environment(credentials, variable)),
                 _ => wrong("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set"),
             },
             "EcsContainer" => match container::settings(self.env) {

@@ -144,6 +144,11 @@ impl RenewalSchedule {
         self.held.as_ref()?.expires
     }
 
+    /// The credentials held last, whether they can still be used or not.
+    pub fn newest(&self) -> Option<&Credentials> {
+        self.held.as_ref().map(|held| &held.credentials)
+    }
+
     /// When the credentials in hand are over, if they are not renewed.
     pub fn ends(&self) -> Option<Instant> {
         self.held.as_ref()?.ends

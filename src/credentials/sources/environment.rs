@@ -12,8 +12,8 @@ pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// What the environment says about keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keys {
-    /// Both keys.
-    Both(Credentials),
+    /// Both keys, and the variable that the first one was in.
+    Both(Credentials, &'static str),
     /// One key; the name of the variable that is missing. The Go SDK passes over these too.
     Half(&'static str),
     /// Keys that cannot be sent in a header; says which part. Better told than passed over.
@@ -26,14 +26,17 @@ pub enum Keys {
 /// `AWS_SECRET_KEY`) and `AWS_SESSION_TOKEN`, as the Go SDK does, except that blank values count
 /// as unset: a blank key signs requests that can only fail.
 pub fn keys(env: &dyn Fn(&str) -> Option<String>) -> Keys {
-    let first = |names: [&str; 2]| names.iter().find_map(|name| set(env, name));
+    let first = |names: [&'static str; 2]| {
+        let found = |name| Some((set(env, name)?, name));
+        names.into_iter().find_map(found)
+    };
     let id = first(["AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY"]);
     let secret = first(["AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY"]);
     match (id, secret) {
-        (Some(id), Some(secret)) => {
+        (Some((id, variable)), Some((secret, _))) => {
             let token = set(env, "AWS_SESSION_TOKEN").unwrap_or_default();
             match json::new(&id, &secret, &token, None, "environment") {
-                Ok(credentials) => Keys::Both(credentials),
+                Ok(credentials) => Keys::Both(credentials, variable),
                 Err(why) => Keys::Bad(format!("the keys in the environment: {why}")),
             }
         }
@@ -89,7 +92,14 @@ mod tests {
     fn keys_by_either_name() {
         let both = |id: &str, secret: &str, token: Option<&str>| {
             let token = token.map(str::to_owned);
-            Keys::Both(Credentials::new(id, secret, token, None, "environment"))
+            let variable = match id {
+                "a" => "AWS_ACCESS_KEY",
+                _ => "AWS_ACCESS_KEY_ID",
+            };
+            Keys::Both(
+                Credentials::new(id, secret, token, None, "environment"),
+                variable,
+            )
         };
         let id = ("AWS_ACCESS_KEY_ID", "AKID");
         let secret = ("AWS_SECRET_ACCESS_KEY", "hush");

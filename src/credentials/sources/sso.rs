@@ -14,7 +14,7 @@ use crate::aws::endpoint::{dns_suffix, is_region};
 use crate::credentials::metadata::{Failed, Request, attempts, exchange};
 use crate::credentials::sources::sts;
 use crate::credentials::{Source, SourceError, Timing, date, json, read_small};
-use crate::http::client::Service;
+use crate::http::client::HttpClientFactory;
 
 /// What a profile says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct Sso {
     /// What the profile says.
     pub settings: Settings,
     /// Makes the agent.
-    pub service: Arc<Service>,
+    pub service: Arc<HttpClientFactory>,
     /// For the pauses, and to see whether the token has expired.
     pub timing: Timing,
 }
@@ -170,7 +170,8 @@ fn read(body: &[u8]) -> Result<Credentials, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::client::ServiceConfig;
+    use crate::http::client::HttpClientConfig;
+    use crate::http::dns::Resolver;
     use std::fs;
 
     #[test]
@@ -213,7 +214,8 @@ mod tests {
     fn a_token_that_cannot_be_used_says_what_to_do() {
         let cache = std::env::temp_dir().join(format!("xray-sso-{}.json", std::process::id()));
         let now = date::parse("2025-01-01T00:00:00Z").unwrap();
-        let service = Service::new(&ServiceConfig {
+        let service = HttpClientFactory::new(HttpClientConfig {
+            resolver: Resolver::start().unwrap(),
             proxy_address: "",
             no_verify_ssl: false,
             profile_ca_bundle: None,

@@ -158,7 +158,7 @@ fn the_second_takes_over_when_the_first_ends() {
         .spool
         .next_deadline()
         .expect("it tries again by itself");
-    assert_eq!(second.events(), [found(1), SpoolEvent::Recovered]);
+    assert_eq!(second.events(), [found(&[item(1)]), SpoolEvent::Recovered]);
     assert_eq!(second.spool.next_deadline(), None);
     assert_eq!(second.drain_items(), [item(1)]);
     second.store(&item(2));
@@ -200,7 +200,7 @@ fn only_plain_files_of_this_user_are_read() {
 
     fs::rename(&elsewhere, &path).unwrap();
     let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
-    assert_eq!(events, [found(1)]);
+    assert_eq!(events, [found(&[item(1)])]);
     assert_eq!(spool.drain_items(), [item(1)]);
 }
 

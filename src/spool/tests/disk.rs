@@ -97,7 +97,8 @@ fn a_full_disk_loses_nothing_and_is_used_again() {
         // What does not fit is not half there, so the next process finds whole records.
         drop(spool);
         let (mut spool, events) = Tested::start(&disk.join("spool"), LIMIT);
-        assert_eq!(events, [found(stored)]);
+        let items: Vec<Item> = (0..stored).map(large_item).collect();
+        assert_eq!(events, [found(&items)]);
         let torn: u64 = spool.spool.files.values().map(|file| file.torn).sum();
         assert_eq!(torn, 0);
 
@@ -108,10 +109,7 @@ fn a_full_disk_loses_nothing_and_is_used_again() {
         );
         let (read, others) = spool.drain();
         assert_eq!(others, []);
-        for (number, (_, item)) in (0..).zip(&read) {
-            assert_eq!(*item, large_item(number));
-        }
-        assert_eq!(read.len() as u64, stored);
+        assert!(read.iter().map(|(_, item)| item).eq(&items));
         read.into_iter()
             .for_each(|(record, _)| spool.settle(record));
         spool.now += Duration::from_secs(3);
@@ -150,7 +148,7 @@ fn a_full_disk_is_no_reason_not_to_take_over() {
         fs::remove_file(disk.join("spool/lock")).unwrap();
         fs::write(disk.join("filler"), vec![1; DISK]).unwrap_err();
         let (mut spool, events) = Tested::start(&disk.join("spool"), LIMIT);
-        assert_eq!(events, [found(1)]);
+        assert_eq!(events, [found(&[item(0)])]);
         assert_eq!(spool.drain_items(), [item(0)]);
     });
 }
@@ -182,7 +180,7 @@ fn a_read_only_disk_is_said_once_and_used_when_it_can_be() {
         }
         mount("remount,rw");
         spool.now = spool.spool.next_deadline().unwrap();
-        assert_eq!(spool.events(), [found(1), SpoolEvent::Recovered]);
+        assert_eq!(spool.events(), [found(&[item(0)]), SpoolEvent::Recovered]);
         spool.store(&item(1));
         assert_eq!(spool.drain_items(), [item(0), item(1)]);
     });
@@ -224,18 +222,21 @@ fn files_that_vanish_are_counted() {
     let (read, others) = spool.drain();
     assert_eq!(
         (read, others),
-        (vec![], vec![lost(3, LossReason::Vanished)])
+        (
+            vec![],
+            vec![lost(&[item(0), item(1), item(2)], LossReason::Vanished)]
+        )
     );
 
     // The whole directory, while there are files that are not open.
     spool.store(&item(3));
     drop(spool);
     let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
-    assert_eq!(events, [found(1)]);
+    assert_eq!(events, [found(&[item(3)])]);
     fs::remove_dir_all(temp.spool()).unwrap();
     assert_problem(store(&mut spool, &item(4)), "cannot write to it", &item(4));
     spool.now += Duration::from_secs(3);
-    let vanished = lost(1, LossReason::Vanished);
+    let vanished = lost(&[item(3)], LossReason::Vanished);
     assert_eq!(spool.events(), [vanished, SpoolEvent::Recovered]);
     assert_eq!(spool.usage(), 0);
 }
@@ -255,13 +256,13 @@ fn a_file_that_may_be_read_no_longer_is_left_for_the_next_start() {
     let (read, others) = spool.drain();
     assert_eq!(
         (read, others),
-        (vec![], vec![lost(1, LossReason::Unreadable)])
+        (vec![], vec![lost(&[item(1)], LossReason::Unreadable)])
     );
     assert_eq!(spool.usage(), 0);
     drop(spool);
     chmod(0o600);
     let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
-    assert_eq!(events, [found(1)]);
+    assert_eq!(events, [found(&[item(1)])]);
     assert_eq!(spool.drain_items(), [item(1)]);
 }
 

@@ -15,7 +15,7 @@ fn the_next_process_reads_what_was_stored_oldest_first() {
     drop(first);
 
     let (mut second, events) = Tested::start(&temp.spool(), LIMIT);
-    assert_eq!(events, [found(20)]);
+    assert_eq!(events, [found(&items)]);
     let (read, others) = second.drain();
     assert_eq!(others, []);
     let (records, read): (Vec<RecordId>, Vec<Item>) = read.into_iter().unzip();
@@ -56,7 +56,7 @@ fn what_is_settled_is_not_sent_again_and_what_is_not_is() {
     drop(spool);
 
     let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
-    assert_eq!(events, [found(2)]);
+    assert_eq!(events, [found(&[item(0), item(2)])]);
     assert_eq!(spool.drain_items(), [item(0), item(2)]);
 }
 
@@ -118,9 +118,9 @@ fn at_the_limit_the_oldest_segments_go_and_are_counted() {
                 SpoolEvent::Stored { .. } => {}
                 SpoolEvent::Lost {
                     destination: Destination::Segments,
-                    documents,
+                    amount,
                     reason: LossReason::Limit,
-                } => dropped += documents,
+                } => dropped += amount.documents,
                 other => panic!("{other:?}"),
             }
         }
@@ -190,11 +190,11 @@ fn spans_take_half_at_most_and_neither_drops_the_other() {
         .filter_map(|event| match event {
             SpoolEvent::Lost {
                 destination,
-                documents,
+                amount,
                 ..
             } => {
                 assert_eq!(destination, Destination::Segments);
-                Some(documents)
+                Some(amount.documents)
             }
             _ => None,
         })
@@ -236,8 +236,8 @@ fn what_is_too_old_is_dropped_and_counted() {
         max_bytes: 1000,
         not_before: at(1_000_004),
     });
-    let old = || lost(1, LossReason::TooOld);
-    assert_eq!(events[..4], [old(), old(), old(), old()]);
+    let old = |number| lost(&[item(number)], LossReason::TooOld);
+    assert_eq!(events[..4], [old(0), old(1), old(2), old(3)]);
     let [
         SpoolEvent::Restored {
             record: a,
@@ -290,7 +290,7 @@ fn a_torn_tail_costs_its_record_and_stays_for_nobody() {
 
     // Nobody was told that it was stored, so it is not said to be damaged.
     let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
-    assert_eq!(events, [found(1)]);
+    assert_eq!(events, [found(&[item(0)])]);
     let (read, others) = spool.drain();
     assert_eq!((read.len(), others), (1, vec![]));
     assert_eq!(read[0].1, item(0));
@@ -312,12 +312,17 @@ fn a_damaged_record_is_skipped_and_counted() {
     damage(&temp.files()[0], offsets[3] + 60);
 
     let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
-    assert_eq!(events, [found(4), SpoolEvent::Damaged { records: 1 }]);
+    assert_eq!(
+        events,
+        [
+            found(&[item(0), item(2), item(3), item(4)]),
+            SpoolEvent::Damaged { places: 1 }
+        ]
+    );
     let (read, others) = spool.drain();
     let numbers: Vec<Item> = read.iter().map(|(_, item)| item.clone()).collect();
     assert_eq!(numbers, [item(0), item(2), item(4)]);
-    let damaged = SpoolEvent::Damaged { records: 1 };
-    assert_eq!(others, [lost(1, LossReason::Damaged), damaged]);
+    assert_eq!(others, [lost(&[item(3)], LossReason::Damaged)]);
     read.into_iter()
         .for_each(|(record, _)| spool.settle(record));
     assert_eq!(temp.files(), Vec::<PathBuf>::new());
@@ -325,7 +330,7 @@ fn a_damaged_record_is_skipped_and_counted() {
 
 /// Damage that comes after the records were counted is in the books all the same.
 #[test]
-fn damage_while_the_process_runs_is_counted_in_documents() {
+fn damage_while_the_process_runs_is_counted_too() {
     let temp = TempDir::new();
     let mut spool = Tested::empty(&temp.spool(), LIMIT);
     let first = spool.store(&item(0)).offset;
@@ -335,8 +340,7 @@ fn damage_while_the_process_runs_is_counted_in_documents() {
     assert_eq!((read.len(), others), (1, vec![]));
     assert_eq!(read[0].1, item(1));
     let events = spool.send(SpoolMessage::Settled(read[0].0));
-    let damaged = SpoolEvent::Damaged { records: 1 };
-    assert_eq!(events, [lost(1, LossReason::Damaged), damaged]);
+    assert_eq!(events, [lost(&[item(0)], LossReason::Damaged)]);
 }
 
 fn damage(path: &Path, offset: u64) {

@@ -180,17 +180,25 @@ impl Tested {
     }
 }
 
-fn found(documents: u64) -> SpoolEvent {
+fn amount<'a>(items: impl IntoIterator<Item = &'a Item>) -> Amount {
+    let mut amount = Amount::default();
+    for item in items {
+        amount += Amount::of_item(item);
+    }
+    amount
+}
+
+fn found<'a>(items: impl IntoIterator<Item = &'a Item>) -> SpoolEvent {
     SpoolEvent::Found {
         destination: Destination::Segments,
-        documents,
+        amount: amount(items),
     }
 }
 
-fn lost(documents: u64, reason: LossReason) -> SpoolEvent {
+fn lost<'a>(items: impl IntoIterator<Item = &'a Item>, reason: LossReason) -> SpoolEvent {
     SpoolEvent::Lost {
         destination: Destination::Segments,
-        documents,
+        amount: amount(items),
         reason,
     }
 }

@@ -59,8 +59,8 @@ struct Model {
     /// All that was ever stored, by the time received.
     stored: BTreeMap<SystemTime, Item>,
     settled: BTreeSet<SystemTime>,
-    /// Documents that are on disk to be read, by the events.
-    unread: BTreeMap<Destination, u64>,
+    /// What is on disk to be read, by the events.
+    unread: BTreeMap<Destination, Amount>,
     /// Records that were read and are not settled.
     in_hand: Vec<(RecordId, SystemTime)>,
 }
@@ -77,8 +77,17 @@ impl Model {
         }
     }
 
-    fn unread(&mut self, destination: Destination) -> &mut u64 {
+    fn unread(&mut self, destination: Destination) -> &mut Amount {
         self.unread.entry(destination).or_default()
+    }
+
+    fn take(&mut self, destination: Destination, amount: Amount) {
+        let unread = self.unread(destination);
+        let rest = unread.saturating_sub(amount);
+        let mut sum = rest;
+        sum += amount;
+        assert_eq!(sum, *unread, "more is taken than there is");
+        *unread = rest;
     }
 
     /// Takes the events into account. Answers whether more can be read.
@@ -88,13 +97,13 @@ impl Model {
             match event {
                 SpoolEvent::Found {
                     destination,
-                    documents,
-                } => *self.unread(destination) += documents,
+                    amount,
+                } => *self.unread(destination) += amount,
                 SpoolEvent::Lost {
                     destination,
-                    documents,
+                    amount,
                     ..
-                } => *self.unread(destination) -= documents,
+                } => self.take(destination, amount),
                 SpoolEvent::Restored { record, item } => {
                     let time = item.received_at;
                     assert_eq!(self.stored.get(&time), Some(&item), "a foreign item");
@@ -103,7 +112,7 @@ impl Model {
                         self.in_hand.iter().all(|(_, other)| *other != time),
                         "twice"
                     );
-                    *self.unread(item.kind.destination()) -= 1;
+                    self.take(item.kind.destination(), Amount::of_item(&item));
                     self.in_hand.push((record, time));
                 }
                 SpoolEvent::ReadFinished { more, .. } => readable = more,
@@ -136,12 +145,15 @@ impl Model {
             Step::Release(index) if !self.in_hand.is_empty() => {
                 let index = index.index(self.in_hand.len());
                 let (record, time) = self.in_hand.swap_remove(index);
-                let destination = self.stored[&time].kind.destination();
+                let item = &self.stored[&time];
+                let (destination, amount) = (item.kind.destination(), Amount::of_item(item));
                 let mut events = self.tested.send(SpoolMessage::Release(record));
                 let SpoolEvent::Released { kept, .. } = events.remove(0) else {
                     panic!("{events:?}");
                 };
-                *self.unread(destination) += u64::from(kept);
+                if kept {
+                    *self.unread(destination) += amount;
+                }
                 self.account(events);
             }
             Step::Wait => {
@@ -199,7 +211,7 @@ impl Model {
         match events.pop() {
             Some(SpoolEvent::Stored { id, .. }) => {
                 assert_eq!(id, number);
-                *self.unread(item.kind.destination()) += 1;
+                *self.unread(item.kind.destination()) += Amount::of_item(&item);
                 self.stored.insert(item.received_at, item);
             }
             Some(SpoolEvent::StoreFailed { error, .. }) => assert_eq!(error, StoreError::NoRoom),
@@ -231,7 +243,9 @@ impl Model {
             self.account(events);
         }
         assert!(
-            self.unread.values().all(|&unread| unread == 0),
+            self.unread
+                .values()
+                .all(|unread| *unread == Amount::default()),
             "{:?}",
             self.unread
         );
@@ -265,16 +279,16 @@ proptest! {
         // What the next process finds is what this one knew of.
         let mut expected = model.unread.clone();
         for (_, time) in &model.in_hand {
-            *expected.entry(model.stored[time].kind.destination()).or_default() += 1;
+            let item = &model.stored[time];
+            *expected.entry(item.kind.destination()).or_default() += Amount::of_item(item);
         }
-        expected.retain(|_, documents| *documents > 0);
+        expected.retain(|_, amount| *amount != Amount::default());
         model.restart();
-        model.unread.retain(|_, documents| *documents > 0);
         prop_assert_eq!(&model.unread, &expected);
         let settled = model.settled.len();
         model.drain();
         let read = (model.settled.len() - settled) as u64;
-        prop_assert_eq!(read, expected.values().sum::<u64>());
+        prop_assert_eq!(read, expected.values().map(|amount| amount.records).sum::<u64>());
         prop_assert_eq!(temp.files(), Vec::<PathBuf>::new());
     }
 

@@ -92,7 +92,7 @@ fn what_was_stored_before_kill_9_is_there_and_nothing_is_there_twice() {
     // More may have been written than the child came to say.
     let count = items.len() as u64;
     assert!(count >= stored, "{count} of {stored}");
-    assert_eq!(events, [found(count)]);
+    assert_eq!(events, [found(&items)]);
     assert!(items.into_iter().eq((0..count).map(item)));
 }
 

@@ -107,14 +107,14 @@ proptest! {
         bytes[place] ^= bits;
         let hit = starts.iter().filter(|&&start| start <= place).count() - 1;
         let mut expected = items.clone();
-        let documents = expected.remove(hit).body.count();
+        let lost = expected.remove(hit).body;
         let steps = steps(&bytes);
         prop_assert_eq!(items_of(&steps), expected);
         let is_last = hit + 1 == items.len();
         let damage = match place - starts[hit] {
             0..RECORD_HEADER if is_last => Step::TornTail,
             0..RECORD_HEADER => Step::Gap,
-            _ => Step::Damaged { documents },
+            _ => Step::Damaged { documents: lost.count(), bytes: lost.body_len() },
         };
         prop_assert_eq!(&steps[hit], &damage);
     }

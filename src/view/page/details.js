@@ -4,7 +4,7 @@
 import { serviceColour } from "./colour.js";
 import { el } from "./dom.js";
 import { exceptionParts } from "./exceptions.js";
-import { codeBlock, fields, longText, rawDocument, section } from "./fields.js";
+import { codeBlock, fields, json, longText, pairs, rawDocument, section, told } from "./fields.js";
 import { clock, day, duration, iso, line } from "./format.js";
 import { attributes, seconds, spanKind } from "./otlp.js";
 import { id, isObject, list, text } from "./values.js";
@@ -16,6 +16,10 @@ const XRAY_KNOWN = new Set([
 const SPAN_KNOWN = new Set([
   "traceId", "spanId", "parentSpanId", "name", "kind", "startTimeUnixNano", "endTimeUnixNano", "attributes", "events", "links", "status", "traceState",
 ]);
+
+// Fields that have a place of their own as long as they are objects, or lists.
+const XRAY_OBJECTS = new Set(["http", "aws", "sql", "annotations", "metadata", "service"]);
+const XRAY_LISTS = new Set(["links", "subsegments"]);
 
 // The children of the pane for a row. `context` has byKey (rows by key), choose, close, app, base
 // (the start of the trace), document, and exceptions (segment keys by the id of an exception).
@@ -39,7 +43,7 @@ function overviewOf(row, { byKey, choose, base, document }) {
   const when = (time) => time !== null && el("span", { title: iso(time) }, [day(time), clock(time)].filter(Boolean).join(", "));
   const at = segment.start !== null && base !== null ? ` (+${duration(segment.start - base)})` : "";
   const flags = ["fault", "error", "throttle"].filter((flag) => source[flag] === true);
-  return section("Overview", fields([
+  return section("Overview", told([
     ["Outcome", el("span", { class: `pill ${segment.outcome}` }, flags.length ? flags.join(", ") : segment.outcome)],
     ["Duration", segment.inProgress ? "in progress" : segment.start !== null && segment.end !== null ? duration(segment.end - segment.start) : null],
     ["Start", segment.start !== null && [when(segment.start), at]],
@@ -59,17 +63,18 @@ function overviewOf(row, { byKey, choose, base, document }) {
 }
 
 function xrayParts({ source }, context) {
-  const other = Object.fromEntries(Object.entries(source).filter(([key]) => !XRAY_KNOWN.has(key)));
+  const other = Object.entries(source).filter(([key, value]) => !XRAY_KNOWN.has(key) ||
+    (value !== null && ((XRAY_OBJECTS.has(key) && !isObject(value)) || (XRAY_LISTS.has(key) && !Array.isArray(value)))));
   return [
     exceptionParts(source.cause, context),
     sqlPart(source.sql),
-    isObject(source.http) && section("HTTP", fields(httpFields(source.http))),
+    isObject(source.http) && section("HTTP", pairs(httpFields(source.http))),
     section("AWS", fields(source.aws)),
     annotationPart("Annotations", source.annotations, context),
     metadataPart(source.metadata),
     linkPart(list(source.links).map((link) => ({ trace: text(link?.trace_id), segment: id(link?.id ?? link?.span_id), more: link?.attributes })), context),
     section("Service", fields(source.service)),
-    section("Other fields", fields(other)),
+    section("Other fields", pairs(other)),
   ];
 }
 
@@ -77,17 +82,17 @@ function spanParts({ source, resource, scope }, context) {
   const all = attributes(source.attributes);
   const query = text(all["db.query.text"] ?? all["db.statement"]);
   const events = list(source.events).filter(isObject);
-  const other = Object.fromEntries(Object.entries(source).filter(([key]) => !SPAN_KNOWN.has(key)));
+  const other = Object.entries(source).filter(([key]) => !SPAN_KNOWN.has(key));
   return [
-    isObject(source.status) && section("Status", fields([["Code", text(source.status.code)], ["Message", text(source.status.message)]])),
+    isObject(source.status) && section("Status", told([["Code", text(source.status.code)], ["Message", text(source.status.message)]])),
     exceptionParts({ exceptions: events.filter((event) => event.name === "exception").map(exceptionOf) }, context),
     query && sqlPart({ sanitized_query: query }),
     annotationPart("Attributes", all, context),
     section("Events", events.filter((event) => event.name !== "exception").map((event) => eventPart(event, context))),
     linkPart(list(source.links).map((link) => ({ trace: text(link?.traceId), segment: id(link?.spanId), more: attributes(link?.attributes) })), context),
     section("Resource", fields(resource)),
-    section("Scope", fields([["Name", text(scope?.name)], ["Version", text(scope?.version)], ["Trace state", text(source.traceState)]])),
-    section("Other fields", fields(other)),
+    section("Scope", told([["Name", text(scope?.name)], ["Version", text(scope?.version)], ["Trace state", text(source.traceState)]])),
+    section("Other fields", pairs(other)),
   ];
 }
 
@@ -109,14 +114,15 @@ function sqlPart(sql) {
 }
 
 function httpFields({ request, response, ...rest }) {
-  const pairs = (part) => Object.entries(isObject(part) ? part : {}).map(([key, value]) => [key, value]);
-  return [...pairs(request), ...pairs(response), ...pairs(rest)];
+  const parts = [["request", request], ["response", response]].flatMap(([name, part]) =>
+    isObject(part) ? Object.entries(part) : part === undefined ? [] : [[name, part]]);
+  return [...parts, ...Object.entries(rest)];
 }
 
 // Annotations are what traces are searched by, so each is a way to all traces that have it.
 function annotationPart(title, all, { app }) {
   if (!isObject(all)) return null;
-  const pairs = Object.entries(all).map(([key, value]) => {
+  const found = Object.entries(all).map(([key, value]) => {
     const plain = text(value);
     if (!plain || plain.length > 500) return [key, value];
     return [key, el("a", {
@@ -124,14 +130,14 @@ function annotationPart(title, all, { app }) {
       href: app.href({ view: "list", trace: "", segment: "", filter: { ...app.noFilter(), annotation: [`${key}=${plain}`] } }),
     }, line(plain, 500))];
   });
-  return section(title, fields(pairs));
+  return section(title, pairs(found));
 }
 
 function metadataPart(metadata) {
   if (!isObject(metadata)) return null;
   return section("Metadata", Object.entries(metadata).map(([namespace, value]) =>
     el("details", { open: true, class: "namespace" }, el("summary", null, line(namespace, 200)),
-      isObject(value) ? fields(value) : longText(JSON.stringify(value, null, 2)))));
+      fields(value) ?? longText(json(value)))));
 }
 
 function linkPart(links, { app }) {

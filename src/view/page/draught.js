@@ -3,7 +3,7 @@
 import { serviceColour } from "./colour.js";
 import { el, svg } from "./dom.js";
 import { duration, line, number, percent, plural, rate } from "./format.js";
-import { CARD } from "./graph.js";
+import { BELOW, CARD } from "./graph.js";
 import { noFilter } from "./state.js";
 
 export const KINDS = { client: "Clients", service: "Service", aws: "AWS", sql: "Database", remote: "Remote" };
@@ -17,28 +17,31 @@ export function drawMap({ nodes, edges, width, height }, app) {
       svg("defs", null, ["ok", "error", "throttle", "fault"].map((outcome) =>
         svg("marker", { id: `tip-${outcome}`, class: `tip ${outcome}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, markerUnits: "userSpaceOnUse", orient: "auto" },
           svg("path", { d: "M0 0L8 4L0 8z" })))),
-      edges.map((edge) => drawEdge(edge, most, height))),
+      edges.map((edge) => drawEdge(edge, most))),
     nodes.map((node) => drawNode(node, app)));
   element.style.width = `${width}px`;
   element.style.height = `${height}px`;
   return element;
 }
 
-function drawEdge(edge, most, height) {
+function drawEdge(edge, most) {
   const { from, to } = edge;
   const [x1, y1] = [from.x + CARD.width, from.y + CARD.height / 2];
   const [x2, y2] = [to.x - 2, to.y + CARD.height / 2];
-  const left = edge.back || x2 <= x1;
   const bend = Math.max(30, Math.abs(x2 - x1) / 2);
-  // What leads to the left goes round below.
-  const low = Math.min(height - 6, Math.max(from.y, to.y) + CARD.height + 20);
-  const d = left
-    ? `M${x1} ${y1}C${x1 + 70} ${low},${x2 - 70} ${low},${x2} ${y2}`
-    : `M${x1} ${y1}C${x1 + bend} ${y1},${x2 - bend} ${y2},${x2} ${y2}`;
   const outcome = worst(edge);
   // The label stands where lines from one card have parted.
   const at = (a, b, c, e, t) => a * (1 - t) ** 3 + 3 * b * t * (1 - t) ** 2 + 3 * c * t ** 2 * (1 - t) + e * t ** 3;
-  const [x, y] = left ? [(x1 + x2) / 2, (y1 + y2) / 8 + low * 0.75] : [at(x1, x1 + bend, x2 - bend, x2, 0.6), at(y1, y1, y2, y2, 0.6)];
+  let d = `M${x1} ${y1}C${x1 + bend} ${y1},${x2 - bend} ${y2},${x2} ${y2}`;
+  let [x, y] = [at(x1, x1 + bend, x2 - bend, x2, 0.6), at(y1, y1, y2, y2, 0.6)];
+  if (edge.back) {
+    // What leads to the left, or to itself, goes round below the cards.
+    const [a, b] = [from.x + CARD.width / 2 + 24, to.x + CARD.width / 2 - 24];
+    const [c, e] = [from.y + CARD.height, to.y + CARD.height + 1];
+    const low = Math.max(c, e) + BELOW;
+    d = `M${a} ${c}C${a} ${low},${b} ${low},${b} ${e}`;
+    [x, y] = [(a + b) / 2, at(c, low, low, e, 0.5)];
+  }
   return svg("g", { class: `edge ${outcome}` },
     svg("path", { d, "stroke-width": 1 + (2.5 * Math.log2(1 + edge.requests)) / Math.log2(1 + most), "marker-end": `url(#tip-${outcome})` }),
     svg("text", { x, y: y - 6, "text-anchor": "middle" }, rate(edge.per_minute)),

@@ -14,15 +14,15 @@ export function emptyState(daemon) {
   const shell = `printf '{"format":"json","version":1}\\n${JSON.stringify(segment)}' > /dev/udp/${host}/${port}`;
   return el("div", { class: "empty" },
     el("h2", null, "No trace yet"),
-    el("p", null, "This page shows traces as soon as they come. It is open; send one:"),
+    el("p", null, "Each trace is shown here as soon as it comes. To send one:"),
     el("ol", null,
       way("An application with an X-Ray SDK, or with the AWS distribution of OpenTelemetry", `export AWS_XRAY_DAEMON_ADDRESS=${udp}`),
       way("An application with OpenTelemetry, by OTLP over HTTP",
         `export OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=${location.origin}/v1/traces\n` +
         "export OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf"),
-      way("The sample of the daemon's own repository", "make send"),
+      way("The sample of the daemon's own repository", udp === "127.0.0.1:2000" ? "make send" : `make send ARGS=${udp}`),
       way("One segment by hand, from bash", shell)),
-    el("p", { class: "muted" }, "Nothing comes? A sampled request is needed: SDKs send only those that their sampling rules choose."));
+    el("p", { class: "muted" }, "Nothing comes? SDKs send only the requests that their sampling rules choose: usually the first of each second, and one in twenty of the others."));
 }
 
 function way(title, code) {

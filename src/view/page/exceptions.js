@@ -1,10 +1,9 @@
 // Exceptions with their stacks, as both kinds of documents tell them.
 
 import { el } from "./dom.js";
-import { codeBlock, fields, section } from "./fields.js";
+import { codeBlock, longText, pairs, section, told } from "./fields.js";
 import { line, number } from "./format.js";
 import { isObject, list, text } from "./values.js";
-import { longText } from "./fields.js";
 
 // `cause` is an object with exceptions, or the id of an exception that another segment tells.
 export function exceptionParts(cause, context) {
@@ -12,7 +11,7 @@ export function exceptionParts(cause, context) {
   if (!isObject(cause)) return null;
   const all = list(cause.exceptions).filter(isObject);
   const rest = Object.entries(cause).filter(([key]) => key !== "exceptions");
-  return section("Exceptions", all.map((exception) => exceptionPart(exception, context)), fields(rest));
+  return section("Exceptions", all.map((exception) => exceptionPart(exception, context)), pairs(rest));
 }
 
 function exceptionPart(exception, context) {
@@ -24,7 +23,7 @@ function exceptionPart(exception, context) {
     text(stacktrace) && codeBlock(text(stacktrace), "Copy stack"),
     frames.length > 0 && el("details", { open: true }, el("summary", null, `Stack, ${number(frames.length)} frames`),
       codeBlock(frames.map(frameText).join("\n"), "Copy stack")),
-    fields([["ID", text(id)], ["Cause", text(cause) && reference(text(cause), context)], ...Object.entries(rest)]));
+    told([["ID", text(id)], ["Cause", text(cause) && reference(text(cause), context)]]), pairs(Object.entries(rest)));
 }
 
 function frameText(frame) {

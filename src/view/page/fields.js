@@ -15,13 +15,20 @@ export function section(title, ...content) {
   return el("section", null, el("h3", null, title), parts);
 }
 
-// A list of names and values: of the fields of an object, or of pairs. Values are nodes, texts, or
-// any JSON. Those that are missing are left out.
-export function fields(of) {
-  const pairs = (Array.isArray(of) ? of : Object.entries(isObject(of) ? of : {}))
-    .filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false || value === false && !Array.isArray(of));
-  if (!pairs.length) return null;
-  return el("dl", null, pairs.map(([name, value]) => [el("dt", null, line(name, 200)), el("dd", null, shown(value))]));
+// The fields of an object of a document.
+export function fields(object) {
+  return isObject(object) ? pairs(Object.entries(object)) : null;
+}
+
+// A list of names and values, which are nodes, lists with nodes, or any JSON.
+export function pairs(list) {
+  if (!list.length) return null;
+  return el("dl", null, list.map(([name, value]) => [el("dt", null, line(name, 200)), el("dd", null, shown(value))]));
+}
+
+// The same, without the values that say nothing.
+export function told(list) {
+  return pairs(list.filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false));
 }
 
 function shown(value) {

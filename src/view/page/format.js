@@ -8,7 +8,7 @@ export function line(text, max = 300) {
   // Only what can be shown is looked at: a text may have a megabyte.
   const cut = short.length > max;
   if (cut) short = short.slice(0, max);
-  short = visible(short.replace(/\s+/g, " ").trim());
+  short = visible(short.replace(/[ \t-\r]+/g, " ").trim());
   return cut ? short + "…" : short;
 }
 
@@ -118,12 +118,12 @@ export function percent(part, whole) {
   if (!part || !whole) return "0%";
   const value = (part / whole) * 100;
   if (value < 0.1) return "<0.1%";
-  return value < 10 ? `${value.toFixed(1)}%` : `${value.toFixed(0)}%`;
+  return value < 9.95 ? `${value.toFixed(1)}%` : `${value.toFixed(0)}%`;
 }
 
-// Bytes, in the unit that leaves few digits.
+// Bytes, in the unit that leaves few digits; as for `-m`, a MB is 1024 times 1024 bytes.
 export function bytes(count) {
-  if (count < 1e3) return `${count}${THIN}B`;
-  if (count < 1e6) return `${(count / 1e3).toFixed(0)}${THIN}KB`;
-  return `${(count / 1e6).toFixed(1)}${THIN}MB`;
+  if (count < 1024) return `${count}${THIN}B`;
+  if (count < 1024 * 1024) return `${(count / 1024).toFixed(0)}${THIN}KB`;
+  return `${(count / 1024 / 1024).toFixed(1).replace(/\.0$/, "")}${THIN}MB`;
 }

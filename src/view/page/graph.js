@@ -4,10 +4,13 @@
 export const CARD = { width: 192, height: 90 };
 const GAP = { least: 56, most: 130, y: 24 };
 const MARGIN = 20;
+// Room for the lines that go round below.
+export const BELOW = 56;
 const SWEEPS = 6;
 
-// `room` is the width that there is; more is taken where it does not suffice. Gives { nodes, edges, width, height }; nodes are those of the answer with x, y and column, edges
-// have from and to as nodes, and back (whether they lead to the left).
+// `room` is the width that there is; more is taken where it does not suffice. Gives { nodes, edges,
+// width, height }: the nodes of the answer with x, y and column, from left to right, and its edges
+// with nodes for from and to, and back (whether they lead to the left, or to where they start).
 export function layOut(answer, room) {
   const nodes = new Map(answer.nodes.map((node) => [node.id, { ...node, column: 0, out: [], in: [] }]));
   const edges = [];
@@ -26,7 +29,9 @@ export function layOut(answer, room) {
   for (const node of nodes.values()) (columns[node.column] ??= []).push(node);
   const used = columns.filter(Boolean);
   order(used);
-  return { ...place(used, room), nodes: [...nodes.values()], edges };
+  const { width, height } = place(used, room);
+  const below = edges.some((edge) => edge.back) ? BELOW - MARGIN : 0;
+  return { width, height: height + below, nodes: used.flat(), edges };
 }
 
 // Marks the edges that close a circle; the columns are found without them.

@@ -44,6 +44,8 @@ export function listView(app) {
     },
     draw,
     (error) => {
+      // Whatever is heard next, it is asked for again.
+      version = null;
       note.hidden = false;
       note.replaceChildren(el("p", { role: "alert" }, error.message));
     },

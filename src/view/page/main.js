@@ -87,9 +87,13 @@ document.addEventListener("keydown", (event) => {
 // The live switch.
 const live = document.getElementById("live");
 const WORDS = { live: "Live", paused: "Paused", connecting: "Connecting" };
+let lost = false;
 const stream = follow(
   (event) => view?.changed(event),
   (turned) => {
+    // What changed meanwhile was not said, and a daemon that was started anew counts from 0.
+    if (turned === "live" && lost) view?.changed({ version: null, ids: [], more: true });
+    lost = turned !== "live";
     live.dataset.state = turned;
     live.title = turned === "paused" ? "Show changes as they come" : "Stop showing changes";
     setText(document.getElementById("live-word"), WORDS[turned]);

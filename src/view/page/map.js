@@ -28,6 +28,8 @@ export function mapView(app) {
     (signal) => get("/api/services", filterParams(state.filter), signal),
     draw,
     (error) => {
+      // Whatever is heard next, it is asked for again.
+      version = null;
       note.hidden = false;
       note.replaceChildren(el("p", { role: "alert" }, error.message));
     },
@@ -46,6 +48,7 @@ export function mapView(app) {
     const stamp = JSON.stringify([answer.nodes, answer.edges, location.search]);
     if (stamp === drawn) return;
     drawn = stamp;
+    if (none) return;
     const focused = picture.contains(document.activeElement) ? document.activeElement.dataset.id : null;
     const laid = layOut(answer, picture.clientWidth);
     picture.replaceChildren(drawMap(laid, app));
@@ -74,8 +77,7 @@ function tableRows({ nodes, edges }) {
     ...[[faults, "fault"], [errors, "error"], [throttles, "throttle"]].map(([count, name]) => el("span", { class: count ? `count ${name}` : "muted" }, number(count))),
     ...["mean", "p50", "p90", "p99", "max"].map((name) => (latency ? duration(latency[name]) : "–")),
   ].map((content) => el("td", null, content));
-  const inOrder = [...nodes].sort((a, b) => a.x - b.x || a.y - b.y);
-  return inOrder.filter((node) => node.kind !== "client").flatMap((node) => [
+  return nodes.filter((node) => node.kind !== "client").flatMap((node) => [
     el("tr", { class: "service" }, el("th", { scope: "row" }, line(node.name, 60), " ", el("span", { class: "muted" }, KINDS[node.kind] ?? node.kind)), el("td"), ...cells(node)),
     ...edges.filter((edge) => edge.to === node).map((edge) => el("tr", null, el("td"), el("td", { class: "caller" }, edge.from.kind === "client" ? "Clients" : line(edge.from.name, 60)), ...cells(edge))),
   ]);

@@ -5,7 +5,7 @@ import { get } from "./api.js";
 import { serviceColour } from "./colour.js";
 import { copyButton, el, setText } from "./dom.js";
 import { details } from "./details.js";
-import { clock, day, duration, iso, line, plural } from "./format.js";
+import { clock, day, duration, iso, line, number, plural } from "./format.js";
 import { flagsOf } from "./list.js";
 import { readDocuments } from "./model.js";
 import { buildTree, extent } from "./tree.js";
@@ -29,6 +29,7 @@ export function traceView(app) {
 
   let state = null;
   let answer = null;
+  let failed = false;
   let rows = [];
   let timer = 0;
   let drawn = "";
@@ -41,6 +42,7 @@ export function traceView(app) {
 
   function draw(found) {
     answer = found;
+    failed = false;
     const { trace } = answer;
     const segments = readDocuments(answer.documents);
     rows = buildTree(segments);
@@ -68,10 +70,11 @@ export function traceView(app) {
     for (const row of rows) counts.set(row.service, (counts.get(row.service) ?? 0) + 1);
     legend.replaceChildren(...[...counts].slice(0, 24).map(([service, count]) =>
       el("li", { class: "chip" }, el("i", { class: serviceColour(service), "aria-hidden": "true" }), line(service, 60), " ",
-        el("span", { class: "muted" }, count))));
+        el("span", { class: "muted" }, number(count)))));
   }
 
   function fail(error) {
+    failed = true;
     note.hidden = false;
     if (error.status === 404) {
       panes.hidden = true;
@@ -110,7 +113,7 @@ export function traceView(app) {
       const scroll = fresh ? pane.scrollTop : 0;
       const byKey = new Map(rows.map((row) => [row.segment.key, row]));
       pane.replaceChildren(...details(row, {
-        byKey, choose, close, app, base: extent(rows.map((row) => row.segment))?.from ?? null,
+        byKey, choose: follow, close, app, base: extent(rows.map((row) => row.segment))?.from ?? null,
         document: answer.documents[row.segment.doc], exceptions: exceptionsOf(rows),
       }));
       pane.scrollTop = scroll;
@@ -118,10 +121,15 @@ export function traceView(app) {
     drawn = open ? stamp : "";
   }
 
-  // A dialog of its own is not needed for Escape to close the details.
-  element.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") close();
-  });
+  // Escape closes the details wherever the focus is.
+  const escape = (event) => event.key === "Escape" && close();
+  document.addEventListener("keydown", escape);
+
+  // A segment that is named in the details takes their place, and the focus with it.
+  function follow(key) {
+    choose(key);
+    pane.focus();
+  }
 
   return {
     element,
@@ -143,10 +151,11 @@ export function traceView(app) {
     changed(event) {
       // The first event of a stream names nothing; what came before it may have been missed.
       const fresh = event.ids.length === 0 && event.version !== answer?.version;
-      if (fresh || event.more || event.ids.includes(answer?.trace.id ?? state.trace)) loads.refresh();
+      if (failed || fresh || event.more || event.ids.includes(answer?.trace.id ?? state.trace)) loads.refresh();
     },
     stop() {
       clearTimeout(timer);
+      document.removeEventListener("keydown", escape);
       loads.stop();
       fall.stop();
     },

@@ -37,12 +37,13 @@ export function waterfall({ choose, close }) {
   let view = whole(0);
   let active = "";
   let marked = "";
-  let height = 28;
+  let height = 0;
   const folded = new Set();
   const made = new Map();
 
   // Draws what is in sight. `fresh` makes all rows anew.
   function draw(fresh) {
+    const focused = fresh && body.contains(document.activeElement);
     if (fresh) {
       for (const row of made.values()) row.remove();
       made.clear();
@@ -63,6 +64,7 @@ export function waterfall({ choose, close }) {
     const bars = { view, time, last: time ? time.to - time.from : 0 };
     for (let at = from; at < to; at += 1) if (!made.has(shown[at])) add(at, bars);
     if (current && !made.has(current)) add(indexOf(active), bars);
+    if (focused) focus();
   }
 
   function add(at, bars) {
@@ -83,8 +85,11 @@ export function waterfall({ choose, close }) {
     const room = Math.max(2, Math.floor(marks.clientWidth / 70));
     const { step, marks: times } = ticks(view, room);
     marks.replaceChildren(...times.map((at) => {
-      const mark = el("span", { class: "tick" }, el("span", null, tickText(at, step)));
-      mark.style.left = `${place(view, at)}%`;
+      const left = place(view, at);
+      // At the right end there is room for the line alone.
+      const room = ((100 - left) / 100) * marks.clientWidth > 56;
+      const mark = el("span", { class: "tick" }, room && el("span", null, tickText(at, step)));
+      mark.style.left = `${left}%`;
       return mark;
     }));
     // The lines of the marks go through all rows.
@@ -104,9 +109,7 @@ export function waterfall({ choose, close }) {
     setText(fold, folded.size ? "Unfold all" : "Fold all");
     const hidden = rows.length - shown.length;
     setText(omitted, hidden ? `${number(hidden)} folded` : "");
-    const focused = body.contains(document.activeElement);
     draw(true);
-    if (focused) focus();
   }
 
   function foldAll() {
@@ -191,13 +194,12 @@ export function waterfall({ choose, close }) {
   body.addEventListener("click", (event) => {
     const row = rowAt(event);
     if (!row) return;
-    if (event.target.closest(".fold")) return toggle(row);
-    const again = row.segment.key === marked;
     const before = made.get(shown[indexOf(active)]);
     if (before) before.tabIndex = -1;
     active = row.segment.key;
     focus();
-    if (!again) choose(active);
+    if (event.target.closest(".fold")) toggle(row);
+    else if (active !== marked) choose(active);
   });
   body.addEventListener("dblclick", (event) => {
     if (rowAt(event) && !event.target.closest(".fold")) controls.to(rowAt(event));
@@ -205,9 +207,11 @@ export function waterfall({ choose, close }) {
   grid.addEventListener("scroll", () => draw(false), { passive: true });
 
   function measure() {
-    height = NARROW.matches ? 50 : 28;
+    const next = NARROW.matches ? 50 : 28;
+    const other = next !== height;
+    height = next;
     element.style.setProperty("--row", `${height}px`);
-    draw(true);
+    draw(other);
     look(view);
   }
 

@@ -10,7 +10,7 @@ const STEP = 2;
 export function zoomControls({ marks, grid, look, chosen }) {
   const says = el("span", { class: "seen" });
   const button = (label, name, action) => el("button", { type: "button", "aria-label": name, title: name, onclick: action }, label);
-  const reset = button("All", "Show the whole time", () => set(whole(length)));
+  const reset = button("All", "All: show the whole time", () => set(whole(length)));
   const element = el("span", { class: "zoom", role: "group", "aria-label": "Zoom" },
     button("−", "Zoom out", () => by(STEP, 0.5)), button("+", "Zoom in", () => by(1 / STEP, 0.5)), reset, says);
   const brush = el("div", { class: "brush", hidden: true });

@@ -3,8 +3,10 @@ use std::time::Duration;
 
 use xray::aws::profile::{Profiles, read_file};
 use xray::credentials::chain::{Chain, Parts};
+use xray::credentials::sources::roles::Role;
 use xray::credentials::{CredentialCache, Renewal, Source};
-use xray::http::client::metadata;
+use xray::http::client::metadata_agent;
+use xray::http::dns::Resolver;
 
 use super::sts::client;
 use super::{LATER, NOW, Time, Var, env_of};
@@ -19,8 +21,8 @@ fn chain(vars: &[Var<'_>], role_arn: Option<&str>, sts: &str, time: &Time) -> Ch
     let profiles = Profiles::load(&env, &read_file).unwrap();
     let parts = Parts {
         env: Arc::new(env),
-        role_arn: role_arn.map(str::to_owned),
-        metadata: metadata(),
+        role: role_arn.map(Role::new),
+        metadata: metadata_agent(&Resolver::start().unwrap()),
         sts: client(sts, time),
     };
     Chain::new(parts, &profiles)

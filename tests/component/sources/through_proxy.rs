@@ -5,7 +5,8 @@ use std::sync::Arc;
 use xray::credentials::Source;
 use xray::credentials::sources::roles::{WebIdentity, WebIdentityRole};
 use xray::credentials::sources::sso::{Settings, Sso};
-use xray::http::client::{Service, ServiceConfig};
+use xray::http::client::{HttpClientConfig, HttpClientFactory};
+use xray::http::dns::Resolver;
 
 use super::sts::client;
 use super::{LATER, NOW, Time};
@@ -17,7 +18,7 @@ use xray_test_support::tls::Authority;
 
 /// A proxy that stands at both ends of its tunnels.
 struct Proxy {
-    service: Arc<Service>,
+    service: Arc<HttpClientFactory>,
     endpoint: Endpoint,
     _bundle: ScratchFile,
 }
@@ -31,7 +32,8 @@ impl Proxy {
             _ => Reply::Send(answer.clone()),
         });
         let bundle = ScratchFile::new(pem);
-        let service = Service::new(&ServiceConfig {
+        let service = HttpClientFactory::new(HttpClientConfig {
+            resolver: Resolver::start().unwrap(),
             proxy_address: &format!("http://us%40er:pass@{}", endpoint.address()),
             no_verify_ssl: false,
             profile_ca_bundle: Some(&bundle.text()),

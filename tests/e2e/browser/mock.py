@@ -15,11 +15,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from samples import HEADER, Sender, checkout
+
 PAGE = Path(__file__).resolve().parents[3] / "src/view/page"
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml",
          ".js": "text/javascript; charset=utf-8"}
 # The same words as in src/view/page/mod.rs, which a test compares.
 CSP = re.search(r'CONTENT_SECURITY_POLICY: &str = "([^"]*)"', (PAGE / "mod.rs").read_text().replace("\\\n", ""))
+# Documents may be nested deep.
+sys.setrecursionlimit(20_000)
 OUTCOMES = ["ok", "error", "throttle", "fault"]
 
 
@@ -28,7 +32,7 @@ def worst(outcomes):
 
 
 def outcome(part):
-    return "fault" if part.get("fault") else "throttle" if part.get("throttle") else "error" if part.get("error") else "ok"
+    return next((name for name in reversed(OUTCOMES) if part.get(name) is True), "ok")
 
 
 def short_url(url):
@@ -40,25 +44,25 @@ class Trace:
     def __init__(self, key):
         self.id, self.documents, self.parts, self.version = key, [], {}, 0
 
-    def add(self, text, document):
-        self.documents.append({"format": "xray", "received": time.time(), "text": text})
+    def add(self, format, text, document):
+        self.documents.append({"format": format, "received": time.time(), "text": text})
         stack = [(document, None)]
         while stack:
             part, holder = stack.pop()
-            key = part.get("id") or f"{holder}/{len(self.parts)}"
-            children = part.get("subsegments") or []
+            key = plain(part.get("id")) or f"{holder}/{len(self.parts)}"
             known = self.parts.get(key)
             if not (known and part.get("in_progress") and not known["in_progress"]):
+                http, annotations = mapping(part.get("http")), mapping(part.get("annotations"))
                 self.parts[key] = {
-                    "id": key, "parent": holder or part.get("parent_id"), "name": str(part.get("name", "")),
+                    "id": key, "parent": holder or plain(part.get("parent_id")) or None, "name": plain(part.get("name")),
                     "segment": holder is None and part.get("type") != "subsegment", "start": number(part.get("start_time")),
-                    "end": number(part.get("end_time")), "in_progress": bool(part.get("in_progress")) or part.get("end_time") is None,
-                    "outcome": outcome(part), "http": part.get("http") if isinstance(part.get("http"), dict) else {},
-                    "namespace": "sql" if part.get("sql") else part.get("namespace"),
-                    "annotations": {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in (part.get("annotations") or {}).items()},
+                    "end": number(part.get("end_time")), "in_progress": part.get("in_progress") is True or part.get("end_time") is None,
+                    "outcome": outcome(part), "request": mapping(http.get("request")), "status": mapping(http.get("response")).get("status"),
+                    "namespace": "sql" if part.get("sql") else part.get("namespace"), "annotations": {k: plain(v) for k, v in annotations.items()},
                     "text": json.dumps([part.get(k) for k in ("name", "http", "sql", "aws", "annotations", "cause", "user")], ensure_ascii=False).lower(),
                 }
-            stack.extend((child, key) for child in children if isinstance(child, dict))
+            children = part.get("subsegments")
+            stack.extend((child, key) for child in (children if isinstance(children, list) else []) if isinstance(child, dict))
 
     def summary(self):
         parts = list(self.parts.values())
@@ -66,11 +70,10 @@ class Trace:
         starts = [p["start"] for p in parts if p["start"] is not None]
         ends = [p["end"] for p in parts if p["end"] is not None]
         segments = sorted((p for p in parts if p["segment"]), key=lambda p: p["start"] or 9e99)
-        request = first["http"].get("request") or {}
+        request, status = first["request"], first["status"]
         return {
-            "id": self.id, "version": self.version, "name": first["name"][:200], "method": request.get("method"),
-            "url": short_url(request["url"])[:500] if request.get("url") else None,
-            "status": (first["http"].get("response") or {}).get("status"), "start": min(starts, default=None),
+            "id": self.id, "version": self.version, "name": first["name"][:200], "method": plain(request.get("method")) or None,
+            "url": short_url(plain(request.get("url")))[:500] or None, "status": status if isinstance(status, int) else None, "start": min(starts, default=None),
             "duration": max(ends) - min(starts) if ends and starts else None, "outcome": worst(p["outcome"] for p in parts),
             "in_progress": any(p["in_progress"] for p in parts),
             "partial": any(p["parent"] and p["parent"] not in self.parts for p in parts),
@@ -79,35 +82,56 @@ class Trace:
 
 
 def number(value):
-    return value if isinstance(value, (int, float)) and abs(value) < 1e11 else None
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e11 else None
+
+
+def mapping(value):
+    return value if isinstance(value, dict) else {}
+
+
+def plain(value):
+    """A string, a number or a boolean as text."""
+    return value if isinstance(value, str) else json.dumps(value) if isinstance(value, (bool, int, float)) else ""
 
 
 class Store:
     def __init__(self):
-        self.traces, self.version, self.lock, self.streams, self.cache = {}, 0, threading.Lock(), [], {}
+        self.traces, self.version, self.lock, self.streams, self.cache = {}, 0, threading.RLock(), [], {}
 
-    def add(self, datagram):
+    def add(self, datagram, format="xray", original=None):
         _, _, text = datagram.partition("\n")
         try:
             document = json.loads(text)
-            key = str(document.get("trace_id") or f"no trace_id, id {document.get('id')}").lower()
+            key = (plain(document.get("trace_id")) or f"no trace_id, id {document.get('id')}").lower()
         except (ValueError, AttributeError):
             document, key = {"name": "unreadable"}, f"unreadable {self.version}"
         if re.fullmatch(r"[0-9a-f]{32}", key):
             key = f"1-{key[:8]}-{key[8:]}"
         with self.lock:
             trace = self.traces.setdefault(key, Trace(key))
-            trace.add(text, document)
+            trace.add(format, original or text, document)
             self.version += 1
             trace.version = self.version
             self.cache[key] = trace.summary()
             for stream in self.streams:
                 stream.put(key)
 
+    def add_spans(self, request):
+        for spans in request["resourceSpans"]:
+            attributes = {a["key"]: next(iter(a["value"].values())) for a in spans["resource"]["attributes"]}
+            for scope in spans["scopeSpans"]:
+                for span in scope["spans"]:
+                    kept = {"resourceSpans": [{**spans, "scopeSpans": [{**scope, "spans": [span]}]}]}
+                    own = span.get("kind") in (2, 5) or not span.get("parentSpanId")
+                    self.add(HEADER + json.dumps({
+                        "trace_id": span["traceId"], "id": span["spanId"], "parent_id": span.get("parentSpanId") or None,
+                        "name": attributes["service.name"] if own else span["name"], "type": None if own else "subsegment",
+                        "start_time": int(span["startTimeUnixNano"]) / 1e9, "end_time": int(span["endTimeUnixNano"]) / 1e9,
+                        "fault": span.get("status", {}).get("code") == 2}), "otlp", json.dumps(kept))
+
     def select(self, query):
-        with self.lock:
-            found = sorted(self.cache.values(), key=lambda s: -(s["start"] or time.time()))
-            return [s for s in found if self.matches(s, query)]
+        found = sorted(self.cache.values(), key=lambda s: -(s["start"] or time.time()))
+        return [s for s in found if self.matches(s, query)]
 
     def matches(self, summary, query):
         parts = self.traces[summary["id"]].parts.values()
@@ -127,8 +151,8 @@ class Store:
             key, is_pair, value = wanted.partition("=")
             if not any(key in p["annotations"] and (not is_pair or p["annotations"][key] == value) for p in parts):
                 return False
-        plain = lambda key: re.sub(r"^1-|-", "", key)
-        if one("id") and not plain(summary["id"]).startswith(plain(one("id").lower())):
+        bare = lambda key: re.sub(r"^1-|-", "", key)
+        if one("id") and not bare(summary["id"]).startswith(bare(one("id").lower())):
             return False
         start = summary["start"] or 0
         return (not one("since") or start >= float(one("since"))) and (not one("until") or start < float(one("until")))
@@ -221,29 +245,38 @@ class Handler(BaseHTTPRequestHandler):
         store = self.server.store
         try:
             if url.path == "/api/events":
-                self.stream(store)
-            elif url.path == "/api/traces":
-                self.traces(store, parse_qs(url.query))
-            elif url.path == "/api/services":
-                self.json(service_map(store, parse_qs(url.query)))
-            elif url.path.startswith("/api/traces/"):
-                trace = store.traces.get(unquote(url.path.removeprefix("/api/traces/")))
-                if not trace:
-                    return self.json({"error": "no such trace is kept"}, 404)
-                self.json({"version": store.version, "trace": store.cache[trace.id], "omitted": 0, "documents": trace.documents})
-            else:
-                name = "index.html" if url.path == "/" else url.path.removeprefix("/page/")
-                file = PAGE / Path(name).name
-                if file.suffix not in TYPES or not file.exists():
-                    return self.json({"error": "not found"}, 404)
-                self.answer(200, TYPES[file.suffix], file.read_bytes())
+                return self.stream(store)
+            with store.lock:
+                self.route(store, url)
         except ValueError as error:
             self.json({"error": str(error)}, 400)
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.store.add_spans(request)
+        self.json({})
+
+    def route(self, store, url):
+        if url.path == "/api/traces":
+            self.traces(store, parse_qs(url.query))
+        elif url.path == "/api/services":
+            self.json(service_map(store, parse_qs(url.query)))
+        elif url.path.startswith("/api/traces/"):
+            trace = store.traces.get(unquote(url.path.removeprefix("/api/traces/")))
+            if not trace:
+                return self.json({"error": "no such trace is kept"}, 404)
+            self.json({"version": store.version, "trace": store.cache[trace.id], "omitted": 0, "documents": trace.documents})
+        else:
+            name = "index.html" if url.path == "/" else url.path.removeprefix("/page/")
+            file = PAGE / Path(name).name
+            if file.suffix not in TYPES or not file.exists():
+                return self.json({"error": "not found"}, 404)
+            self.answer(200, TYPES[file.suffix], file.read_bytes())
 
     def traces(self, store, query):
         limit = int(query.pop("limit", ["100"])[0])
         found = store.select(query)
-        services = sorted({p["name"] for t in list(store.traces.values()) for p in list(t.parts.values()) if p["segment"]})[:200]
+        services = sorted({p["name"] for t in store.traces.values() for p in t.parts.values() if p["segment"]})[:200]
         daemon = {"version": "0.0.0", "udp": f"127.0.0.1:{self.server.udp}", "exporter": "console",
                   "used_bytes": sum(len(d["text"]) for t in store.traces.values() for d in t.documents), "limit_bytes": 32 << 20, "dropped": 0}
         self.json({"version": store.version, "daemon": daemon, "services": services, "total": len(store.traces),
@@ -307,13 +340,11 @@ class Mock:
 
 
 if __name__ == "__main__":
-    import samples
-
     mock = Mock(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
     print(f"Open http://127.0.0.1:{mock.tcp}/")
-    send = samples.Sender(mock.udp)
+    send = Sender(mock.udp)
     for at in range(60):
-        send(*samples.checkout(ago=600 - at * 10, seed=at))
+        send(*checkout(ago=600 - at * 10, seed=at))
     while True:
         time.sleep(2)
-        send(*samples.checkout(ago=1, seed=time.time()))
+        send(*checkout(ago=1, seed=time.time()))

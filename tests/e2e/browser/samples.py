@@ -89,3 +89,12 @@ def checkout(ago=2.0, seed=None, slow=None):
             {"id": ids.segment(), "name": "page", "start_time": at(505), "end_time": at(511)}]},
     ]
     return result
+
+
+def trace_id(number):
+    return f"1-6553f100-{number + 1:08x}{number + 1:016x}"
+
+
+def segment(trace, name, start, duration, **fields):
+    """One segment; its id follows from those of its trace."""
+    return {"trace_id": trace, "id": trace[-16:], "name": name, "start_time": start, "end_time": start + duration, **fields}

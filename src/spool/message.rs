@@ -1,0 +1,159 @@
+//! What the spool is told and what it answers.
+
+use std::fmt;
+use std::ops::AddAssign;
+use std::time::SystemTime;
+
+use super::{Destination, Identity, Item, StoreError};
+
+/// Where a record stands. It means something to the spool that gave it alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RecordId {
+    pub(super) file: u64,
+    pub(super) offset: u64,
+}
+
+/// How much several records hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub records: u64,
+    /// Documents or spans.
+    pub documents: u64,
+    /// Bytes of the bodies when they are opened.
+    pub bytes: u64,
+}
+
+impl Amount {
+    /// One record.
+    pub fn of(documents: usize, bytes: usize) -> Self {
+        Amount {
+            records: 1,
+            documents: documents as u64,
+            bytes: bytes as u64,
+        }
+    }
+
+    pub fn of_item(item: &Item) -> Self {
+        Self::of(item.body.count(), item.body.body_len())
+    }
+
+    pub fn saturating_sub(self, other: Amount) -> Amount {
+        Amount {
+            records: self.records.saturating_sub(other.records),
+            documents: self.documents.saturating_sub(other.documents),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Amount) {
+        self.records += other.records;
+        self.documents += other.documents;
+        self.bytes += other.bytes;
+    }
+}
+
+/// What the spool is told.
+#[derive(Debug)]
+pub(crate) enum SpoolMessage {
+    /// Region, endpoint and role are known, and with them whose files are to be read. Comes once;
+    /// until then nothing can be stored.
+    Open(Identity),
+    /// Write this. Answered with `Stored` or `StoreFailed`.
+    Store { id: u64, item: Item },
+    /// Read the oldest records that were not read yet, at least one, then until `max_bytes` of
+    /// compressed bodies. Answered with `Restored` for each, then `ReadFinished`. What was received
+    /// before `not_before` is dropped instead.
+    Read {
+        destination: Destination,
+        max_bytes: usize,
+        not_before: SystemTime,
+    },
+    /// X-Ray has decided on the whole record: it may go.
+    Settled(RecordId),
+    /// The reader of the record does not keep it: it is to be read again. Answered with `Released`.
+    Release(RecordId),
+    /// Synchronise all that was stored. Answered with `Flushed`; since a disk may hang, whoever
+    /// waits for the answer waits with a deadline of its own.
+    Flush,
+}
+
+/// What the spool has done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum SpoolEvent {
+    /// So much of earlier processes is there to be read.
+    Found {
+        destination: Destination,
+        amount: Amount,
+    },
+    /// The item is on disk.
+    Stored { id: u64, record: RecordId },
+    /// The item is not on disk; whoever sent it keeps it.
+    StoreFailed {
+        id: u64,
+        item: Item,
+        error: StoreError,
+    },
+    /// A record was read. It stays on disk until it is `Settled`.
+    Restored { record: RecordId, item: Item },
+    /// The end of one `Read`. With `more` there are further records that could be read at once.
+    ReadFinished {
+        destination: Destination,
+        more: bool,
+    },
+    /// The answer to `Release`. Where the record is not `kept`, its file is gone, and the item must
+    /// be stored again to be on disk.
+    Released { record: RecordId, kept: bool },
+    /// What was on disk unread, stored or found, and will not be read.
+    Lost {
+        destination: Destination,
+        amount: Amount,
+        reason: LossReason,
+    },
+    /// So many places were found that hold no record, in none of the amounts.
+    Damaged { places: u64 },
+    /// How much is on disk, after a change of it.
+    Usage(Usage),
+    /// The spool does not work; what cannot be stored stays in memory. The log has it already.
+    Problem(String),
+    /// It works again.
+    Recovered,
+    /// The answer to `Flush`: whether all that was stored survives the end of the host.
+    Flushed { synchronised: bool },
+}
+
+/// How much is on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub bytes: u64,
+    /// When the oldest document was received of the files that are there.
+    pub oldest: Option<SystemTime>,
+}
+
+/// Why documents on disk will not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LossReason {
+    /// The oldest file went, because the limit was reached.
+    Limit,
+    /// X-Ray does not take what is so old.
+    TooOld,
+    /// The bytes are not those that were written.
+    Damaged,
+    /// Somebody else has removed the file.
+    Vanished,
+    /// The file cannot be read, or may no longer be read. It is left for the next start.
+    Unreadable,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LossReason::Limit => "the spool reached its size limit",
+            LossReason::TooOld => "X-Ray takes nothing that old",
+            LossReason::Damaged => "the record is damaged",
+            LossReason::Vanished => "the file was removed by somebody else",
+            LossReason::Unreadable => "the file cannot be read; it is left for the next start",
+        })
+    }
+}
