@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use crate::aws::error_codes;
 use crate::aws::profile::Profiles;
 
 /// An answer that took longer than this says too little about when its date was written.
@@ -125,15 +126,8 @@ pub fn measure(exchange: &Exchange<'_>) -> Option<Skew> {
 /// `code` is the service's error code, `signed_with` the skew of the refused request, `measured`
 /// what its answer taught.
 pub fn is_skew_error(code: &str, signed_with: Skew, measured: Option<Skew>) -> bool {
-    let may_be_skew = matches!(
-        code,
-        "InvalidSignatureException"
-            | "SignatureDoesNotMatch"
-            | "AuthFailure"
-            | "RequestTimeTooSkewed"
-            | "AccessDeniedException"
-    );
-    may_be_skew && measured.is_some_and(|now| now.0.abs_diff(signed_with.0) > TOLERATED)
+    error_codes::may_be_clock(code)
+        && measured.is_some_and(|now| now.0.abs_diff(signed_with.0) > TOLERATED)
 }
 
 #[cfg(test)]
