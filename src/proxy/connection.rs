@@ -109,7 +109,7 @@ fn read(
             Ok(Step::NeedMore) => {}
             Err(refusal) => return refused(refusal),
         }
-        if !share.hold(reader.held()) {
+        if !share.hold(reader.memory()) {
             return Incoming::Refused(503);
         }
         let limit = match deadline {

@@ -6,9 +6,10 @@ use super::{MAX_BODY, MAX_HEAD, Refusal, append};
 const MAX_SIZE_LINE: usize = 256;
 
 /// Where in the coding the last byte left us.
-#[derive(Default)]
 pub(crate) struct Chunked {
     part: Part,
+    /// Most bytes of the body.
+    max_body: usize,
     /// Bytes of trailers read so far.
     trailers: usize,
     /// Blanks behind a size are allowed.
@@ -26,12 +27,22 @@ enum Part {
 }
 
 impl Chunked {
+    /// For a request, of whose body at most `max_body` bytes are taken.
+    pub(super) fn of_request(max_body: usize) -> Self {
+        Chunked {
+            part: Part::default(),
+            max_body,
+            trailers: 0,
+            padded: false,
+        }
+    }
+
     /// For an answer. Old servers pad their sizes with blanks; in a request that would be for two
     /// readers to understand in two ways.
     pub(crate) fn of_answer() -> Self {
         Chunked {
             padded: true,
-            ..Chunked::default()
+            ..Chunked::of_request(MAX_BODY)
         }
     }
 
@@ -51,7 +62,7 @@ impl Chunked {
                     };
                     used += line.len() + 2;
                     let size = chunk_size(line, self.padded)?;
-                    if size > MAX_BODY - body.len() {
+                    if size > self.max_body - body.len() {
                         return Err(Refusal::BodyTooLarge);
                     }
                     self.part = match size {
@@ -61,7 +72,7 @@ impl Chunked {
                 }
                 Part::Data(missing) => {
                     let n = missing.min(rest.len());
-                    let expected = MAX_BODY - body.len();
+                    let expected = self.max_body - body.len();
                     append(body, &rest[..n], expected);
                     used += n;
                     if n < missing {
