@@ -1,5 +1,6 @@
 //! The request line and the headers.
 
+use super::http2::PREFACE;
 use super::{MAX_HEAD, MAX_HEADERS, Refusal, Request};
 
 /// How the body is delimited.
@@ -41,6 +42,7 @@ pub(super) fn parse(input: &[u8], max_body: usize) -> Result<Option<(Head, usize
     let mut parsed = httparse::Request::new(&mut slots);
     let status = parsed.parse(window).map_err(|e| match e {
         httparse::Error::TooManyHeaders => Refusal::HeadTooLarge,
+        httparse::Error::Version if window.starts_with(PREFACE) => Refusal::Http2,
         httparse::Error::Version => Refusal::Version,
         httparse::Error::HeaderName => Refusal::Malformed("a header name"),
         httparse::Error::HeaderValue => Refusal::Malformed("a header value"),

@@ -13,6 +13,7 @@
 
 mod chunked;
 mod head;
+mod http2;
 mod response;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::mem;
 
 pub(crate) use chunked::Chunked;
 use head::{Framing, Head};
+pub use http2::go_away;
 pub use response::{BodyFraming, CONTINUE, Persistence, chunk_end, chunk_start, response_head};
 
 /// Bytes of request line and headers together, and of trailers. The largest real ones, with a
@@ -116,6 +118,8 @@ pub enum Refusal {
     Coding,
     /// Neither HTTP/1.0 nor 1.1: 505.
     Version,
+    /// A client of HTTP/2, gRPC most likely: [`go_away`] instead of an answer.
+    Http2,
 }
 
 impl Refusal {
@@ -128,7 +132,7 @@ impl Refusal {
             Refusal::Expectation => 417,
             Refusal::HeadTooLarge => 431,
             Refusal::Coding => 501,
-            Refusal::Version => 505,
+            Refusal::Version | Refusal::Http2 => 505,
         }
     }
 }
@@ -145,6 +149,7 @@ impl fmt::Display for Refusal {
             ),
             Refusal::Coding => f.write_str("a transfer coding other than chunked"),
             Refusal::Version => f.write_str("neither HTTP/1.0 nor HTTP/1.1"),
+            Refusal::Http2 => f.write_str("HTTP/2, which this server does not speak"),
         }
     }
 }

@@ -254,6 +254,19 @@ fn the_body_limit_is_exact() {
 }
 
 #[test]
+fn a_client_of_http2_is_known_by_its_preface() {
+    for (stream, expected) in [
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refusal::Http2),
+        ("GET / HTTP/2.0\r\n", Refusal::Version),
+    ] {
+        let bytes: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
+        for pieces in [&[stream.as_bytes()][..], &bytes] {
+            assert_eq!(read(pieces).1, Some(expected), "{stream:?}");
+        }
+    }
+}
+
+#[test]
 fn the_connection_stays_open_as_version_and_header_say() {
     let rows: &[(&str, bool)] = &[
         ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", true),
@@ -430,6 +443,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         b" ",
         b":",
         b"HTTP/2.0",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ];
     let piece = prop_oneof![
         20 => prop::sample::select(PIECES).prop_map(<[u8]>::to_vec),
