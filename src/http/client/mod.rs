@@ -17,6 +17,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::DefaultConnector;
 
 use crate::aws::endpoint::{default_port, without_credentials};
+use crate::http::call::FollowedConnector;
 use crate::http::dns::Remembering;
 use crate::http::no_proxy;
 use crate::http::wire::{Limits, Wire};
@@ -188,7 +189,8 @@ impl Service {
     pub fn agent(&self, target: &str) -> Result<Agent, AgentError> {
         let (_, config) = self.config(target)?;
         let resolver = Remembering::default();
-        Ok(Agent::with_parts(config, DefaultConnector::new(), resolver))
+        let connector = FollowedConnector::new(DefaultConnector::new());
+        Ok(Agent::with_parts(config, connector, resolver))
     }
 
     /// The same for requests that are only posted, and many of them.
