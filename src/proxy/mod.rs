@@ -6,11 +6,15 @@
 //! thread's stack and are the first to go when the cap or the descriptors run out.
 
 mod answer;
+mod budget;
 mod connection;
 mod headers;
 mod local;
+mod masking;
+mod origin_rule;
 mod signed;
 mod slots;
+mod system_limits;
 mod upstream;
 
 use std::io;
