@@ -16,6 +16,9 @@ use crate::upload::message::{Event, Events};
 /// Path of the metrics.
 const METRICS: &str = "/metrics";
 
+/// The paths that the daemon answers itself.
+pub const PATHS: &[&str] = &[healthcheck::PATH, METRICS];
+
 /// The thread that delivers answers within microseconds, or, in a container that has used up its
 /// share of the processor, after a fraction of a second.
 const PING: Duration = Duration::from_millis(500);
@@ -43,19 +46,18 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// The daemon's own answers; `None` for paths that are X-Ray's.
-    pub fn answer(&self, path: &str) -> Option<LocalAnswer> {
+    /// The answer to one of the [`PATHS`].
+    pub fn answer(&self, path: &str) -> LocalAnswer {
         match path {
-            healthcheck::PATH => Some(match self.problem() {
-                None => text(200, "ok\n".to_owned()),
-                Some(problem) => text(503, format!("{problem}\n")),
-            }),
-            METRICS => Some(LocalAnswer {
+            METRICS => LocalAnswer {
                 status: 200,
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
                 body: self.metrics(),
-            }),
-            _ => None,
+            },
+            _ => match self.problem() {
+                None => text(200, "ok\n".to_owned()),
+                Some(problem) => text(503, format!("{problem}\n")),
+            },
         }
     }
 
@@ -83,7 +85,7 @@ impl Operator {
             totals: self.books.totals(),
             limit: self.limit,
             gauges: &self.gauges,
-            calls: &self.calls,
+            calls: &self.calls.snapshot(),
             credentials: &status.source,
             available,
             expires_in: expires.map(|at| match at.duration_since(self.clock.now()) {

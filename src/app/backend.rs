@@ -19,7 +19,7 @@ use crate::credentials::sources::{environment, imds};
 use crate::credentials::target::{self, Found, Settings, TargetError};
 use crate::ingest::intake::Intake;
 use crate::ingest::socket;
-use crate::proxy::{LocalSampling, Signed, Upstream};
+use crate::proxy::{ClientResources, Counts, Handler, LocalSampling, SigningForwarder};
 use crate::upload::counters::Books;
 use crate::upload::message::{Event, Events};
 use crate::upload::telemetry::{Identity, Telemetry};
@@ -34,6 +34,7 @@ pub(super) struct Shared {
     pub limit: usize,
     pub socket: Arc<UdpSocket>,
     pub reading: Arc<AtomicBool>,
+    pub clients: Arc<ClientResources>,
 }
 
 /// The running backend.
@@ -43,7 +44,7 @@ pub(super) struct Backend {
     /// To the part that does.
     pub events: Events,
     /// Answers what clients ask by TCP.
-    pub upstream: Arc<dyn Upstream>,
+    pub handler: Arc<dyn Handler>,
     /// Answers what operators ask.
     pub operator: Operator,
 }
@@ -58,6 +59,7 @@ pub(super) fn start(
     let clock = Arc::new(Clock::new(uncorrected));
     let keeper = Arc::new(OnceLock::new());
     let gauges = Arc::new(Gauges::default());
+    let calls = Arc::new(Counts::default());
     let count_drops: Arc<dyn Fn() + Send + Sync> = Arc::new({
         let (socket, books) = (Arc::clone(&shared.socket), Arc::clone(&shared.books));
         move || {
@@ -69,7 +71,7 @@ pub(super) fn start(
     let operator = |events: &Events| Operator {
         books: Arc::clone(&shared.books),
         gauges: Arc::clone(&gauges),
-        calls: Arc::default(),
+        calls: Arc::clone(&calls),
         limit: shared.limit,
         reading: Arc::clone(&shared.reading),
         events: Arc::clone(events),
@@ -82,7 +84,7 @@ pub(super) fn start(
         let (printer, events) = Printer::new(intake, books, style);
         return Ok(Backend {
             delivery: spawn("printer", move || printer.run())?,
-            upstream: Arc::new(LocalSampling),
+            handler: Arc::new(LocalSampling),
             operator: operator(&events),
             events,
         });
@@ -104,7 +106,12 @@ pub(super) fn start(
     let events = uploader.events();
     let operator = operator(&events);
     let delivery = spawn("uploader", move || uploader.run(&*count_drops))?;
-    let signed = Arc::new(Signed::new(Arc::clone(&clock)));
+    let signed = Arc::new(SigningForwarder::new(
+        Arc::clone(&clock),
+        Arc::clone(&shared.clients),
+        Arc::clone(&calls),
+        settings.config.sampling_cache,
+    ));
     let identity = Identify {
         settings,
         clock,
@@ -124,7 +131,7 @@ pub(super) fn start(
     Ok(Backend {
         delivery,
         events,
-        upstream: signed,
+        handler: signed,
         operator,
     })
 }
@@ -163,7 +170,7 @@ struct Identify {
     settings: Settings,
     clock: Arc<Clock>,
     keeper: Arc<OnceLock<Arc<Keeper>>>,
-    signed: Arc<Signed>,
+    signed: Arc<SigningForwarder>,
     events: Events,
 }
 

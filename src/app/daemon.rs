@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
+use crate::admin::endpoints;
 use crate::app::memory;
 use crate::aws::profile::{ProfileError, Profiles, read_file};
 use crate::config::Config;
@@ -19,7 +20,9 @@ use crate::ingest::intake::Intake;
 use crate::ingest::reader::{self, Readers};
 use crate::ingest::socket::{self, BindError};
 use crate::logging;
-use crate::proxy::{Front, Limits};
+use crate::proxy::{
+    AllowedOrigins, ClientResources, Limits, OperatorEndpoints, ProxyParts, ProxyServer,
+};
 use crate::upload::counters::Books;
 use crate::upload::message::{Event, Events};
 
@@ -62,8 +65,14 @@ const ECHO: Duration = Duration::from_millis(300);
 /// takes longer, and that may be for ever.
 const OVERDUE: Duration = Duration::from_secs(5);
 
-/// How long clients on TCP may take to get answers that are under way at the end.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
+/// Most memory that clients on TCP may take: enough for one of the largest OTLP bodies beside
+/// others. With less for segments, by `-m` or by the control group, clients get as little.
+const MAX_CLIENT_MEMORY: usize = 20 * 1024 * 1024;
+
+/// Threads and descriptors that are left to uploading, besides those of its simultaneous requests:
+/// a second reader, credentials, the log.
+const RESERVED_THREADS: usize = 4;
+const RESERVED_DESCRIPTORS: usize = 8;
 
 /// Where the failure of another thread is put down before the signals are closed.
 pub(super) type Failed = Arc<Mutex<Option<TargetError>>>;
@@ -125,7 +134,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
 /// The running parts.
 struct Daemon {
     readers: Readers,
-    front: Front,
+    proxy: ProxyServer,
     delivery: JoinHandle<()>,
     events: Events,
     books: Arc<Books>,
@@ -157,10 +166,13 @@ impl Daemon {
         let socket = Arc::new(udp);
         let reading = Arc::new(AtomicBool::new(true));
         let (shutdown_delay, shutdown_timeout) = (config.shutdown_delay, config.shutdown_timeout);
+        let (concurrency, allow_origin) = (config.concurrency, config.allow_origin.clone());
+        let clients =
+            ClientResources::new(limit.min(MAX_CLIENT_MEMORY), RESERVED_THREADS + concurrency);
         let Backend {
             delivery,
             events,
-            upstream,
+            handler,
             operator,
         } = super::backend::start(
             Settings {
@@ -174,6 +186,7 @@ impl Daemon {
                 limit,
                 socket: Arc::clone(&socket),
                 reading: Arc::clone(&reading),
+                clients: Arc::clone(&clients),
             },
             signals,
             failed,
@@ -185,13 +198,25 @@ impl Daemon {
             reading,
         })
         .map_err(no_thread)?;
-        let calls = Arc::clone(&operator.calls);
-        let local = Box::new(move |path: &str| operator.answer(path));
-        let front =
-            Front::start(tcp, Limits::DEFAULT, upstream, local, calls).map_err(no_thread)?;
+        let counts = Arc::clone(&operator.calls);
+        let proxy = ProxyServer::start(
+            tcp,
+            ProxyParts {
+                limits: Limits::within_descriptors(RESERVED_DESCRIPTORS + concurrency),
+                resources: clients,
+                origins: AllowedOrigins::new(&allow_origin),
+                operator: OperatorEndpoints {
+                    paths: endpoints::PATHS,
+                    answer: Box::new(move |path| operator.answer(path)),
+                },
+                handler,
+                counts,
+            },
+        )
+        .map_err(no_thread)?;
         Ok(Daemon {
             readers,
-            front,
+            proxy,
             delivery,
             events,
             books,
@@ -209,7 +234,7 @@ impl Daemon {
         self.readers.stop();
         let deadline = Instant::now() + self.shutdown_timeout;
         (self.events)(Event::Stop(deadline));
-        self.front.stop(LAST_ANSWERS);
+        self.proxy.stop(deadline);
         let _ = self.delivery.join();
         log::info!("Totals: {}", self.books.totals());
     }

@@ -28,6 +28,10 @@ impl ByteBudget {
         })
     }
 
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Bytes that are taken now.
     pub(crate) fn used(&self) -> usize {
         *self.lock()

@@ -25,6 +25,7 @@ const REFUSED: Duration = Duration::from_secs(10);
 const USUAL_DESCRIPTORS: u64 = 16;
 
 /// Threads that may be started for clients.
+#[derive(Debug)]
 pub(super) struct ThreadRoom {
     /// Threads that are left for uploading.
     reserved: u64,
@@ -32,10 +33,13 @@ pub(super) struct ThreadRoom {
     groups: Vec<(PathBuf, PathBuf)>,
     /// Where the user's number of tasks is limited.
     user: Option<UserTasks>,
-    /// Until when fewer threads may run, and how many.
-    refused: Option<(Instant, usize)>,
+    /// Threads that run for clients.
+    running: u64,
+    /// Until when fewer of them may run, and how many.
+    refused: Option<(Instant, u64)>,
 }
 
+#[derive(Debug)]
 struct UserTasks {
     limit: u64,
     counted: Instant,
@@ -62,6 +66,7 @@ impl ThreadRoom {
             reserved: 0,
             groups: groups.collect(),
             user,
+            running: 0,
             refused: None,
         };
         let left = room.left(Instant::now());
@@ -69,29 +74,33 @@ impl ThreadRoom {
         room
     }
 
-    /// Whether a thread may be started beside the `running` ones.
-    pub(super) fn allows(&mut self, running: usize, now: Instant) -> bool {
+    /// Takes a thread. `false` when too few are left.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
         if let Some((until, most)) = self.refused
             && now < until
-            && running >= most
+            && self.running >= most
         {
             return false;
         }
-        self.left(now) > self.reserved
-    }
-
-    /// A thread was started.
-    pub(super) fn started(&mut self) {
+        if self.left(now) <= self.reserved {
+            return false;
+        }
+        self.running += 1;
         if let Some(user) = &mut self.user {
             user.tasks += 1;
         }
+        true
     }
 
-    /// The system refused a thread, for a limit that cannot be seen from here: fewer run at once
-    /// for a while, so that uploading gets one.
-    pub(super) fn refused(&mut self, running: usize, now: Instant) {
-        let reserved = usize::try_from(self.reserved).unwrap_or(usize::MAX);
-        let most = running.saturating_sub(reserved).max(1);
+    /// A thread that was taken has ended, or was not to be had.
+    pub(super) fn give_back(&mut self) {
+        self.running -= 1;
+    }
+
+    /// The system refused the thread taken last, for a limit that cannot be seen from here: fewer
+    /// run at once for a while, so that uploading gets one.
+    pub(super) fn refused(&mut self, now: Instant) {
+        let most = self.running.saturating_sub(1 + self.reserved).max(1);
         self.refused = Some((now + REFUSED, most));
     }
 
@@ -172,6 +181,7 @@ mod tests {
             reserved,
             groups: vec![(max, tasks)],
             user: None,
+            running: 0,
             refused: None,
         };
         (room, directory)
@@ -188,7 +198,7 @@ mod tests {
             ("nonsense", "1", true),
         ] {
             let (mut room, directory) = room("room", limit, current, 8);
-            assert_eq!(room.allows(0, now), expected, "{limit} {current}");
+            assert_eq!(room.take(now), expected, "{limit} {current}");
             fs::remove_dir_all(directory).unwrap();
         }
     }
@@ -197,11 +207,16 @@ mod tests {
     fn a_refused_thread_means_fewer_for_a_while() {
         let (mut room, directory) = room("refused", "max", "1", 4);
         let now = Instant::now();
-        room.refused(10, now);
-        assert!(!room.allows(6, now) && room.allows(5, now));
-        assert!(room.allows(60, now + REFUSED));
-        room.refused(2, now);
-        assert!(!room.allows(1, now) && room.allows(0, now));
+        for (running, most) in [(10, 5), (2, 1)] {
+            room.running = running;
+            room.refused(now);
+            room.running = most - 1;
+            assert!(room.take(now), "{running}");
+            assert!(!room.take(now) && room.take(now + REFUSED), "{running}");
+            room.give_back();
+            room.give_back();
+            assert!(room.take(now), "{running}");
+        }
         fs::remove_dir_all(directory).unwrap();
     }
 
@@ -216,13 +231,13 @@ mod tests {
                 counted: now,
                 tasks: 999_998,
             }),
+            running: 0,
             refused: None,
         };
-        assert!(room.allows(0, now));
-        room.started();
-        assert!(!room.allows(0, now));
+        assert!(room.take(now));
+        assert!(!room.take(now));
         // There are not really so many.
-        assert!(room.allows(0, now + COUNT_AGE));
+        assert!(room.take(now + COUNT_AGE));
         assert!(tasks_of_user() >= 1);
     }
 

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use xray::proxy::{Limits, LocalSampling};
 
-use crate::client::{Client, PATIENCE, wait_until};
-use crate::house::{counted, front};
+use crate::client::{Client, wait_until};
+use crate::house::{connections, counted, server, stop};
 
 const CHILD: &str = "XRAY_TEST_ALONE";
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -72,12 +72,13 @@ fn threads() -> usize {
 fn a_thousand_health_checks_leave_nothing() {
     alone("alone::a_thousand_health_checks_leave_nothing", 256, || {
         let before = (descriptors(), threads());
-        let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+        let (address, server) = server(Limits::DEFAULT, Arc::new(LocalSampling));
         for _ in 0..1000 {
             drop(TcpStream::connect(address).unwrap());
         }
         assert_eq!(Client::connect(address).ask(HEALTH).status, 200);
-        assert!(front.stop(PATIENCE));
+        stop(&server);
+        drop(server);
         // Each thread has said that it is done; the last instructions of some may be to come.
         wait_until(|| threads() == before.1);
         assert_eq!((descriptors(), threads()), before);
@@ -90,10 +91,10 @@ fn a_thousand_health_checks_leave_nothing() {
 fn running_out_of_descriptors_costs_idle_connections_only() {
     let name = "alone::running_out_of_descriptors_costs_idle_connections_only";
     alone(name, 64, || {
-        let (address, front, counts) = counted(Limits::DEFAULT, Arc::new(LocalSampling));
+        let (address, server, counts) = counted(Limits::DEFAULT, Arc::new(LocalSampling));
         let mut idle = Client::connect(address);
         assert_eq!(idle.ask(HEALTH).status, 200);
-        wait_until(|| counts.idle() == 1);
+        wait_until(|| connections(&counts, "idle") == 1);
         // Both ends are in this process, so that the client needs its descriptor first.
         let waiting = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let waiting = waiting.unwrap();
@@ -106,7 +107,8 @@ fn running_out_of_descriptors_costs_idle_connections_only() {
         assert_eq!(served.ask(HEALTH).status, 200);
         assert!(idle.is_closed());
         drop(others);
-        assert!(front.stop(PATIENCE));
+        stop(&server);
+        drop(server);
         let said = SAID.lock().unwrap();
         assert!(
             said.len() == 1 && said[0].contains("cannot accept"),
@@ -122,11 +124,12 @@ fn the_log_holds_nothing_of_a_clients_secrets() {
         "alone::the_log_holds_nothing_of_a_clients_secrets",
         256,
         || {
-            let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+            let (address, server) = server(Limits::DEFAULT, Arc::new(LocalSampling));
             let mut client = Client::connect(address);
             client.ask("POST /seen?q=s3cret HTTP/1.1\r\nHost: h\r\nAuthorization: s3cret\r\nContent-Length: 6\r\n\r\ns3cret");
             client.ask("s3cret\r\n\r\n").is_own(400);
-            assert!(front.stop(PATIENCE));
+            stop(&server);
+            drop(server);
             let said = SAID.lock().unwrap().join("\n");
             assert!(said.contains("/seen"), "{said}");
             assert!(!said.contains("s3cret"), "{said}");

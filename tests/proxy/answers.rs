@@ -5,12 +5,12 @@ use std::sync::Arc;
 use xray::proxy::{Limits, LocalSampling};
 
 use crate::client::Client;
-use crate::house::{House, front};
+use crate::house::{House, server, stop};
 use crate::service::{Reply, Service};
 
-const ASK: &str = "POST /GetSamplingRules HTTP/1.1\r\nHost: h\r\n\r\n";
+const ASK: &str = "POST /SamplingTargets HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// A front before a service that answers everything with `bytes` and closes.
+/// A server before a service that answers everything with `bytes` and closes.
 fn answering(bytes: impl AsRef<[u8]>) -> (Service, House) {
     let bytes = bytes.as_ref().to_vec();
     let service = Service::start(move |_| Reply::Close(bytes.clone()));
@@ -241,7 +241,7 @@ fn the_daemons_own_paths_are_answered_here() {
 
 #[test]
 fn sampling_is_answered_without_aws() {
-    let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+    let (address, server) = server(Limits::DEFAULT, Arc::new(LocalSampling));
     let mut client = Client::connect(address);
     let mut ask = |line: &str, headers: &str| {
         client.ask(format!("{line} HTTP/1.1\r\nHost: h\r\n{headers}\r\n"))
@@ -274,5 +274,5 @@ fn sampling_is_answered_without_aws() {
     ask("POST /EncryptionConfig", "").is_own(404);
     ask("GET /GetSamplingRules", "").is_own(404);
     assert_eq!(ask("GET /healthz", "").body, b"ok\n");
-    assert!(front.stop(std::time::Duration::from_secs(30)));
+    stop(&server);
 }

@@ -1,25 +1,34 @@
-//! A running front with everything that it needs.
+//! A running proxy server with everything that it needs.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
 use xray::aws::clock::Clock;
 use xray::credentials::target::Target;
 use xray::credentials::{Keeper, Renewal, Source, SourceError, Timing};
 use xray::http::client::{Service as Agents, ServiceConfig};
-use xray::proxy::{Counts, Front, Limits, Local, LocalAnswer, Signed, Upstream};
+use xray::proxy::{
+    AllowedOrigins, ClientResources, Counts, Handler, Limits, LocalAnswer, OperatorEndpoints,
+    ProxyParts, ProxyServer, SigningForwarder,
+};
 
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 use crate::service::{KEY, REGION, SECRET, Service};
+
+/// Memory for clients: far more than they need.
+pub const MEMORY: usize = 64 * 1024 * 1024;
+
+/// Sampling rules are kept so long.
+const RULES_AGE: Duration = Duration::from_secs(3600);
 
 pub struct House {
     pub address: SocketAddr,
-    pub front: Front,
+    pub server: ProxyServer,
     pub counts: Arc<Counts>,
-    pub signed: Arc<Signed>,
+    pub forwarder: Arc<SigningForwarder>,
     pub keeper: Arc<Keeper>,
 }
 
@@ -89,32 +98,95 @@ pub fn target(agents: &Agents, endpoint: &str, keeper: &Arc<Keeper>) -> Arc<Targ
     })
 }
 
-pub fn local() -> Local {
-    Box::new(|path| {
-        let body = match path {
-            "/healthz" => "ok\n",
-            "/metrics" => "xray_up 1\n",
-            _ => return None,
-        };
-        Some(LocalAnswer {
+pub fn operator() -> OperatorEndpoints {
+    OperatorEndpoints {
+        paths: &["/healthz", "/metrics"],
+        answer: Box::new(|path| LocalAnswer {
             status: 200,
             content_type: "text/plain",
-            body: body.to_owned(),
-        })
-    })
+            body: match path {
+                "/healthz" => "ok\n",
+                _ => "xray_up 1\n",
+            }
+            .to_owned(),
+        }),
+    }
 }
 
-pub fn front(limits: Limits, upstream: Arc<dyn Upstream>) -> (SocketAddr, Front) {
-    let (address, front, _) = counted(limits, upstream);
-    (address, front)
+pub fn server(limits: Limits, handler: Arc<dyn Handler>) -> (SocketAddr, ProxyServer) {
+    let (address, server, _) = counted(limits, handler);
+    (address, server)
 }
 
-pub fn counted(limits: Limits, upstream: Arc<dyn Upstream>) -> (SocketAddr, Front, Arc<Counts>) {
+pub fn counted(
+    limits: Limits,
+    handler: Arc<dyn Handler>,
+) -> (SocketAddr, ProxyServer, Arc<Counts>) {
+    let resources = ClientResources::new(MEMORY, 0);
     let counts = Arc::new(Counts::default());
+    let parts = parts(limits, resources, handler, Arc::clone(&counts));
+    let (address, server) = started(parts);
+    (address, server, counts)
+}
+
+pub fn parts(
+    limits: Limits,
+    resources: Arc<ClientResources>,
+    handler: Arc<dyn Handler>,
+    counts: Arc<Counts>,
+) -> ProxyParts {
+    ProxyParts {
+        limits,
+        resources,
+        origins: AllowedOrigins::default(),
+        operator: operator(),
+        handler,
+        counts,
+    }
+}
+
+pub fn started(parts: ProxyParts) -> (SocketAddr, ProxyServer) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let front = Front::start(listener, limits, upstream, local(), Arc::clone(&counts)).unwrap();
-    (address, front, counts)
+    (address, ProxyServer::start(listener, parts).unwrap())
+}
+
+/// A forwarder that has no target yet.
+pub fn forwarder() -> Arc<SigningForwarder> {
+    forwarder_with(&ClientResources::new(MEMORY, 0), &Arc::default())
+}
+
+fn forwarder_with(resources: &Arc<ClientResources>, counts: &Arc<Counts>) -> Arc<SigningForwarder> {
+    Arc::new(SigningForwarder::new(
+        Arc::new(Clock::new(false)),
+        Arc::clone(resources),
+        Arc::clone(counts),
+        RULES_AGE,
+    ))
+}
+
+/// Requests that were answered like this, whatever was asked.
+pub fn answered(counts: &Counts, outcome: &str) -> u64 {
+    let rows = counts.snapshot().answered;
+    let rows = rows.iter().filter(|row| row.outcome == outcome);
+    rows.map(|row| row.count).sum()
+}
+
+/// Connections that do this now.
+pub fn connections(counts: &Counts, state: &str) -> u64 {
+    let states = counts.snapshot().connections;
+    states
+        .into_iter()
+        .find(|(name, _)| *name == state)
+        .unwrap()
+        .1
+}
+
+/// Everything under way may finish; then it must have ended.
+#[track_caller]
+pub fn stop(server: &ProxyServer) {
+    let deadline = Instant::now() + PATIENCE;
+    assert!(server.stop(deadline), "requests are left over");
 }
 
 impl House {
@@ -127,15 +199,27 @@ impl House {
     }
 
     pub fn with(endpoint: &str, limits: Limits, credentials: Vec<Credentials>) -> House {
+        House::with_memory(endpoint, limits, credentials, MEMORY)
+    }
+
+    pub fn with_memory(
+        endpoint: &str,
+        limits: Limits,
+        credentials: Vec<Credentials>,
+        memory: usize,
+    ) -> House {
         let keeper = keeper(credentials);
-        let signed = Arc::new(Signed::new(Arc::new(Clock::new(false))));
-        signed.set_target(target(&agents(None), endpoint, &keeper));
-        let (address, front, counts) = counted(limits, Arc::clone(&signed) as Arc<dyn Upstream>);
+        let resources = ClientResources::new(memory, 0);
+        let counts = Arc::new(Counts::default());
+        let forwarder = forwarder_with(&resources, &counts);
+        forwarder.set_target(target(&agents(None), endpoint, &keeper));
+        let handler = Arc::clone(&forwarder) as Arc<dyn Handler>;
+        let (address, server) = started(parts(limits, resources, handler, Arc::clone(&counts)));
         House {
             address,
-            front,
+            server,
             counts,
-            signed,
+            forwarder,
             keeper,
         }
     }
@@ -147,10 +231,7 @@ impl House {
     /// Ends everything; nothing may be left over.
     #[track_caller]
     pub fn stop(self) {
-        assert!(
-            self.front.stop(Duration::from_secs(30)),
-            "threads are left over"
-        );
+        stop(&self.server);
         self.keeper.stop();
     }
 }

@@ -1,17 +1,18 @@
 //! Clients that are slow, many, large or not HTTP at all.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use xray::http::server::Request;
-use xray::proxy::{Body, ForwardError, Front, Limits, LocalSampling, Response, Upstream};
+use xray::proxy::{
+    Body, ClientResources, ForwardError, Handler, Incoming, Limits, LocalSampling, Response,
+};
 
 use crate::client::{Client, PATIENCE, wait_until};
-use crate::house::{counted, front};
+use crate::house::{self, counted, parts, server, started, stop};
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
 const ASK: &str = "POST /x HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -22,15 +23,11 @@ struct Held {
     go: Mutex<Receiver<()>>,
 }
 
-impl Upstream for Held {
-    fn forward(&self, _: &Request) -> Result<Response, ForwardError> {
+impl Handler for Held {
+    fn handle(&self, _: &Incoming<'_>) -> Result<Response, ForwardError> {
         self.began.send(()).unwrap();
         self.go.lock().unwrap().recv().unwrap();
-        Ok(Response {
-            status: 200,
-            headers: Vec::new(),
-            body: Body::Full(Vec::new()),
-        })
+        Ok(Response::new(200, Vec::new(), Body::Full(Vec::new())))
     }
 }
 
@@ -51,60 +48,58 @@ fn connections(connections: usize) -> Limits {
     }
 }
 
-#[track_caller]
-fn stop(front: Front) {
-    assert!(front.stop(PATIENCE), "threads are left over");
-}
-
 #[test]
 fn the_connection_idle_longest_makes_room() {
-    let (address, front, counts) = counted(connections(2), Arc::new(LocalSampling));
+    let (address, server, counts) = counted(connections(2), Arc::new(LocalSampling));
     let (mut first, mut second) = (Client::connect(address), Client::connect(address));
     assert_eq!(first.ask(HEALTH).status, 200);
     assert_eq!(second.ask(HEALTH).status, 200);
     // An answer is there a moment before its connection is idle again.
-    wait_until(|| counts.idle() == 2);
+    wait_until(|| house::connections(&counts, "idle") == 2);
     // Used again: now the second one is the oldest.
     assert_eq!(first.ask(HEALTH).status, 200);
-    wait_until(|| counts.idle() == 2);
+    wait_until(|| house::connections(&counts, "idle") == 2);
     let mut third = Client::connect(address);
     assert_eq!(third.ask(HEALTH).status, 200);
     assert!(second.is_closed());
     assert_eq!(first.ask(HEALTH).status, 200);
-    assert_eq!(counts.shed(), 1);
-    stop(front);
+    assert_eq!(counts.snapshot().shed, 1);
+    stop(&server);
 }
 
 #[test]
 fn a_connection_that_never_asks_makes_room_too() {
-    let (address, front) = front(connections(1), Arc::new(LocalSampling));
+    let (address, server) = server(connections(1), Arc::new(LocalSampling));
     let mut silent = Client::connect(address);
     let mut client = Client::connect(address);
     assert_eq!(client.ask(HEALTH).status, 200);
     assert!(silent.is_closed());
-    stop(front);
+    stop(&server);
 }
 
 #[test]
 fn when_all_are_busy_the_new_one_is_told() {
-    let (upstream, begun, go) = held();
-    let (address, front) = front(connections(1), upstream);
+    let (handler, begun, go) = held();
+    let (address, server) = server(connections(1), handler);
     let mut busy = Client::connect(address);
     busy.send(ASK);
     begun.recv_timeout(PATIENCE).unwrap();
 
     let mut refused = Client::connect(address);
-    let answer = refused.answer();
+    let answer = refused.ask(ASK);
     answer.is_own(503);
     assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(answer.header("retry-after"), Some("1"));
     assert!(refused.is_closed());
+    // Health has places of its own.
+    assert_eq!(Client::connect(address).ask(HEALTH).status, 200);
 
     go.send(()).unwrap();
     assert_eq!(busy.answer().status, 200);
     // And it is over as soon as one is free: the first is idle again and makes room.
     let mut next = Client::connect(address);
     assert_eq!(next.ask(HEALTH).status, 200);
-    stop(front);
+    stop(&server);
 }
 
 #[test]
@@ -118,12 +113,12 @@ fn a_slow_client_gets_its_place_taken() {
         "POST /x HTTP/1.1\r\n",
         "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{",
     ] {
-        let (address, front) = front(limits, Arc::new(LocalSampling));
+        let (address, server) = server(limits, Arc::new(LocalSampling));
         let mut client = Client::connect(address);
         client.send(slow);
         client.answer().is_own(408);
         assert_eq!(Client::connect(address).ask(HEALTH).status, 200);
-        stop(front);
+        stop(&server);
     }
 }
 
@@ -134,7 +129,7 @@ fn a_trickle_does_not_keep_a_connection() {
         request: Duration::from_millis(50),
         ..connections(1)
     };
-    let (address, front) = front(limits, Arc::new(LocalSampling));
+    let (address, server) = server(limits, Arc::new(LocalSampling));
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"POST /x HTTP/1.1\r\nA: ").unwrap();
     // Ends because the other side has closed.
@@ -142,7 +137,7 @@ fn a_trickle_does_not_keep_a_connection() {
         std::thread::yield_now();
     }
     assert_eq!(Client::connect(address).ask(HEALTH).status, 200);
-    stop(front);
+    stop(&server);
 }
 
 #[test]
@@ -151,49 +146,48 @@ fn an_idle_connection_ends_in_silence() {
         idle: Duration::from_millis(50),
         ..Limits::DEFAULT
     };
-    let (address, front) = front(limits, Arc::new(LocalSampling));
+    let (address, server) = server(limits, Arc::new(LocalSampling));
     let mut client = Client::connect(address);
     assert_eq!(client.ask(HEALTH).status, 200);
     assert!(client.is_closed());
-    stop(front);
+    stop(&server);
 }
 
 /// A client that does not read its answer is no reason to keep the answer for ever.
 #[test]
 fn an_answer_that_is_not_taken_is_given_up() {
     struct Endless;
-    impl Upstream for Endless {
-        fn forward(&self, _: &Request) -> Result<Response, ForwardError> {
-            Ok(Response {
-                status: 200,
-                headers: Vec::new(),
-                body: Body::Stream {
-                    reader: Box::new(std::io::repeat(b'x')),
-                    length: None,
-                },
-            })
+    impl Handler for Endless {
+        fn handle(&self, _: &Incoming<'_>) -> Result<Response, ForwardError> {
+            let reader = Box::new(std::io::repeat(b'x'));
+            let length = None;
+            Ok(Response::new(
+                200,
+                Vec::new(),
+                Body::Stream { reader, length },
+            ))
         }
     }
     let limits = Limits {
         answer: Duration::from_millis(50),
         ..connections(1)
     };
-    let (address, front) = front(limits, Arc::new(Endless));
+    let (address, server) = server(limits, Arc::new(Endless));
     let mut deaf = Client::connect(address);
     deaf.send(ASK);
     assert!(!deaf.answer().is_whole);
     assert_eq!(Client::connect(address).ask(HEALTH).status, 200);
-    stop(front);
+    stop(&server);
 }
 
 #[test]
 fn refusals_are_empty_and_close() {
-    let (address, front, counts) = counted(Limits::DEFAULT, Arc::new(LocalSampling));
+    let (address, server, counts) = counted(Limits::DEFAULT, Arc::new(LocalSampling));
     let endless = format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}", "a".repeat(70_000));
     let rows: &[(&[u8], u16)] = &[
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET / HTTP/3.0\r\n\r\n", 505),
         (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"POST / HTTP/1.1\r\nHost: h\r\nExpect: x\r\n\r\n", 417),
@@ -208,29 +202,53 @@ fn refusals_are_empty_and_close() {
         assert_eq!(answer.header("connection"), Some("close"));
         assert!(client.is_closed());
     }
-    assert_eq!(counts.refused(), rows.len() as u64);
-    stop(front);
+    let refused = counts.snapshot().refused;
+    let refused: u64 = refused.iter().map(|(_, count)| count).sum();
+    assert_eq!(refused, rows.len() as u64);
+    stop(&server);
+}
+
+/// Text of HTTP/1.1 would be unreadable to it.
+#[test]
+fn a_client_of_grpc_is_told_what_to_set() {
+    let (address, server, counts) = counted(Limits::DEFAULT, Arc::new(LocalSampling));
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .unwrap();
+    let mut frames = Vec::new();
+    client.read_to_end(&mut frames).unwrap();
+    assert_eq!(&frames[..9], [0, 0, 0, 4, 0, 0, 0, 0, 0], "settings");
+    assert_eq!(frames[12], 7, "go away");
+    let hint = String::from_utf8_lossy(&frames);
+    assert!(
+        hint.contains("OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
+        "{hint}"
+    );
+    let refused = counts.snapshot().refused;
+    assert!(refused.contains(&("http2", 1)), "{refused:?}");
+    stop(&server);
 }
 
 /// The client is still sending when it is refused: a reset would hide the answer from it.
 #[test]
 fn a_body_too_large_is_refused_in_a_way_that_arrives() {
-    let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+    let (address, server) = server(Limits::DEFAULT, Arc::new(LocalSampling));
     let mut client = Client::connect(address);
     client.send("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\n");
     client.try_send(&vec![b'x'; 9_000_000]);
     client.answer().is_own(413);
-    stop(front);
+    stop(&server);
 }
 
 #[test]
 fn large_bodies_share_a_budget_and_small_ones_need_none() {
-    let (upstream, begun, go) = held();
-    let limits = Limits {
-        bodies: 3 * 1024 * 1024,
-        ..Limits::DEFAULT
-    };
-    let (address, front) = front(limits, upstream);
+    let (handler, begun, go) = held();
+    // Half of it is for bodies.
+    let resources = ClientResources::new(6 * 1024 * 1024, 0);
+    let counts = Arc::default();
+    let (address, server) = started(parts(Limits::DEFAULT, resources, handler, counts));
     let large = |client: &mut Client| {
         client.send("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n");
         client.try_send(&vec![b'x'; 2_000_000]);
@@ -259,7 +277,7 @@ fn large_bodies_share_a_budget_and_small_ones_need_none() {
     begun.recv_timeout(PATIENCE).unwrap();
     go.send(()).unwrap();
     assert_eq!(first.answer().status, 200);
-    stop(front);
+    stop(&server);
 }
 
 proptest! {
@@ -269,12 +287,12 @@ proptest! {
         garbage in prop::collection::vec(any::<u8>(), 0..2000),
         start in prop::sample::select(&["", "GET / HTTP/1.1\r\n", "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"]),
     ) {
-        let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+        let (address, server) = server(Limits::DEFAULT, Arc::new(LocalSampling));
         let mut client = Client::connect(address);
         client.try_send(start.as_bytes());
         client.try_send(&garbage);
         prop_assert_eq!(Client::connect(address).ask(HEALTH).status, 200);
         drop(client);
-        stop(front);
+        stop(&server);
     }
 }

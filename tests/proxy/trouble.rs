@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use xray::aws::clock::Clock;
-use xray::proxy::{Limits, Signed, Upstream};
+use xray::proxy::{Handler, Limits};
 
 use crate::client::{Client, PATIENCE};
-use crate::house::{House, agents, front, keeper, key, target};
+use crate::house::{House, agents, answered, forwarder, keeper, key, server, stop, target};
 use crate::service::{KEY, Reply, SECRET, Service, nobody};
 
 const ASK: &str = "POST /GetSamplingRules HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}";
@@ -32,7 +31,7 @@ fn own_errors_are_empty_and_leave_the_connection_usable() {
         let mut client = house.client();
         client.ask(ASK).is_own(502);
         client.ask(ASK).is_own(502);
-        assert_eq!(house.counts.failed(), 2);
+        assert_eq!(answered(&house.counts, "no_answer"), 2);
         house.stop();
     }
     let endpoint = format!("http://{}", nobody());
@@ -57,16 +56,17 @@ fn without_credentials_nothing_is_sent() {
 fn a_call_waits_a_moment_for_the_region() {
     let service = Service::start(|_| Reply::ok());
     let endpoint = format!("http://{}", service.address);
-    let signed = Arc::new(Signed::new(Arc::new(Clock::new(false))));
-    let (address, front) = front(Limits::DEFAULT, Arc::clone(&signed) as Arc<dyn Upstream>);
+    let forwarder = forwarder();
+    let handler = Arc::clone(&forwarder) as Arc<dyn Handler>;
+    let (address, server) = server(Limits::DEFAULT, handler);
     Client::connect(address).ask(ASK).is_own(502);
 
     let mut client = Client::connect(address);
     client.send(ASK);
     let keeper = keeper(vec![key(KEY, None)]);
-    signed.set_target(target(&agents(None), &endpoint, &keeper));
+    forwarder.set_target(target(&agents(None), &endpoint, &keeper));
     assert_eq!(client.answer().status, 200);
-    assert!(front.stop(PATIENCE));
+    stop(&server);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn warming_up_asks_unsigned_and_learns_the_time() {
         _ => Reply::ok(),
     });
     let house = House::new(&service);
-    house.signed.warm();
+    house.forwarder.warm();
     assert_eq!(service.received().header("authorization"), None);
     assert_eq!(house.client().ask(ASK).status, 200);
     let received = service.received();
@@ -238,7 +238,7 @@ fn stopping_interrupts_a_call_that_hangs() {
     let mut client = house.client();
     client.send(ASK);
     service.received();
-    assert!(house.front.stop(Duration::ZERO));
+    assert!(house.server.stop(Instant::now()));
     house.keeper.stop();
     // Either the connection or the call ended first.
     if !client.is_closed() {
@@ -248,11 +248,11 @@ fn stopping_interrupts_a_call_that_hangs() {
 
 #[test]
 fn stopping_ends_a_wait_for_the_region() {
-    let signed = Arc::new(Signed::new(Arc::new(Clock::new(false))));
-    let (address, front) = front(Limits::DEFAULT, signed);
+    let forwarder = forwarder();
+    let (address, server) = server(Limits::DEFAULT, forwarder);
     let mut client = Client::connect(address);
     client.send(ASK);
-    assert!(front.stop(Duration::ZERO));
+    assert!(server.stop(Instant::now()));
 }
 
 /// The stack of a connection's thread has to hold a TLS handshake, in a debug build too.
@@ -279,14 +279,14 @@ fn a_connections_thread_can_do_tls() {
         }
     });
     let keeper = keeper(vec![key(KEY, None)]);
-    let signed = Arc::new(Signed::new(Arc::new(Clock::new(false))));
+    let forwarder = forwarder();
     let agents = agents(Some(bundle.to_str().unwrap().to_owned()));
-    signed.set_target(target(
+    forwarder.set_target(target(
         &agents,
         &format!("https://localhost:{port}"),
         &keeper,
     ));
-    let (address, front) = front(Limits::DEFAULT, signed);
+    let (address, server) = server(Limits::DEFAULT, forwarder);
     let mut client = Client::connect(address);
     for _ in 0..3 {
         assert_eq!(client.ask(ASK).status, 200);
@@ -295,6 +295,6 @@ fn a_connections_thread_can_do_tls() {
             .unwrap()
             .is_signed_by(KEY, SECRET);
     }
-    assert!(front.stop(PATIENCE));
+    stop(&server);
     std::fs::remove_file(bundle).unwrap();
 }
