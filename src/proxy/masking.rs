@@ -146,12 +146,29 @@ impl Search {
 
     /// Reads the characters at the front of `input`; what is left of it.
     fn advance<'a>(&mut self, mut input: &'a [u8], ended: bool, out: &mut Vec<u8>) -> &'a [u8] {
-        while let Some((character, length)) = first_character(input, ended) {
+        loop {
+            if self.matched == 0 {
+                let (plain, rest) = input.split_at(self.plain(input));
+                out.extend_from_slice(plain);
+                input = rest;
+            }
+            let Some((character, length)) = first_character(input, ended) else {
+                return input;
+            };
             let (written, rest) = input.split_at(length);
             self.character(character, written, out);
             input = rest;
         }
+    }
+
+    /// How many bytes at the front of `input` can neither begin the secret nor an escape.
+    fn plain(&self, input: &[u8]) -> usize {
+        let first = self.pattern.secret[0];
+        let is_plain = |&byte: &u8| byte != first && !matches!(byte, b'\\' | b'%' | b'&');
         input
+            .iter()
+            .position(|byte| !is_plain(byte))
+            .unwrap_or(input.len())
     }
 
     fn character(&mut self, character: u8, written: &[u8], out: &mut Vec<u8>) {

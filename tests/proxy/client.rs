@@ -96,6 +96,11 @@ impl Client {
         self.unread.is_empty() && !self.fill()
     }
 
+    /// The next bytes, whatever they mean.
+    pub fn bytes(&mut self, n: usize) -> Vec<u8> {
+        self.take(n)
+    }
+
     fn fill(&mut self) -> bool {
         let mut piece = [0; 4096];
         match self.stream.read(&mut piece) {

@@ -172,32 +172,6 @@ fn a_refusal_that_nothing_cures_goes_back_whole() {
     }
 }
 
-/// AWS answers a signature that it refuses with the request as it read it.
-#[test]
-fn a_refusal_shows_nobody_the_session_token() {
-    const TOKEN: &str = "session/token+of==";
-    let service = Service::start(|request| {
-        let echo = format!("{{\"message\":\"should have been {request:?}\"}}");
-        Reply::new(
-            "403 Forbidden",
-            "x-amzn-ErrorType: InvalidSignatureException\r\n",
-            echo,
-        )
-    });
-    let endpoint = format!("http://{}", service.address);
-    // The second ones are refused after the first ones were.
-    let keys = vec![key("OLD", Some(TOKEN)), key("NEW", Some(TOKEN))];
-    let house = House::with(&endpoint, Limits::DEFAULT, keys);
-    let answer = house.client().ask(ASK);
-    let text = String::from_utf8(answer.body).unwrap();
-    assert!(answer.is_whole && answer.status == 403);
-    assert!(
-        text.contains("x-amz-security-token") && !text.contains(TOKEN),
-        "{text}"
-    );
-    house.stop();
-}
-
 #[test]
 fn stopping_lets_a_call_under_way_finish() {
     let (go, wait) = channel::<()>();
