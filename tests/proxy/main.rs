@@ -5,6 +5,7 @@ mod again;
 mod alone;
 mod answers;
 mod client;
+mod gone;
 mod house;
 mod limits;
 mod pages;

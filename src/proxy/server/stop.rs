@@ -59,8 +59,9 @@ impl Server {
             return;
         };
         let began = stopping.began;
-        let is_under_way = |c: &Connection| match c.phase {
+        let is_under_way = |c: &Connection| match &c.phase {
             Phase::Idle | Phase::Lingering => false,
+            Phase::Busy(progress) if progress.stage() == Stage::Live => false,
             Phase::Receiving | Phase::Waiting(_) | Phase::Busy(_) => c.began <= began,
         };
         let is_over = !self.connections.iter().any(is_under_way);
