@@ -29,7 +29,7 @@ FUZZ  := $(TOOLS)/cargo-fuzz@0.13.2/bin
 MAX_SIZE := 2500000
 
 .DEFAULT_GOAL := help
-.PHONY: help run send test doc static image size e2e browser faults soak bench fuzz audit sbom check-deploy e2e-containers release clean
+.PHONY: help run send test doc static image size e2e browser faults soak bench fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,8 +99,17 @@ sbom: ## what is in the binary, as CycloneDX: target/sbom.cdx.json
 $(TOOLS)/%/bin:
 	cargo install --locked --debug --root $(TOOLS)/$* $*
 
-check-deploy: ## check every deployment file with its own ecosystem's tools
-	deploy/validate
+check-deploy: ## check every deployment file with its own ecosystem's tools: CHECKS="words of names"
+	deploy/validate $(CHECKS)
+
+packages: ## the deb and the rpm of this version: ARCH=amd64 or arm64, in dist/packages
+	@$(MAKE) --no-print-directory static
+	deploy/packages/build $(ARCH) $(STATIC) $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) dist/packages
+
+e2e-packages: ## install the packages of both architectures on a real systemd: TESTS="words of names"
+	@$(MAKE) --no-print-directory static ARCH=amd64
+	@$(MAKE) --no-print-directory static ARCH=arm64
+	tests/packages/run target/$(MUSL_amd64)/release/xray target/$(MUSL_arm64)/release/xray $(TESTS)
 
 e2e-containers: ## run the images as ECS, EC2 and EKS would: TESTS="words of names"
 	@$(MAKE) --no-print-directory static ARCH=amd64
@@ -109,8 +118,11 @@ e2e-containers: ## run the images as ECS, EC2 and EKS would: TESTS="words of nam
 	tests/containers/run target/$(MUSL_amd64)/release/xray target/$(MUSL_arm64)/release/xray \
 		target/debug/examples/cloud $(TESTS)
 
-release: ## binaries, image tarballs, SBOM and checksums, reproducible, in dist/release
-	deploy/release
+release: ## everything of a release, reproducible, in dist/release: TAG=v1.2.3 checks version and changelog
+	deploy/release $(TAG)
+
+release-test: ## make a release, publish it to a registry here and verify it: AGAIN=again makes it twice
+	tests/release/run $(AGAIN)
 
 clean: ## remove what was built
 	cargo clean

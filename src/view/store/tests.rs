@@ -445,7 +445,8 @@ fn one_trace_does_not_fill_the_store_and_keeps_its_root() {
         );
         store.document(&child, NOW);
     }
-    store.document(&segment("1-t", "root", r#","end_time":1"#), NOW);
+    let long = format!(r#","end_time":1,"user":"{}""#, "x".repeat(1_000));
+    store.document(&segment("1-t", "root", &long), NOW);
     assert_eq!(store.dropped, 0);
     let detail = store.trace("1-t").unwrap();
     assert_eq!(detail["trace"]["name"], "sroot");

@@ -136,8 +136,9 @@ impl Folded {
             }
             self.fold(&entities[at]);
         }
-        // Now what has become a leaf, and last of all what is in a circle.
-        let is_leaf = |at: &usize| children[*at] == 0 && !gone[*at];
+        // Now what has become a leaf, and last of all roots and what is in a circle.
+        let is_root = |at: usize| entities[at].parent.is_none();
+        let is_leaf = |at: &usize| children[*at] == 0 && !gone[*at] && !is_root(*at);
         let mut next: Vec<usize> = (0..entities.len()).filter(is_leaf).collect();
         let mut last = entities.len();
         while left > ancestors {
@@ -153,7 +154,7 @@ impl Folded {
             left -= 1;
             if let Some(parent) = parents[at] {
                 children[parent] -= 1;
-                if children[parent] == 0 {
+                if children[parent] == 0 && !is_root(parent) {
                     next.push(parent);
                 }
             }
@@ -242,6 +243,7 @@ mod tests {
     fn leaves_go_and_roots_and_ancestors_stay() {
         let mut folded = Folded::default();
         let mut entities = vec![
+            entity("lone root", "", ""),
             entity("first", "p", r#","start_time":1"#),
             entity("bad", "p", FAULT),
             entity("late", "p", r#","start_time":3"#),
@@ -252,10 +254,10 @@ mod tests {
             entity("p", "root", ""),
             entity("root", "", ""),
         ];
-        folded.make_room(&mut entities, 6, 100);
+        folded.make_room(&mut entities, 7, 100);
         assert_eq!(
             ids(&entities),
-            ["first", "bad", "call", "only", "p", "root"]
+            ["lone root", "first", "bad", "call", "only", "p", "root"]
         );
         let mut counts: Vec<_> = folded
             .counts()
@@ -264,13 +266,9 @@ mod tests {
         counts.sort_unstable();
         assert_eq!(counts, [("p", 1), ("unseen", 2)]);
         folded.make_room(&mut entities, 0, 3);
-        assert_eq!(
-            ids(&entities),
-            ["call", "p", "root"],
-            "a call and its ancestors"
-        );
+        assert_eq!(ids(&entities), ["lone root", "p", "root"], "roots go last");
         let total = folded.total();
-        assert_eq!(total.entities, 6);
+        assert_eq!(total.entities, 7);
         assert_eq!(total.marks().collect::<Vec<_>>(), [(Mark::Fault, 1)]);
         folded.make_room(&mut entities, 0, 0);
         assert_eq!(ids(&entities), [""; 0]);
@@ -279,7 +277,7 @@ mod tests {
             .map(|(id, count)| (id, count.entities))
             .collect();
         assert!(
-            counts.contains(&("", 7)) && folded.total().entities == 9,
+            counts.contains(&("", 8)) && folded.total().entities == 10,
             "{counts:?}"
         );
     }
