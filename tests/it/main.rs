@@ -12,5 +12,7 @@ mod faults;
 mod header_table;
 mod limits;
 mod sources;
+mod starved;
 mod stop;
+mod tcp;
 mod unprocessed;
