@@ -71,9 +71,9 @@ const OVERDUE: Duration = Duration::from_secs(5);
 /// others. With less for segments, by `-m` or by the control group, clients get as little.
 const MAX_CLIENT_MEMORY: usize = 20 * 1024 * 1024;
 
-/// Threads and descriptors that are left to uploading, besides those of its simultaneous requests:
-/// a second reader, credentials, the log.
-const RESERVED_THREADS: usize = 4;
+/// Threads and descriptors that are left to the daemon itself, besides those of its simultaneous
+/// requests: its readers, the uploader, credentials, the log.
+const RESERVED_THREADS: usize = 8;
 const RESERVED_DESCRIPTORS: usize = 8;
 
 /// Memory of delivered batches that is kept for the next ones: enough that at full speed none is

@@ -46,14 +46,17 @@ pub(super) enum Stage {
 /// One exchange, as it is seen from outside.
 #[derive(Debug)]
 pub(super) struct Progress {
+    /// When the request was here whole.
+    received: Instant,
     /// Cancelled when the client has gone.
     pub(super) call: Arc<Call>,
     stage: Mutex<Stage>,
 }
 
 impl Progress {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(received: Instant) -> Arc<Self> {
         Arc::new(Progress {
+            received,
             call: Arc::default(),
             stage: Mutex::new(Stage::Asking),
         })
@@ -76,7 +79,7 @@ impl Service {
         request: &Arc<Request>,
         progress: &Progress,
     ) -> bool {
-        let Answer { response, outcome } = self.answer(stream, request, &progress.call);
+        let Answer { response, outcome } = self.answer(stream, request, progress);
         progress.set(match response.body {
             Body::Live(_) => Stage::Live,
             _ => Stage::Writing(Instant::now()),
@@ -115,8 +118,8 @@ impl Service {
         }
     }
 
-    fn answer(&self, stream: &TcpStream, request: &Arc<Request>, call: &Arc<Call>) -> Answer {
-        let handle = || self.handle(stream, request, call);
+    fn answer(&self, stream: &TcpStream, request: &Arc<Request>, progress: &Progress) -> Answer {
+        let handle = || self.handle(stream, request, progress);
         if self.handler.judges_web_pages(request) {
             return handle();
         }
@@ -139,14 +142,15 @@ impl Service {
         }
     }
 
-    fn handle(&self, stream: &TcpStream, request: &Arc<Request>, call: &Arc<Call>) -> Answer {
+    fn handle(&self, stream: &TcpStream, request: &Arc<Request>, progress: &Progress) -> Answer {
         if let Some(response) = self.operator.answer(request) {
             return Answer::own(response);
         }
         let handled = self.handler.handle(&Incoming {
             request,
+            received: progress.received,
             local_address: stream.local_addr().ok(),
-            call,
+            call: &progress.call,
         });
         match handled {
             Ok(response) => {

@@ -62,6 +62,8 @@ struct Outgoing {
     request: Arc<Request>,
     action: Action,
     headers: Vec<(&'static str, String)>,
+    /// Until when it may wait for what it needs.
+    patience: Instant,
 }
 
 /// An answer, and what it was asked with.
@@ -139,7 +141,7 @@ impl SigningForwarder {
 
 impl Handler for SigningForwarder {
     fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError> {
-        let outgoing = Arc::new(Outgoing::new(incoming.request)?);
+        let outgoing = Arc::new(Outgoing::new(incoming)?);
         let is_cached = outgoing.action == Action::GetSamplingRules
             && outgoing.request.target == outgoing.request.path();
         if is_cached && let Some(answer) = self.sampling_rules(&outgoing, incoming.call) {
@@ -159,7 +161,8 @@ impl Handler for SigningForwarder {
 }
 
 impl Outgoing {
-    fn new(request: &Arc<Request>) -> Result<Self, ForwardError> {
+    fn new(incoming: &Incoming<'_>) -> Result<Self, ForwardError> {
+        let request = incoming.request;
         // Whoever answers it sends the request back as it came: signature and token too.
         if request.method.eq_ignore_ascii_case("TRACE") {
             return Err(ForwardError::Request);
@@ -168,6 +171,7 @@ impl Outgoing {
             action: Action::of(request),
             headers: headers::forwarded(request)?,
             request: Arc::clone(request),
+            patience: incoming.received + PATIENCE,
         })
     }
 }
@@ -209,7 +213,7 @@ impl Shared {
         outgoing: &Outgoing,
         call: &Arc<Call>,
     ) -> Result<Response, ForwardError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = outgoing.patience;
         let memory = self.resources.answers.wait(FORWARD_MEMORY, left(deadline));
         let memory = memory.ok_or(ForwardError::Busy)?;
         let target = self.target(left(deadline)).ok_or(ForwardError::NoTarget)?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::counts::Outcome;
 use crate::http::call::Call;
@@ -32,6 +33,8 @@ pub trait Handler: Send + Sync {
 pub struct Incoming<'a> {
     /// The request.
     pub request: &'a Arc<Request>,
+    /// When it was here whole. Clients give up about two seconds later.
+    pub received: Instant,
     /// The address that the client connected to.
     pub local_address: Option<SocketAddr>,
     /// Cancelled when the client has gone.

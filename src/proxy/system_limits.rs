@@ -15,6 +15,10 @@ const MAX_TASKS: Controller = Controller {
     version2: "pids.max",
 };
 
+/// Where there are so many more threads than needed, it is looked again after this time only.
+const PLENTY: u64 = 256;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// How long a count of the user's tasks is taken for true. Counting reads a file for each process.
 const COUNT_AGE: Duration = Duration::from_secs(1);
 
@@ -27,8 +31,11 @@ const USUAL_DESCRIPTORS: u64 = 16;
 /// Threads that may be started for clients.
 #[derive(Debug)]
 pub(super) struct ThreadRoom {
-    /// Threads that are left for uploading.
+    /// Threads that uploading may start, beside those that this process had at first.
     reserved: u64,
+    at_first: u64,
+    /// The directory of this process in `/proc`.
+    process: PathBuf,
     /// Files of the control groups that may have a limit: the limit and the number of tasks.
     groups: Vec<(PathBuf, PathBuf)>,
     /// Where the user's number of tasks is limited.
@@ -37,6 +44,8 @@ pub(super) struct ThreadRoom {
     running: u64,
     /// Until when fewer of them may run, and how many.
     refused: Option<(Instant, u64)>,
+    /// There was plenty at the last look, and until then it is not looked again.
+    plenty_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -62,12 +71,16 @@ impl ThreadRoom {
                 counted: Instant::now(),
                 tasks: tasks_of_user(),
             });
+        let process = PathBuf::from("/proc/self");
         let mut room = ThreadRoom {
             reserved: 0,
+            at_first: threads_of(&process),
+            process,
             groups: groups.collect(),
             user,
             running: 0,
             refused: None,
+            plenty_until: None,
         };
         let left = room.left(Instant::now());
         room.reserved = (reserved as u64).min(left / 2);
@@ -82,8 +95,13 @@ impl ThreadRoom {
         {
             return false;
         }
-        if self.left(now) <= self.reserved {
-            return false;
+        if self.plenty_until.is_none_or(|until| now >= until) {
+            let left = self.left(now);
+            if left <= self.still_reserved() {
+                return false;
+            }
+            let is_plenty = left > self.reserved + PLENTY;
+            self.plenty_until = is_plenty.then(|| now + LOOK_AGAIN);
         }
         self.running += 1;
         if let Some(user) = &mut self.user {
@@ -102,6 +120,12 @@ impl ThreadRoom {
     pub(super) fn refused(&mut self, now: Instant) {
         let most = self.running.saturating_sub(1 + self.reserved).max(1);
         self.refused = Some((now + REFUSED, most));
+    }
+
+    /// Of the reserved threads, those that uploading has not started yet.
+    fn still_reserved(&self) -> u64 {
+        let started = threads_of(&self.process).saturating_sub(self.at_first + self.running);
+        self.reserved.saturating_sub(started)
     }
 
     /// How many more tasks the system allows.
@@ -170,21 +194,31 @@ fn share(left: u64, reserved: u64) -> (usize, usize) {
 mod tests {
     use super::*;
 
-    /// A control group of files, with room for `limit` tasks of which `current` are there.
+    /// A process of files that had two threads at first, in a control group of files with room
+    /// for `limit` tasks of which `current` are there.
     fn room(name: &str, limit: &str, current: &str, reserved: u64) -> (ThreadRoom, PathBuf) {
         let directory = std::env::temp_dir().join(format!("xray-{name}-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let (max, tasks) = (directory.join("pids.max"), directory.join("pids.current"));
         fs::write(&max, limit).unwrap();
         fs::write(&tasks, current).unwrap();
+        has_threads(&directory, 2);
         let room = ThreadRoom {
             reserved,
+            at_first: 2,
+            process: directory.clone(),
             groups: vec![(max, tasks)],
             user: None,
             running: 0,
             refused: None,
+            plenty_until: None,
         };
         (room, directory)
+    }
+
+    fn has_threads(process: &Path, threads: u64) {
+        let status = format!("Name:\txray\nThreads:\t{threads}\n");
+        fs::write(process.join("status"), status).unwrap();
     }
 
     #[test]
@@ -201,6 +235,30 @@ mod tests {
             assert_eq!(room.take(now), expected, "{limit} {current}");
             fs::remove_dir_all(directory).unwrap();
         }
+    }
+
+    #[test]
+    fn what_uploading_has_started_is_reserved_no_more() {
+        let now = Instant::now();
+        let (mut room, directory) = room("started", "24", "16", 8);
+        assert!(!room.take(now));
+        // Three threads for clients are none of uploading's.
+        room.running = 3;
+        for (threads, expected) in [(5, false), (6, true)] {
+            has_threads(&directory, threads);
+            assert_eq!(room.take(now), expected, "{threads}");
+        }
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn where_there_is_plenty_it_is_not_looked_each_time() {
+        let now = Instant::now();
+        let (mut room, directory) = room("plenty", "9999", "1", 8);
+        assert!(room.take(now));
+        fs::write(directory.join("pids.max"), "1").unwrap();
+        assert!(room.take(now) && !room.take(now + LOOK_AGAIN));
+        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
@@ -225,6 +283,8 @@ mod tests {
         let now = Instant::now();
         let mut room = ThreadRoom {
             reserved: 1,
+            at_first: 0,
+            process: PathBuf::new(),
             groups: Vec::new(),
             user: Some(UserTasks {
                 limit: 1_000_000,
@@ -233,6 +293,7 @@ mod tests {
             }),
             running: 0,
             refused: None,
+            plenty_until: None,
         };
         assert!(room.take(now));
         assert!(!room.take(now));

@@ -76,7 +76,7 @@ impl Server {
     }
 
     /// Closes the connection that has to go first, if it has been as it is for `age`.
-    fn shed(&mut self, age: Duration, now: Instant) {
+    pub(super) fn shed(&mut self, age: Duration, now: Instant) {
         if let Some(index) = first_to_go(&self.connections, age, now) {
             self.service.counts.shed();
             self.remove(index);

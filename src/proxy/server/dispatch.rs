@@ -40,16 +40,47 @@ impl Server {
     /// Starts a thread for each request that waits, the oldest first, as far as there are threads
     /// and memory.
     pub(super) fn start_waiting(&mut self, now: Instant) {
-        let mut waiting: Vec<usize> = (0..self.connections.len()).collect();
-        waiting.retain(|&index| matches!(self.connections[index].phase, Phase::Waiting(_)));
-        waiting.sort_by_key(|&index| self.connections[index].since);
-        let mut all_started = true;
-        for index in waiting {
-            all_started &= self.start(index, now);
+        let waiting = self
+            .connections
+            .iter()
+            .filter(|c| matches!(c.phase, Phase::Waiting(_)));
+        let mut waiting: Vec<(Instant, u64)> = waiting.map(|c| (c.since, c.id)).collect();
+        waiting.sort_unstable();
+        let mut is_full = false;
+        for (_, id) in waiting {
+            // Those of the operator have their own places.
+            if let Some(index) = self.index_of(id)
+                && (!is_full || self.is_operators(index))
+                && let Some(index) = self.make_regular(index, now)
+            {
+                is_full |= !self.start(index, now);
+            }
         }
-        if !all_started {
+        if is_full {
             self.hurry(now);
         }
+    }
+
+    /// Finds a regular place for a connection that was accepted beyond the limit, unless it is
+    /// one of the operator's: its index, or `None` when it has to wait.
+    fn make_regular(&mut self, index: usize, now: Instant) -> Option<usize> {
+        if !self.connections[index].is_extra || self.is_operators(index) {
+            return Some(index);
+        }
+        let id = self.connections[index].id;
+        if self.connections.len() > self.limits.connections {
+            self.shed(Duration::ZERO, now);
+        }
+        if self.connections.len() > self.limits.connections {
+            return None;
+        }
+        let index = self.index_of(id)?;
+        self.connections[index].is_extra = false;
+        Some(index)
+    }
+
+    fn index_of(&self, id: u64) -> Option<usize> {
+        self.connections.iter().position(|c| c.id == id)
     }
 
     /// Ends requests whose clients are slow to take the answer, or seem to be gone.
@@ -76,7 +107,7 @@ impl Server {
         let Phase::Waiting(request) = &connection.phase else {
             return true;
         };
-        let (id, progress) = (connection.id, Progress::new());
+        let (id, progress) = (connection.id, Progress::new(connection.since));
         let job = {
             let (request, stream) = (Arc::clone(request), Arc::clone(&connection.stream));
             let (service, progress) = (Arc::clone(&self.service), Arc::clone(&progress));
@@ -142,7 +173,7 @@ impl Server {
 
     /// The answer of a connection is out.
     pub(super) fn finished(&mut self, id: u64, keep_open: bool, now: Instant) {
-        let Some(index) = self.connections.iter().position(|c| c.id == id) else {
+        let Some(index) = self.index_of(id) else {
             return;
         };
         let connection = &mut self.connections[index];

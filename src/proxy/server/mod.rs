@@ -201,9 +201,6 @@ impl Server {
             Received::Request if self.is_too_late(index) => {
                 self.refuse(index, 503, Refused::Stopping, now);
             }
-            Received::Request if self.connections[index].is_extra => {
-                self.refuse_busy(index, "all connections are in use", now);
-            }
             Received::Request => self.make_room(index, now),
             Received::Refused(refusal) => self.refuse_unread(index, refusal, now),
             Received::Gone => {

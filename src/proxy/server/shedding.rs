@@ -8,6 +8,9 @@ use crate::proxy::exchange::Stage;
 /// An honest client is done within this: it sends its request whole, and takes its answer.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 
+/// And while it sends, it is never silent for so long.
+const SILENT: Duration = Duration::from_millis(100);
+
 /// How soon a connection goes: the first of these first, among equals the one that is so longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
@@ -60,7 +63,10 @@ fn rank(connection: &Connection, now: Instant) -> Option<(Rank, Instant)> {
     let is_slow = |since: Instant| now.saturating_duration_since(since) >= SLOW;
     match &connection.phase {
         Phase::Lingering => Some((Rank::Lingering, since)),
-        Phase::Receiving => is_slow(since).then_some((Rank::SlowRequest, since)),
+        Phase::Receiving => {
+            let silence = now.saturating_duration_since(connection.last_byte);
+            (is_slow(since) || silence >= SILENT).then_some((Rank::SlowRequest, since))
+        }
         Phase::Idle if connection.has_asked => Some((Rank::Idle, since)),
         Phase::Idle => Some((Rank::NeverAsked, since)),
         Phase::Busy(progress) => match progress.stage() {
