@@ -17,5 +17,6 @@ pub mod aws;
 pub mod http;
 pub mod config;
 pub mod logging;
+mod cgroup;
 
 pub use app::command::main;

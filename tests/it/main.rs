@@ -18,4 +18,6 @@ mod process;
 mod resource_exhaustion;
 mod shutdown;
 mod signature_check;
+mod starved;
+mod tcp;
 mod unprocessed;
