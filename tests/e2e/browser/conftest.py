@@ -52,7 +52,7 @@ class Source:
         for at, documents in enumerate(traces):
             self.send(*documents)
             sent += 1
-            if at % 50 == 49:
+            if at % 20 == 19:
                 self.wait_total(sent)
         self.wait_total(sent)
 

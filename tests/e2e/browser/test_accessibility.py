@@ -35,8 +35,7 @@ def test_empty(open_page, look, picture):
 
 
 def test_all_views(source, open_page, look, picture):
-    for seed in range(40):
-        source.send(*checkout(seed=seed, ago=400 - seed * 10))
+    source.fill(checkout(seed=seed, ago=400 - seed * 10) for seed in range(40))
     source.send(segment(trace_id(1), "job", time.time() - 3, 0, in_progress=True), {**segment(trace_id(2), "callee", time.time() - 4, 0.2), "parent_id": "00000000000000aa"})
     source.wait_total(42)
     page = open_page(**LOOKS[look])
