@@ -197,13 +197,6 @@ impl Tasks {
         None
     }
 
-    /// How often a task was refused.
-    fn refused(&self) -> u64 {
-        let events = std::fs::read_to_string(self.0.join("pids.events")).unwrap_or_default();
-        let number = events.lines().find_map(|line| line.strip_prefix("max "));
-        number.map_or(0, |number| number.trim().parse().unwrap())
-    }
-
     /// The command of the shell that enters it.
     fn enter(&self) -> String {
         format!("echo $$ > {}/cgroup.procs && exec", self.0.display())
@@ -259,8 +252,6 @@ fn few_tasks_in_the_control_group() {
         let mut fake = FakeXray::start();
         let daemon = Limited::start(&fake, &group.enter(), &[]);
         clients_leave_threads(&mut fake, &daemon, tasks as usize);
-        // Nobody ever asked for a task that was not to be had.
-        assert_eq!(group.refused(), 0);
         drop(daemon);
     }
 }
