@@ -9,6 +9,7 @@ pub mod plan;
 pub mod schedule;
 pub mod sources;
 pub mod target;
+mod token_file;
 
 use std::fmt;
 use std::fs::File;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 
 use crate::aws::clock::Clock;
-use crate::aws::endpoint::{EndpointError, Endpoints};
+use crate::aws::endpoint::{EndpointError, Endpoints, IdentityEndpoints};
 use crate::aws::profile::{Profiles, read_file};
 use crate::aws::region::{self, NoRegion};
 use crate::config::Config;
@@ -131,6 +131,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
                 ..Role::new(arn)
             }),
             metadata: metadata.clone(),
+            identity: IdentityEndpoints::load(&**env, profiles),
             sts: sts::Client {
                 service: Arc::clone(&service),
                 endpoints: endpoints.clone(),

@@ -15,6 +15,7 @@ mod limits;
 mod platforms;
 mod process;
 mod resource_exhaustion;
+mod sessions;
 mod shutdown;
 mod signature_check;
 mod unprocessed;

@@ -2,9 +2,13 @@
 //!
 //! The rows are those of the SDKs' `partitions.json` and of the two services' endpoint rule sets.
 
+mod identity;
+
 use std::fmt;
 
 use crate::aws::profile::Profiles;
+
+pub use identity::{IdentityEndpoints, IdentityService};
 
 /// A family of regions with names and credentials of its own.
 #[derive(Debug, PartialEq, Eq)]
@@ -180,10 +184,6 @@ impl Endpoints {
         env: &dyn Fn(&str) -> Option<String>,
         profiles: &Profiles,
     ) -> Result<Self, EndpointError> {
-        let switch = |variable, key| match env(variable).as_deref().map(str::trim) {
-            None | Some("") => profiles.is_true(key),
-            Some(value) => value.eq_ignore_ascii_case("true"),
-        };
         Self::resolve(
             region,
             &Sources {
@@ -194,12 +194,7 @@ impl Endpoints {
                 profile_xray: profiles.service_endpoint("xray"),
                 profile_sts: profiles.service_endpoint("sts"),
                 profile_all: profiles.value("endpoint_url"),
-                ignore_urls: switch(
-                    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-                    "ignore_configured_endpoint_urls",
-                ),
-                fips: switch("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
-                dual_stack: switch("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint"),
+                ..Sources::switches(env, profiles)
             },
         )
     }
@@ -264,6 +259,23 @@ impl Endpoints {
 }
 
 impl Sources<'_> {
+    /// What is said once for all services.
+    fn switches(env: &dyn Fn(&str) -> Option<String>, profiles: &Profiles) -> Self {
+        let switch = |variable, key| match env(variable).as_deref().map(str::trim) {
+            None | Some("") => profiles.is_true(key),
+            Some(value) => value.eq_ignore_ascii_case("true"),
+        };
+        Self {
+            ignore_urls: switch(
+                "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+                "ignore_configured_endpoint_urls",
+            ),
+            fips: switch("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
+            dual_stack: switch("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint"),
+            ..Self::default()
+        }
+    }
+
     fn url<'a>(&self, url: Option<&'a str>) -> Option<&'a str> {
         url.filter(|_| !self.ignore_urls)
     }

@@ -9,7 +9,9 @@ use super::SourceError;
 use super::sources::environment::{Keys, keys, set};
 use super::sources::roles::{Role, WebIdentity};
 use crate::aws::profile::Profiles;
-use crate::credentials::sources::{container, imds, sso};
+use crate::credentials::sources::login::LoginSettings;
+use crate::credentials::sources::sso::SsoSettings;
+use crate::credentials::sources::{container, imds};
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -32,7 +34,9 @@ pub enum Plan {
     /// A program: the profile's name and the command line.
     Process(String, String),
     /// IAM Identity Center.
-    Sso(sso::Settings),
+    Sso(SsoSettings),
+    /// A session of `aws login`.
+    Login(LoginSettings),
     /// A role on top of another source.
     Role(Box<Plan>, Role),
 }
@@ -50,6 +54,7 @@ impl Plan {
             Self::WebIdentity(_) => "there is a web identity token file",
             Self::Process(..) => "the profile has a credential_process",
             Self::Sso(_) => "the profile has sso_ keys",
+            Self::Login(_) => "the profile has a login_session",
             Self::Role(base, _) => base.why(),
         }
     }
