@@ -1,7 +1,7 @@
 //! The container credentials endpoint: ECS task roles, EKS Pod Identity, and whatever else
 //! listens where `AWS_CONTAINER_CREDENTIALS_*` points.
 
-mod target;
+pub mod target;
 
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
