@@ -14,6 +14,9 @@ MUSL_arm64 := aarch64-unknown-linux-musl
 MUSL       := $(or $(MUSL_$(ARCH)),$(error ARCH is amd64 or arm64, not "$(ARCH)"))
 STATIC     := target/$(MUSL)/release/xray
 
+# A browser for the tests of the page.
+CHROMIUM ?= chromium
+
 # Fuzzing time of each target.
 FUZZ_SECONDS ?= 30
 
@@ -26,13 +29,13 @@ FUZZ  := $(TOOLS)/cargo-fuzz@0.13.2/bin
 MAX_SIZE := 2500000
 
 .DEFAULT_GOAL := help
-.PHONY: help run send test doc static image size e2e faults soak bench fuzz audit sbom check-deploy e2e-containers release clean
+.PHONY: help run send test doc static image size e2e browser faults soak bench fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build and run the daemon here: make run REGION=us-east-1
-	@COLUMNS=$${COLUMNS:-$$(tput cols 2>/dev/null || echo 100)} cargo run --release --locked --quiet -- --local-mode --exporter auto $(if $(REGION),--region $(REGION)) $(ARGS)
+	@cargo run --release --locked --quiet -- --local-mode --exporter auto $(if $(REGION),--region $(REGION)) $(ARGS)
 
 send: ## send a sample trace to the daemon that runs here
 	@cargo run --release --locked --quiet --example send -- $(ARGS)
@@ -72,6 +75,10 @@ e2e: ## real SDKs, boto3 and moto through the binary, and the image where Docker
 		$(MAKE) --no-print-directory image && tests/e2e/run --image $(IMAGE) $(ARGS); \
 	else echo "no Docker engine: the image was not tried"; fi
 
+browser: ## the trace page in Chromium; pictures in target/browser; ARGS=--mock tests the page's files as they are
+	deploy/need $(CHROMIUM)=chromium
+	tests/e2e/run tests/e2e/browser --chromium $(CHROMIUM) $(ARGS)
+
 faults: ## every fault at its full length: outages of 10 s and 60 s, poison, overload, attacks
 	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults limits resource_exhaustion shutdown
 
@@ -92,8 +99,17 @@ sbom: ## what is in the binary, as CycloneDX: target/sbom.cdx.json
 $(TOOLS)/%/bin:
 	cargo install --locked --debug --root $(TOOLS)/$* $*
 
-check-deploy: ## check every deployment file with its own ecosystem's tools
-	deploy/validate
+check-deploy: ## check every deployment file with its own ecosystem's tools: CHECKS="words of names"
+	deploy/validate $(CHECKS)
+
+packages: ## the deb and the rpm of this version: ARCH=amd64 or arm64, in dist/packages
+	@$(MAKE) --no-print-directory static
+	deploy/packages/build $(ARCH) $(STATIC) $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) dist/packages
+
+e2e-packages: ## install the packages of both architectures on a real systemd: TESTS="words of names"
+	@$(MAKE) --no-print-directory static ARCH=amd64
+	@$(MAKE) --no-print-directory static ARCH=arm64
+	tests/packages/run target/$(MUSL_amd64)/release/xray target/$(MUSL_arm64)/release/xray $(TESTS)
 
 e2e-containers: ## run the images as ECS, EC2 and EKS would: TESTS="words of names"
 	@$(MAKE) --no-print-directory static ARCH=amd64
@@ -102,8 +118,11 @@ e2e-containers: ## run the images as ECS, EC2 and EKS would: TESTS="words of nam
 	tests/containers/run target/$(MUSL_amd64)/release/xray target/$(MUSL_arm64)/release/xray \
 		target/debug/examples/cloud $(TESTS)
 
-release: ## binaries, image tarballs, SBOM and checksums, reproducible, in dist/release
-	deploy/release
+release: ## everything of a release, reproducible, in dist/release: TAG=v1.2.3 checks version and changelog
+	deploy/release $(TAG)
+
+release-test: ## make a release, publish it to a registry here and verify it: AGAIN=again makes it twice
+	tests/release/run $(AGAIN)
 
 clean: ## remove what was built
 	cargo clean

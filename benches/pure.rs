@@ -7,11 +7,14 @@ use std::time::{Instant, UNIX_EPOCH};
 use aws_credential_types::Credentials;
 use xray::aws::sigv4::{SignRequest, sign};
 use xray::batch::Batch;
+use xray::batch::compressed::Compressor;
 use xray::ingest::header;
 
 #[path = "load/sender.rs"]
 #[expect(dead_code, reason = "only its datagram is needed here")]
 mod sender;
+
+mod realistic;
 
 /// Documents in one batch.
 const BATCH: u64 = 50;
@@ -20,7 +23,7 @@ fn main() {
     // `cargo bench` adds --bench; without it this is `cargo test --all-targets`: nothing to test.
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (Some(part), Some(times)) = (arguments.first(), arguments.get(1)) else {
-        println!("usage: pure header|push|batch|sign TIMES");
+        println!("usage: pure header|push|batch|sign|compress|open TIMES");
         return;
     };
     let times: u64 = times.parse().expect("TIMES is a number");
@@ -31,6 +34,8 @@ fn main() {
         "push" => push(&datagram, times),
         "batch" => batch(&datagram, times),
         "sign" => signature(&datagram, times),
+        "compress" => compress(times),
+        "open" => open(times),
         other => panic!("no part is called {other}"),
     }
     let each = start.elapsed().as_nanos() / u128::from(times.max(1));
@@ -89,5 +94,37 @@ fn signature(datagram: &[u8], times: u64) {
             credentials: &credentials,
         });
         black_box(signed.expect("the call can be signed"));
+    }
+}
+
+fn realistic_batch() -> Batch {
+    let mut batch = Batch::new();
+    for number in 0..BATCH {
+        batch.push(realistic::document(number).as_bytes());
+    }
+    batch
+}
+
+/// A batch that has to wait.
+fn compress(times: u64) {
+    let batch = realistic_batch();
+    let mut compressor = Compressor::default();
+    for _ in 0..times {
+        black_box(black_box(&batch).compress(&mut compressor));
+    }
+    let (before, after) = (
+        batch.body().len(),
+        batch.compress(&mut compressor).bytes().len(),
+    );
+    let ratio = before as f64 / after as f64;
+    println!("{before} bytes become {after}, ratio {ratio:.2}");
+}
+
+/// A batch that has waited.
+fn open(times: u64) {
+    let batch = realistic_batch();
+    let compressed = batch.compress(&mut Compressor::default());
+    for _ in 0..times {
+        black_box(Batch::from_compressed(black_box(&compressed)));
     }
 }

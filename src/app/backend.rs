@@ -179,7 +179,7 @@ impl Identify {
             "Using region: {} (from {region_source}), AWS credentials from: {credentials}",
             target.region
         );
-        log::info!("Using endpoint: {}", target.endpoint);
+        log::info!("Using endpoint: {}", target.uploads.current().url);
         if let Some(through) = through {
             log::info!("Using proxy: {through}");
         }

@@ -15,6 +15,7 @@ use super::memory;
 use crate::aws::profile::{ProfileError, Profiles, read_file};
 use crate::config::Config;
 use crate::credentials::target::{Settings, TargetError};
+use crate::http::dns::Resolver;
 use crate::ingest::socket::{self, BindError};
 use crate::ingest::{ReaderParts, Readers};
 use crate::logging;
@@ -163,6 +164,7 @@ impl Daemon {
                 config,
                 env: Arc::new(env),
                 profiles,
+                resolver: Resolver::start().map_err(no_thread)?,
             },
             channel: channel.clone(),
             messages,

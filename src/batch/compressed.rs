@@ -7,6 +7,8 @@ use std::fmt;
 
 use lz4_flex::block::{self, CompressTable};
 
+use super::{Batch, PREFIX, SUFFIX, ranges};
+
 /// Longest body that can be opened again. A batch of segments stays below 1 MB and an OTLP request
 /// below 5 MB, so nothing that this daemon has written is longer.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -170,6 +172,30 @@ impl Compressor {
     }
 }
 
+impl Batch {
+    /// The batch, for as long as it waits.
+    pub fn compress(&self, compressor: &mut Compressor) -> CompressedBody {
+        compressor.compress(self.body(), self.count)
+    }
+
+    /// The batch that was compressed. `None` if the body is none that a batch has had.
+    pub fn from_compressed(compressed: &CompressedBody) -> Option<Batch> {
+        let body = compressed.open();
+        let mut end = PREFIX.len();
+        let mut count = 0;
+        for range in ranges(&body) {
+            end = range.end;
+            count += 1;
+        }
+        let is_whole = body.starts_with(PREFIX) && body.get(end..) == Some(SUFFIX);
+        (is_whole && count == compressed.count).then(|| Batch {
+            end: body.len(),
+            memory: body,
+            count,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,7 +260,54 @@ mod tests {
         assert!(!format!("{body:?}").contains("pass"));
     }
 
+    fn batch_of(documents: &[Vec<u8>]) -> Batch {
+        let mut batch = Batch::new();
+        for document in documents {
+            batch.push(document);
+        }
+        batch
+    }
+
+    #[test]
+    fn a_body_that_is_no_batch_does_not_become_one() {
+        let mut compressor = Compressor::default();
+        let mut batch = |body: &str, count| {
+            Batch::from_compressed(&compressor.compress(body.as_bytes(), count))
+        };
+        let whole = batch(r#"{"TraceSegmentDocuments":["a","\\",""]}"#, 3);
+        assert_eq!(whole.unwrap().len(), 3);
+        let cases = [
+            (r#"{"TraceSegmentDocuments":["a","b"]}"#, 1),
+            (r#"{"TraceSegmentDocuments":["a","b"]}"#, 3),
+            (r#"{"TraceSegmentDocuments":["a"]}}"#, 1),
+            (r#"{"TraceSegmentDocuments":["a""#, 1),
+            (r#"{"TraceSegmentDocuments":["a\"]}"#, 1),
+            (r#"{"TraceSegmentDocuments":["a",]}"#, 1),
+            (r#"{"traceSegmentDocuments":["a"]}"#, 1),
+            (r#"{"TraceSegmentDocuments":"#, 0),
+            ("", 0),
+        ];
+        for (body, count) in cases {
+            assert_eq!(batch(body, count), None, "{body} {count}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_batch_is_the_same_after_it_has_waited(
+            documents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..8),
+            more in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let mut batch = batch_of(&documents);
+            let compressed = batch.compress(&mut Compressor::default());
+            let mut waited = Batch::from_compressed(&compressed).unwrap();
+            prop_assert_eq!(&waited, &batch);
+            batch.push(&more);
+            waited.push(&more);
+            prop_assert_eq!(&waited, &batch);
+            prop_assert_eq!(waited.documents().count(), documents.len() + 1);
+        }
+
         #[test]
         fn opens_to_what_it_was(
             bodies in prop::collection::vec(

@@ -4,7 +4,7 @@
 
 pub mod cli;
 pub mod file;
-mod nearest;
+pub(crate) mod nearest;
 pub mod yaml;
 
 use std::fmt;

@@ -1,8 +1,8 @@
-//! Guesses which key was meant.
+//! Guesses which name was meant: a key, a region.
 
-/// The one of `keys` that `path` most likely means, if any comes near: compared whole, and without sections, since a
-/// key often stands in the wrong one.
-pub fn nearest<'k>(path: &str, keys: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+/// The one of `keys` that `path` most likely means, if any comes near: compared whole, and without
+/// sections, since a key often stands in the wrong one.
+pub(crate) fn nearest<'k>(path: &str, keys: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     /// Words longer than any key cannot be near one, and distance costs their square.
     const LONGEST: usize = 64;
     if path.len() > LONGEST {

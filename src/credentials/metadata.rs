@@ -5,6 +5,8 @@ use std::time::Duration;
 use ureq::http;
 
 use super::{SourceError, Timing, plain};
+use crate::http::error::{TransportError, TransportErrorKind};
+use crate::http::url;
 
 /// No credential answer is longer. One that is gets dropped, not read.
 const LARGEST: u64 = 64 * 1024;
@@ -94,6 +96,8 @@ pub struct Failure {
     pub lost: Lost,
     /// The kind in words.
     pub why: String,
+    /// Whether this host has no route to the endpoint: another address may have one.
+    pub has_no_route: bool,
 }
 
 /// Sends one request and reads the answer. `agent` decides on proxies; it must not follow
@@ -105,6 +109,7 @@ pub fn exchange(agent: &ureq::Agent, request: &Request<'_>) -> Result<Answer, Fa
     let broken = |why: String| Failure {
         lost: Lost::Broken,
         why,
+        has_no_route: false,
     };
     let mut head = http::Request::builder()
         .method(request.method)
@@ -118,11 +123,11 @@ pub fn exchange(agent: &ureq::Agent, request: &Request<'_>) -> Result<Answer, Fa
         Some(body) => send(agent, head.body(body).map_err(bad)?, request),
         None => send(agent, head.body(()).map_err(bad)?, request),
     };
-    let mut answer = answer.map_err(|e| lost(&e))?;
+    let mut answer = answer.map_err(|e| lost(e, request.url))?;
     let body = answer.body_mut().with_config().limit(LARGEST).read_to_vec();
     Ok(Answer {
         status: answer.status().as_u16(),
-        body: body.map_err(|e| lost(&e))?,
+        body: body.map_err(|e| lost(e, request.url))?,
         headers: answer.into_parts().0.headers,
     })
 }
@@ -140,32 +145,27 @@ fn send<B: ureq::AsSendBody>(
     agent.run(head)
 }
 
-fn lost(error: &ureq::Error) -> Failure {
-    use std::io::ErrorKind as Io;
-    use ureq::Timeout as T;
-    let lost = match error {
-        ureq::Error::Timeout(T::Connect | T::Resolve) | ureq::Error::HostNotFound => {
-            Lost::NoConnection
-        }
-        ureq::Error::Timeout(_) => Lost::Silent,
-        ureq::Error::ConnectionFailed => Lost::NoConnection,
-        ureq::Error::Io(io) => match io.kind() {
-            Io::ConnectionRefused
-            | Io::HostUnreachable
-            | Io::NetworkUnreachable
-            | Io::NetworkDown
-            | Io::AddrNotAvailable
-            | Io::PermissionDenied => Lost::NoConnection,
-            Io::TimedOut => Lost::Silent,
-            _ => Lost::Broken,
+fn lost(error: ureq::Error, url: &str) -> Failure {
+    use TransportErrorKind as Kind;
+    if let ureq::Error::BodyExceedsLimit(_) = error {
+        return Failure {
+            lost: Lost::Broken,
+            why: "the answer is longer than 64 KiB".to_owned(),
+            has_no_route: false,
+        };
+    }
+    let error = TransportError::from_ureq(error, url::host(url));
+    Failure {
+        lost: match error.kind {
+            Kind::UnknownHost | Kind::Refused | Kind::NoRoute | Kind::ConnectTimeout => {
+                Lost::NoConnection
+            }
+            Kind::Timeout => Lost::Silent,
+            Kind::Tls | Kind::Proxy | Kind::ClosedIdle | Kind::Other => Lost::Broken,
         },
-        _ => Lost::Broken,
-    };
-    let why = match error {
-        ureq::Error::BodyExceedsLimit(_) => "the answer is longer than 64 KiB".to_owned(),
-        other => plain(&other.to_string(), &[]),
-    };
-    Failure { lost, why }
+        why: plain(&error.to_string(), &[]),
+        has_no_route: error.kind == Kind::NoRoute,
+    }
 }
 
 /// An attempt that failed.

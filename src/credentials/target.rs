@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 
 use crate::aws::clock::Clock;
-use crate::aws::endpoint::{EndpointError, Endpoints, IdentityEndpoints};
+use crate::aws::endpoint::{self, EndpointError, Endpoints, IdentityEndpoints};
 use crate::aws::profile::{Profiles, read_file};
 use crate::aws::region::{self, NoRegion};
 use crate::config::Config;
@@ -17,18 +17,19 @@ use crate::credentials::sources::environment::{self, Env};
 use crate::credentials::sources::roles::Role;
 use crate::credentials::sources::{imds, sts};
 use crate::credentials::{CredentialCache, SourceError, Timing};
-use crate::http::client::{self, AgentError, Service, ServiceConfig};
+use crate::http::client::{
+    AgentError, HttpClientConfig, HttpClientFactory, ServiceClient, metadata_agent,
+};
+use crate::http::dns::Resolver;
 
 /// Where to send, and with what.
 pub struct Target {
-    /// `https://host`, without a slash at its end.
-    pub endpoint: String,
     /// Region to sign for.
     pub region: String,
-    /// Carries the daemon's uploads.
-    pub upload_agent: Agent,
-    /// Carries the requests of clients of the TCP front.
-    pub agent: Agent,
+    /// Carries the daemon's uploads to X-Ray.
+    pub uploads: ServiceClient,
+    /// Carries the requests of clients of the TCP front to X-Ray.
+    pub forwards: ServiceClient,
     /// Keys to sign with, never waited for.
     pub credentials: Arc<CredentialCache>,
 }
@@ -81,6 +82,8 @@ pub struct Settings {
     pub env: Env,
     /// The shared AWS files.
     pub profiles: Profiles,
+    /// Looks names up, on a thread that was started before anything could take the last one.
+    pub resolver: Resolver,
 }
 
 /// `AWS_EXECUTION_ENV` in a task on Fargate.
@@ -99,8 +102,9 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         config,
         env,
         profiles,
+        resolver,
     } = settings;
-    let metadata = client::metadata();
+    let metadata = metadata_agent(resolver);
     let timing = Timing::new({
         let clock = Arc::clone(clock);
         Arc::new(move || clock.now())
@@ -110,10 +114,18 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         .map(|settings| imds::Client::new(settings, metadata.clone(), timing.clone()));
     let mut asked = imds;
     let region = region(settings, &metadata, &mut asked).map_err(TargetError::Region)?;
+    if let Some(hint) = endpoint::hint(&region.name) {
+        log::warn!(
+            "region {:?} (from {}) is used, but not known to this daemon; did you mean {hint}?",
+            region.name,
+            region.source
+        );
+    }
     let endpoints = Endpoints::load(&region.name, config.endpoint.as_deref(), &**env, profiles)
         .map_err(TargetError::Endpoint)?;
 
-    let service = Service::new(&ServiceConfig {
+    let service = HttpClientFactory::new(HttpClientConfig {
+        resolver: resolver.clone(),
         proxy_address: config.proxy_address.as_deref().unwrap_or_default(),
         no_verify_ssl: config.no_verify_ssl,
         profile_ca_bundle: profiles.value("ca_bundle"),
@@ -138,6 +150,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
                 clock: Arc::clone(clock),
                 timing: timing.clone(),
                 on_behalf: sts::on_behalf(&**env),
+                has_no_route: false,
                 elsewhere: false,
             },
         },
@@ -145,9 +158,12 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
     );
     let credentials = chain.choice();
     let target = Target {
-        upload_agent: service.agent(&endpoints.xray).map_err(TargetError::Agent)?,
-        agent: service.agent(&endpoints.xray).map_err(TargetError::Agent)?,
-        endpoint: endpoints.xray.clone(),
+        uploads: service
+            .client(&endpoints.xray)
+            .map_err(TargetError::Agent)?,
+        forwards: service
+            .client(&endpoints.xray)
+            .map_err(TargetError::Agent)?,
         region: region.name,
         credentials: CredentialCache::new(Box::new(chain), timing),
     };
@@ -158,7 +174,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         region_source: region.source,
         credentials,
         through: service
-            .proxy_name(&endpoints.xray)
+            .proxy_name(&endpoints.xray.usual)
             .map_err(TargetError::Agent)?,
         host: asked.filter(|_| ask_host),
         target: Arc::new(target),

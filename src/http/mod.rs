@@ -2,5 +2,7 @@
 
 pub mod client;
 pub mod dns;
-pub mod no_proxy;
+pub mod error;
+mod no_proxy;
 pub mod server;
+pub(crate) mod url;

@@ -72,7 +72,8 @@ impl Signed {
             return;
         };
         let signed = self.clock.signing_time();
-        if let Ok(response) = target.agent.head(format!("{}/", target.endpoint)).call() {
+        let endpoint = target.forwards.current();
+        if let Ok(response) = endpoint.agent.head(format!("{}/", endpoint.url)).call() {
             self.learn(signed, Reading::now(), response.headers(), "");
         }
     }
@@ -111,7 +112,8 @@ impl Signed {
         headers: &[(&str, String)],
         credentials: &Credentials,
     ) -> Result<Asked, ForwardError> {
-        let url = format!("{}{}", target.endpoint, request.target);
+        let endpoint = target.forwards.current();
+        let url = format!("{}{}", endpoint.url, request.target);
         let mut upstream = http::Request::builder()
             .method(request.method.as_str())
             .uri(&url);
@@ -141,7 +143,7 @@ impl Signed {
         for (name, value) in &signature {
             upstream = upstream.header(name, value);
         }
-        let response = send(&target.agent, upstream, request)?;
+        let response = send(&endpoint.agent, upstream, request)?;
         // Passed on, it would make the client wait for another answer on a connection that has
         // none.
         if response.status().is_informational() {
@@ -214,7 +216,7 @@ impl Upstream for Signed {
     fn stop(&self) {
         let mut known = self.lock();
         if let Known::Is(target) = &*known {
-            target.agent.clone().shutdown();
+            target.forwards.shutdown();
         }
         *known = Known::Stopped;
         self.changed.notify_all();

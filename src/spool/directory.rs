@@ -33,16 +33,16 @@ const NEW_FILE: OFlags = OFlags::RDWR
 
 /// A directory that this process has locked.
 #[derive(Debug)]
-pub(crate) struct Directory {
+pub(crate) struct SpoolDirectory {
     fd: OwnedFd,
     path: PathBuf,
     owner: u32,
     lock: File,
 }
 
-impl Directory {
+impl SpoolDirectory {
     /// Creates the directory if it is missing, checks it and locks it.
-    pub fn open(path: &Path) -> Result<Directory, DirectoryError> {
+    pub fn open(path: &Path) -> Result<SpoolDirectory, DirectoryError> {
         // `link/` would be followed where `link` is not.
         let path: PathBuf = path.components().collect();
         let fd = open_or_create(&path)?;
@@ -70,7 +70,7 @@ impl Directory {
                 return Err(DirectoryError::system(&path, "cannot lock it", error));
             }
         };
-        Ok(Directory {
+        Ok(SpoolDirectory {
             fd,
             path,
             owner,
@@ -136,7 +136,7 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
+impl Drop for SpoolDirectory {
     /// Closing the file is not enough while a program that is just being started has a copy of it.
     fn drop(&mut self) {
         let _ = self.lock.unlock();

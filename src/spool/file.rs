@@ -6,10 +6,10 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::SystemTime;
 
-use super::directory::Directory;
+use super::directory::SpoolDirectory;
 use super::format::{FileHeader, SyncMarker};
-use super::reader::{RecordReader, Step};
-use super::{Amount, Destination, Item, LossReason};
+use super::reader::{ReaderStep, RecordReader};
+use super::{Amount, LossReason, SpoolItem, XRayApi};
 
 /// A file that cannot be read so many times in a row is given up until the next start.
 const MAX_FAILED_READS: u32 = 3;
@@ -17,7 +17,7 @@ const MAX_FAILED_READS: u32 = 3;
 /// A file whose records this daemon has written, or may read.
 #[derive(Debug)]
 pub(crate) struct SpoolFile {
-    pub destination: Destination,
+    pub destination: XRayApi,
     pub marker: SyncMarker,
     /// When the oldest document was received that was not settled when it was counted.
     pub oldest: Option<SystemTime>,
@@ -46,15 +46,19 @@ pub(crate) struct SpoolFile {
 
 /// What comes next in a file.
 #[derive(Debug)]
-pub(crate) enum Next {
-    Item { offset: u64, item: Item },
+pub(crate) enum NextRecord {
+    Read { offset: u64, item: SpoolItem },
     Lost { amount: Amount, reason: LossReason },
     Nothing,
 }
 
 impl SpoolFile {
     /// Creates a file with this header.
-    pub fn create(directory: &Directory, number: u64, header: &FileHeader) -> io::Result<Self> {
+    pub fn create(
+        directory: &SpoolDirectory,
+        number: u64,
+        header: &FileHeader,
+    ) -> io::Result<Self> {
         let handle = directory.create_file(number)?;
         let bytes = header.encode();
         if let Err(error) = handle.write_all_at(&bytes, 0) {
@@ -102,7 +106,7 @@ impl SpoolFile {
     }
 
     /// Appends the bytes of a record, all or nothing. Answers where it stands.
-    pub fn append(&mut self, record: &[u8], item: &Item) -> io::Result<u64> {
+    pub fn append(&mut self, record: &[u8], item: &SpoolItem) -> io::Result<u64> {
         let handle = self.handle.as_ref().ok_or(io::ErrorKind::NotFound)?;
         if handle.metadata()?.nlink() == 0 {
             return Err(io::ErrorKind::NotFound.into());
@@ -185,7 +189,7 @@ impl SpoolFile {
     ///
     /// # Errors
     /// What the system says. The same record is tried again by the next call.
-    pub fn read_next(&mut self, directory: &Directory, number: u64) -> io::Result<Next> {
+    pub fn read_next(&mut self, directory: &SpoolDirectory, number: u64) -> io::Result<NextRecord> {
         while self.is_readable() {
             if self.handle.is_none() {
                 match directory.open_file(number) {
@@ -216,10 +220,10 @@ impl SpoolFile {
                 }
             }
         }
-        Ok(Next::Nothing)
+        Ok(NextRecord::Nothing)
     }
 
-    fn try_read_next(&mut self) -> io::Result<Option<Next>> {
+    fn try_read_next(&mut self) -> io::Result<Option<NextRecord>> {
         let handle = self.handle.as_ref().ok_or(io::ErrorKind::NotFound)?;
         // Somebody may have cut it.
         self.size = self.size.min(handle.metadata()?.len());
@@ -234,31 +238,34 @@ impl SpoolFile {
             None => self.cursor = reader.offset(),
         }
         Ok(match step {
-            Step::Record { offset, item } if released.is_none_or(|at| at == offset) => {
+            ReaderStep::Record { offset, item } if released.is_none_or(|at| at == offset) => {
                 let amount = Amount::of_item(&item);
                 self.unread = self.unread.saturating_sub(amount);
                 self.outstanding.insert(offset, amount);
-                Some(Next::Item { offset, item })
+                Some(NextRecord::Read { offset, item })
             }
-            Step::Damaged { documents, bytes } => {
+            ReaderStep::Damaged { documents, bytes } => {
                 let amount = Amount::of(documents, bytes);
                 self.unread = self.unread.saturating_sub(amount);
                 let reason = LossReason::Damaged;
-                Some(Next::Lost { amount, reason })
+                Some(NextRecord::Lost { amount, reason })
             }
             // What was counted and is not found is told when the file is finished.
-            Step::Record { .. } | Step::Gap | Step::TornTail | Step::End => None,
+            ReaderStep::Record { .. }
+            | ReaderStep::Gap
+            | ReaderStep::TornTail
+            | ReaderStep::End => None,
         })
     }
 
     /// Nothing more is read from this file by this process.
-    fn give_up(&mut self, reason: LossReason) -> Next {
+    fn give_up(&mut self, reason: LossReason) -> NextRecord {
         self.is_given_up = true;
         self.is_open_for_writing = false;
         self.cursor = self.size;
         self.released.clear();
         let amount = std::mem::take(&mut self.unread);
-        Next::Lost { amount, reason }
+        NextRecord::Lost { amount, reason }
     }
 
     /// The record is wanted no more. It is marked, so that the next process does not send it again.

@@ -29,7 +29,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
-use super::{Destination, Identity, Item, Kind, MAX_TEXT};
+use super::{BodyKind, MAX_TEXT, SpoolIdentity, SpoolItem, XRayApi};
 use crate::batch::compressed::{CompressedBody, Encoding, MAX_BODY};
 
 /// Version of this format.
@@ -82,9 +82,9 @@ pub struct FileHeader {
     /// Before each record.
     pub marker: SyncMarker,
     /// Where its bodies are to be sent.
-    pub destination: Destination,
+    pub destination: XRayApi,
     /// Whose they are.
-    pub identity: Identity,
+    pub identity: SpoolIdentity,
 }
 
 /// Why the beginning of a file is not the header of a spool file that can be read.
@@ -103,16 +103,16 @@ impl FileHeader {
         bytes.push(VERSION);
         bytes.extend(self.marker.0);
         bytes.push(match self.destination {
-            Destination::Segments => 0,
-            Destination::Otlp => 1,
+            XRayApi::Segments => 0,
+            XRayApi::Otlp => 1,
         });
-        let Identity {
+        let SpoolIdentity {
             region,
             endpoint,
             role,
         } = &self.identity;
         for text in [region, endpoint, role] {
-            let length = u16::try_from(text.len()).expect("Identity::new has bounded it");
+            let length = u16::try_from(text.len()).expect("SpoolIdentity::new has bounded it");
             bytes.extend(length.to_le_bytes());
             bytes.extend(text.as_bytes());
         }
@@ -126,7 +126,7 @@ impl FileHeader {
     /// # Errors
     /// [`HeaderError`]
     pub fn decode(bytes: &[u8]) -> Result<(FileHeader, usize), HeaderError> {
-        let mut fields = Fields(bytes);
+        let mut fields = ByteReader(bytes);
         if fields.array() != Some(*MAGIC) {
             return Err(HeaderError::Damaged);
         }
@@ -137,14 +137,14 @@ impl FileHeader {
         }
     }
 
-    fn fields(bytes: &[u8], mut fields: Fields<'_>) -> Option<(FileHeader, usize)> {
+    fn fields(bytes: &[u8], mut fields: ByteReader<'_>) -> Option<(FileHeader, usize)> {
         let marker = SyncMarker(fields.array()?);
         let destination = match fields.array()? {
-            [0] => Destination::Segments,
-            [1] => Destination::Otlp,
+            [0] => XRayApi::Segments,
+            [1] => XRayApi::Otlp,
             _ => return None,
         };
-        let identity = Identity {
+        let identity = SpoolIdentity {
             region: fields.text()?,
             endpoint: fields.text()?,
             role: fields.text()?,
@@ -170,7 +170,7 @@ pub(crate) struct RecordHeader {
     pub count: usize,
     pub received_at: SystemTime,
     attempts: u16,
-    kind: Kind,
+    kind: BodyKind,
     encoding: Encoding,
     body_checksum: [u8; CHECKSUM],
     pub settled: bool,
@@ -193,7 +193,7 @@ impl RecordHeader {
         if checksum != marker.checksum(covered) {
             return None;
         }
-        let mut fields = Fields(covered);
+        let mut fields = ByteReader(covered);
         let (stored, opened, count) = (fields.length()?, fields.length()?, fields.length()?);
         let received = Duration::from_millis(u64::from_le_bytes(fields.array()?));
         let header = RecordHeader {
@@ -203,8 +203,8 @@ impl RecordHeader {
             received_at: UNIX_EPOCH.checked_add(received)?,
             attempts: u16::from_le_bytes(fields.array()?),
             kind: match fields.array()? {
-                [0] => Kind::Segments,
-                [bits @ (1 | 3 | 5 | 7)] => Kind::Otlp {
+                [0] => BodyKind::Segments,
+                [bits @ (1 | 3 | 5 | 7)] => BodyKind::Otlp {
                     json: bits & 2 != 0,
                     gzip: bits & 4 != 0,
                 },
@@ -222,12 +222,12 @@ impl RecordHeader {
     }
 
     /// The item, if `body` is the one that was written.
-    pub fn item(&self, marker: &SyncMarker, body: Vec<u8>) -> Option<Item> {
+    pub fn item(&self, marker: &SyncMarker, body: Vec<u8>) -> Option<SpoolItem> {
         if marker.checksum(&body) != self.body_checksum {
             return None;
         }
         let body = CompressedBody::from_stored(body, self.encoding, self.opened, self.count);
-        Some(Item {
+        Some(SpoolItem {
             body: body.ok()?.into(),
             kind: self.kind,
             received_at: self.received_at,
@@ -237,12 +237,12 @@ impl RecordHeader {
 }
 
 /// Bytes that [`encode_record`] makes of `item`.
-pub(crate) fn record_len(item: &Item) -> usize {
+pub(crate) fn record_len(item: &SpoolItem) -> usize {
     RECORD_HEADER + item.body.bytes().len()
 }
 
 /// The bytes of a record. `None` if its body is too long to be opened again.
-pub fn encode_record(marker: &SyncMarker, item: &Item) -> Option<Vec<u8>> {
+pub fn encode_record(marker: &SyncMarker, item: &SpoolItem) -> Option<Vec<u8>> {
     let body = &item.body;
     if body.body_len() > MAX_BODY {
         return None;
@@ -259,8 +259,8 @@ pub fn encode_record(marker: &SyncMarker, item: &Item) -> Option<Vec<u8>> {
     bytes.extend(received.to_le_bytes());
     bytes.extend(item.attempts.to_le_bytes());
     bytes.push(match item.kind {
-        Kind::Segments => 0,
-        Kind::Otlp { json, gzip } => 1 | u8::from(json) << 1 | u8::from(gzip) << 2,
+        BodyKind::Segments => 0,
+        BodyKind::Otlp { json, gzip } => 1 | u8::from(json) << 1 | u8::from(gzip) << 2,
     });
     bytes.push(match body.encoding() {
         Encoding::Plain => 0,
@@ -274,9 +274,9 @@ pub fn encode_record(marker: &SyncMarker, item: &Item) -> Option<Vec<u8>> {
 }
 
 /// Reads fields from the front of bytes.
-struct Fields<'a>(&'a [u8]);
+struct ByteReader<'a>(&'a [u8]);
 
-impl Fields<'_> {
+impl ByteReader<'_> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (array, rest) = self.0.split_first_chunk()?;
         self.0 = rest;

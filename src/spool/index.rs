@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek};
 
-use super::directory::Directory;
+use super::directory::SpoolDirectory;
 use super::file::SpoolFile;
 use super::format::{FileHeader, HeaderError, MAX_FILE_HEADER, VERSION};
 use super::reader::{HeaderStep, RecordReader};
-use super::{Amount, Destination, Identity};
+use super::{Amount, SpoolIdentity, XRayApi};
 
 /// What a look at the whole directory has found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct EarlierFiles {
     /// Higher than that of any file.
     pub next_number: u64,
     /// What is in files that were not known before.
-    pub amounts: BTreeMap<Destination, Amount>,
+    pub amounts: BTreeMap<XRayApi, Amount>,
     /// Places that are no record.
     pub damaged: u64,
     /// Files whose last record is incomplete.
@@ -24,20 +24,20 @@ pub(super) struct Found {
     pub foreign: Option<(u64, String)>,
     pub foreign_count: usize,
     /// What was in files that are there no more.
-    pub vanished: Vec<(Destination, Amount)>,
+    pub vanished: Vec<(XRayApi, Amount)>,
 }
 
 /// Adds the files of this daemon that are in the directory to `files`, and takes those away that are
 /// gone.
 pub(super) fn index_all(
-    directory: &Directory,
-    identity: &Identity,
+    directory: &SpoolDirectory,
+    identity: &SpoolIdentity,
     files: &mut BTreeMap<u64, SpoolFile>,
-) -> io::Result<Found> {
+) -> io::Result<EarlierFiles> {
     let numbers = directory.list()?;
-    let mut found = Found {
+    let mut found = EarlierFiles {
         next_number: numbers.last().map_or(0, |last| last.saturating_add(1)),
-        ..Found::default()
+        ..EarlierFiles::default()
     };
     for &number in &numbers {
         let indexed = index(directory, number, identity)
@@ -88,7 +88,7 @@ enum Indexed {
 }
 
 /// Looks at the headers of all records of a file. Their bodies are not read.
-fn index(directory: &Directory, number: u64, identity: &Identity) -> io::Result<Indexed> {
+fn index(directory: &SpoolDirectory, number: u64, identity: &SpoolIdentity) -> io::Result<Indexed> {
     let file = match directory.open_file(number) {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             return Ok(Indexed::Foreign(error.to_string()));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::time::SystemTime;
 
-use super::{Destination, Identity, Item, StoreError};
+use super::{SpoolIdentity, SpoolItem, StoreError, XRayApi};
 
 /// Where a record stands. It means something to the spool that gave it alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ impl Amount {
         }
     }
 
-    pub fn of_item(item: &Item) -> Self {
+    pub fn of_item(item: &SpoolItem) -> Self {
         Self::of(item.body.count(), item.body.body_len())
     }
 
@@ -59,14 +59,14 @@ impl AddAssign for Amount {
 pub(crate) enum SpoolMessage {
     /// Region, endpoint and role are known, and with them whose files are to be read. Comes once;
     /// until then nothing can be stored.
-    Open(Identity),
+    Open(SpoolIdentity),
     /// Write this. Answered with `Stored` or `StoreFailed`.
-    Store { id: u64, item: Item },
+    Store { id: u64, item: SpoolItem },
     /// Read the oldest records that were not read yet, at least one, then until `max_bytes` of
     /// compressed bodies. Answered with `Restored` for each, then `ReadFinished`. What was received
     /// before `not_before` is dropped instead.
     Read {
-        destination: Destination,
+        destination: XRayApi,
         max_bytes: usize,
         not_before: SystemTime,
     },
@@ -84,7 +84,7 @@ pub(crate) enum SpoolMessage {
 pub(crate) enum SpoolEvent {
     /// So much of earlier processes is there to be read.
     Found {
-        destination: Destination,
+        destination: XRayApi,
         amount: Amount,
     },
     /// The item is on disk.
@@ -92,22 +92,19 @@ pub(crate) enum SpoolEvent {
     /// The item is not on disk; whoever sent it keeps it.
     StoreFailed {
         id: u64,
-        item: Item,
+        item: SpoolItem,
         error: StoreError,
     },
     /// A record was read. It stays on disk until it is `Settled`.
-    Restored { record: RecordId, item: Item },
+    Restored { record: RecordId, item: SpoolItem },
     /// The end of one `Read`. With `more` there are further records that could be read at once.
-    ReadFinished {
-        destination: Destination,
-        more: bool,
-    },
+    ReadFinished { destination: XRayApi, more: bool },
     /// The answer to `Release`. Where the record is not `kept`, its file is gone, and the item must
     /// be stored again to be on disk.
     Released { record: RecordId, kept: bool },
     /// What was on disk unread, stored or found, and will not be read.
     Lost {
-        destination: Destination,
+        destination: XRayApi,
         amount: Amount,
         reason: LossReason,
     },

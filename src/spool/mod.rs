@@ -77,14 +77,14 @@ pub(crate) const STORE_WINDOW: usize = 1024 * 1024;
 
 /// Where a body is to be sent. Each has its own files, so that one can be read while the other waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Destination {
+pub enum XRayApi {
     /// X-Ray's `PutTraceSegments`.
     Segments,
     /// X-Ray's OTLP endpoint.
     Otlp,
 }
 
-impl Destination {
+impl XRayApi {
     /// The age from which on X-Ray certainly takes such a body no more: AWS documents 14 days for
     /// OTLP. For segments it says 7 days in one place and keeps traces for 30 days, so those between
     /// are sent, and X-Ray decides.
@@ -95,24 +95,24 @@ impl Destination {
     pub(crate) fn max_age(self) -> Duration {
         const DAY: u64 = 24 * 60 * 60;
         Duration::from_secs(match self {
-            Destination::Segments => 30 * DAY,
-            Destination::Otlp => 14 * DAY,
+            XRayApi::Segments => 30 * DAY,
+            XRayApi::Otlp => 14 * DAY,
         })
     }
 }
 
-impl fmt::Display for Destination {
+impl fmt::Display for XRayApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Destination::Segments => "segments",
-            Destination::Otlp => "spans",
+            XRayApi::Segments => "segments",
+            XRayApi::Otlp => "spans",
         })
     }
 }
 
 /// What a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum BodyKind {
     /// The body of a `PutTraceSegments` request.
     Segments,
     /// An OTLP request, byte for byte as it was received.
@@ -124,23 +124,23 @@ pub enum Kind {
     },
 }
 
-impl Kind {
+impl BodyKind {
     /// Where such a body is to be sent.
-    pub fn destination(self) -> Destination {
+    pub fn destination(self) -> XRayApi {
         match self {
-            Kind::Segments => Destination::Segments,
-            Kind::Otlp { .. } => Destination::Otlp,
+            BodyKind::Segments => XRayApi::Segments,
+            BodyKind::Otlp { .. } => XRayApi::Otlp,
         }
     }
 }
 
 /// One body with what must be known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub struct SpoolItem {
     /// The body, and how many documents or spans it holds.
     pub body: Arc<CompressedBody>,
     /// What it is.
-    pub kind: Kind,
+    pub kind: BodyKind,
     /// When its first document was received.
     pub received_at: SystemTime,
     /// How often it has been sent in vain.
@@ -150,20 +150,20 @@ pub struct Item {
 /// Whose files these are. Only files with the same identity are read: bodies that were taken for
 /// one account must not be sent to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct SpoolIdentity {
     region: String,
     endpoint: String,
     role: String,
 }
 
-/// Longest text of an [`Identity`]; that of AWS's longest role name, and a host name is shorter.
+/// Longest text of an [`SpoolIdentity`]; that of AWS's longest role name, and a host name is shorter.
 const MAX_TEXT: usize = 2048;
 
-impl Identity {
+impl SpoolIdentity {
     /// The region, the URL of X-Ray and the role that is assumed, empty where there is none.
     pub fn new(region: &str, endpoint: &str, role: &str) -> Self {
         let bounded = |text: &str| text[..text.floor_char_boundary(MAX_TEXT)].to_owned();
-        Identity {
+        SpoolIdentity {
             region: bounded(region),
             endpoint: bounded(endpoint),
             role: bounded(role),
@@ -171,7 +171,7 @@ impl Identity {
     }
 }
 
-impl fmt::Display for Identity {
+impl fmt::Display for SpoolIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "region {:?}, endpoint {:?}", self.region, self.endpoint)?;
         match self.role.as_str() {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::Item;
+use super::SpoolItem;
 use super::format::{MARKER, RECORD_HEADER, RecordHeader, SyncMarker};
 
 /// Bytes that are searched at a time for the next record behind damage.
@@ -10,13 +10,13 @@ const SEARCH: usize = 64 * 1024;
 
 /// What comes next in a file.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ReaderStep {
     /// A record that is not settled.
     Record {
         /// Where it stands.
         offset: u64,
         /// What it holds.
-        item: Item,
+        item: SpoolItem,
     },
     /// A record whose body is not the one that was written.
     Damaged {
@@ -71,23 +71,23 @@ impl<R: Read + Seek> RecordReader<R> {
     ///
     /// # Errors
     /// What the system says. The same place is read again by the next call.
-    pub fn read_next(&mut self) -> io::Result<Step> {
+    pub fn read_next(&mut self) -> io::Result<ReaderStep> {
         loop {
             let start = self.offset;
             let (offset, header) = match self.next_header()? {
                 HeaderStep::Header(_, header) if header.settled => continue,
                 HeaderStep::Header(offset, header) => (offset, header),
-                HeaderStep::Gap => return Ok(Step::Gap),
-                HeaderStep::TornTail => return Ok(Step::TornTail),
-                HeaderStep::End => return Ok(Step::End),
+                HeaderStep::Gap => return Ok(ReaderStep::Gap),
+                HeaderStep::TornTail => return Ok(ReaderStep::TornTail),
+                HeaderStep::End => return Ok(ReaderStep::End),
             };
             let body = self.body(offset, &header);
             if body.is_err() {
                 self.offset = start;
             }
             return Ok(match header.item(&self.marker, body?) {
-                Some(item) => Step::Record { offset, item },
-                None => Step::Damaged {
+                Some(item) => ReaderStep::Record { offset, item },
+                None => ReaderStep::Damaged {
                     documents: header.count,
                     bytes: header.opened,
                 },

@@ -6,17 +6,17 @@ use std::time::{Instant, SystemTime};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::error::StoreError;
-use super::file::{Next, SpoolFile};
+use super::file::{NextRecord, SpoolFile};
 use super::format::{FileHeader, MARKER, MAX_FILE_HEADER, SyncMarker, encode_record, record_len};
 use super::state::Spool;
-use super::{Amount, Destination, Item, LossReason, RecordId, SYNC_INTERVAL, SpoolEvent};
+use super::{Amount, LossReason, RecordId, SYNC_INTERVAL, SpoolEvent, SpoolItem, XRayApi};
 use crate::batch::compressed::MAX_BODY;
 
 /// A file takes no further record at this size, so that disk space comes back in small steps.
 const FULL_FILE: u64 = 4 * 1024 * 1024;
 
 impl Spool {
-    pub(super) fn store(&mut self, item: &Item, now: Instant) -> Result<RecordId, StoreError> {
+    pub(super) fn store(&mut self, item: &SpoolItem, now: Instant) -> Result<RecordId, StoreError> {
         if self.retry_at.is_some_and(|at| now < at) {
             return Err(StoreError::Unavailable);
         }
@@ -44,20 +44,19 @@ impl Spool {
 
     /// Drops the oldest segments where the item would not fit otherwise. Spans were acknowledged to
     /// their sender, so they are not dropped for others; nor may they take more than half.
-    fn make_room(&mut self, item: &Item, now: Instant) -> Result<(), StoreError> {
+    fn make_room(&mut self, item: &SpoolItem, now: Instant) -> Result<(), StoreError> {
         let limit = self.settings.limit;
         let needed = (record_len(item) + MAX_FILE_HEADER) as u64;
         let fits = |used: u64, limit: u64| used.saturating_add(needed) <= limit;
-        if item.kind.destination() == Destination::Otlp {
-            let spans = self.bytes(Some(Destination::Otlp));
+        if item.kind.destination() == XRayApi::Otlp {
+            let spans = self.bytes(Some(XRayApi::Otlp));
             let is_room = fits(spans, limit / 2) && fits(self.bytes(None), limit);
             return if is_room { Ok(()) } else { Err(self.full(now)) };
         }
         while !fits(self.bytes(None), limit) {
             let mut files = self.files.iter();
-            let oldest = files.find(|(_, file)| {
-                file.destination == Destination::Segments && !file.is_outstanding()
-            });
+            let oldest = files
+                .find(|(_, file)| file.destination == XRayApi::Segments && !file.is_outstanding());
             let Some((&number, _)) = oldest.filter(|_| fits(0, limit)) else {
                 return Err(self.full(now));
             };
@@ -73,7 +72,7 @@ impl Spool {
     }
 
     /// Writes the item behind the others.
-    fn append(&mut self, item: &Item) -> io::Result<RecordId> {
+    fn append(&mut self, item: &SpoolItem) -> io::Result<RecordId> {
         let destination = item.kind.destination();
         let full = FULL_FILE.min(self.settings.limit / 8);
         let mut files = self.files.iter_mut().rev();
@@ -98,7 +97,7 @@ impl Spool {
     }
 
     /// Begins a new file. Answers its number.
-    fn create(&mut self, destination: Destination) -> io::Result<u64> {
+    fn create(&mut self, destination: XRayApi) -> io::Result<u64> {
         let missing = io::ErrorKind::NotFound;
         let directory = self.directory.as_ref().ok_or(missing)?;
         let mut random = [0; MARKER];
@@ -120,7 +119,7 @@ impl Spool {
     /// Reads records, oldest first. Answers whether more could be read at once.
     pub(super) fn read(
         &mut self,
-        destination: Destination,
+        destination: XRayApi,
         max_bytes: usize,
         not_before: SystemTime,
         now: Instant,
@@ -158,14 +157,14 @@ impl Spool {
         let destination = file.destination;
         let mut bytes = 0;
         match file.read_next(directory, number)? {
-            Next::Item { offset, item } if item.received_at < not_before => {
+            NextRecord::Read { offset, item } if item.received_at < not_before => {
                 let settled = file.settle(offset);
                 let amount = Amount::of_item(&item);
                 self.report
                     .lost(destination, amount, LossReason::TooOld, now);
                 settled?;
             }
-            Next::Item { offset, item } => {
+            NextRecord::Read { offset, item } => {
                 bytes = item.body.bytes().len();
                 let record = RecordId {
                     file: number,
@@ -173,10 +172,10 @@ impl Spool {
                 };
                 self.report.push(SpoolEvent::Restored { record, item });
             }
-            Next::Lost { amount, reason } => {
+            NextRecord::Lost { amount, reason } => {
                 self.report.lost(destination, amount, reason, now);
             }
-            Next::Nothing => {}
+            NextRecord::Nothing => {}
         }
         self.remove_if_finished(number, now);
         Ok(bytes)

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::directory::{Directory, name};
+use super::directory::{SpoolDirectory, name};
 use super::error::DirectoryError;
-use super::index::Found;
-use super::{Amount, Destination, LossReason, SpoolEvent, Usage};
+use super::index::EarlierFiles;
+use super::{Amount, LossReason, SpoolEvent, Usage, XRayApi};
 use crate::logging::RateLimit;
 
 /// Lines of one kind a minute. A full disk may fail and recover all the time.
@@ -63,13 +63,7 @@ impl Report {
     }
 
     /// What was there is there no more.
-    pub fn lost(
-        &mut self,
-        destination: Destination,
-        amount: Amount,
-        reason: LossReason,
-        now: Instant,
-    ) {
+    pub fn lost(&mut self, destination: XRayApi, amount: Amount, reason: LossReason, now: Instant) {
         if amount == Amount::default() {
             return;
         }
@@ -85,7 +79,7 @@ impl Report {
     }
 
     /// What earlier processes have left.
-    pub fn found(&mut self, directory: &Directory, found: Found, now: Instant) {
+    pub fn found(&mut self, directory: &SpoolDirectory, found: EarlierFiles, now: Instant) {
         let path = directory.path();
         for (destination, amount) in found.amounts {
             if amount == Amount::default() {

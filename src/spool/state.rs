@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::directory::Directory;
+use super::directory::SpoolDirectory;
 use super::error::DirectoryError;
 use super::file::SpoolFile;
 use super::index::index_all;
 use super::report::Report;
-use super::{Destination, Identity, SYNC_INTERVAL, SpoolEvent, SpoolMessage, SpoolSettings, Usage};
+use super::{
+    SYNC_INTERVAL, SpoolEvent, SpoolIdentity, SpoolMessage, SpoolSettings, Usage, XRayApi,
+};
 
 /// How long the disk is left alone after it has failed.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(2);
@@ -18,8 +20,8 @@ pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Spool {
     pub(super) settings: SpoolSettings,
-    pub(super) identity: Option<Identity>,
-    pub(super) directory: Option<Directory>,
+    pub(super) identity: Option<SpoolIdentity>,
+    pub(super) directory: Option<SpoolDirectory>,
     /// By number, which is the order in which they were created.
     pub(super) files: BTreeMap<u64, SpoolFile>,
     pub(super) next_number: u64,
@@ -109,16 +111,15 @@ impl Spool {
         if self.directory.is_some() {
             return;
         }
-        let opened =
-            Directory::open(&self.settings.directory).and_then(|directory| {
-                match index_all(&directory, identity, &mut self.files) {
-                    Ok(found) => Ok((directory, found)),
-                    Err(error) => {
-                        let path = directory.path();
-                        Err(DirectoryError::system(path, "cannot read it", error))
-                    }
+        let opened = SpoolDirectory::open(&self.settings.directory).and_then(|directory| {
+            match index_all(&directory, identity, &mut self.files) {
+                Ok(found) => Ok((directory, found)),
+                Err(error) => {
+                    let path = directory.path();
+                    Err(DirectoryError::system(path, "cannot read it", error))
                 }
-            });
+            }
+        });
         match opened {
             Ok((directory, found)) => {
                 self.next_number = self.next_number.max(found.next_number);
@@ -172,7 +173,7 @@ impl Spool {
     }
 
     /// Bytes of all files, or of those for one destination.
-    pub(super) fn bytes(&self, destination: Option<Destination>) -> u64 {
+    pub(super) fn bytes(&self, destination: Option<XRayApi>) -> u64 {
         let files = self.files.values();
         files
             .filter(|file| destination.is_none_or(|wanted| file.destination == wanted))

@@ -286,7 +286,8 @@ impl Runner {
         credentials: &Credentials,
         time: SystemTime,
     ) -> Result<SignedRequest, String> {
-        let url = format!("{}{}", target.endpoint, payload.path());
+        let endpoint = target.uploads.current();
+        let url = format!("{}{}", endpoint.url, payload.path());
         let since_epoch = time
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
@@ -313,7 +314,7 @@ impl Runner {
         .map_err(|error| error.to_string())?;
         headers.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         Ok(SignedRequest {
-            agent: target.upload_agent.clone(),
+            agent: endpoint.agent.clone(),
             url,
             headers,
             payload,

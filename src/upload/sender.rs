@@ -15,6 +15,7 @@ use super::message::Event;
 use super::response::XRayResponse;
 use crate::aws::clock::Reading;
 use crate::batch::Batch;
+use crate::http::{error, url};
 
 /// The number of a sender: the first has 1.
 pub(super) type SenderId = usize;
@@ -99,26 +100,18 @@ pub enum TransportErrorKind {
 
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            TransportErrorKind::Timeout => "no answer in time",
-            TransportErrorKind::Refused => "connection refused",
-            TransportErrorKind::UnknownHost => "unknown host",
-            TransportErrorKind::Other => "connection failed",
-        };
-        write!(f, "{kind} ({})", self.words)
+        f.write_str(&self.words)
     }
 }
 
-impl From<ureq::Error> for TransportError {
-    fn from(error: ureq::Error) -> Self {
-        let kind = match &error {
-            ureq::Error::Timeout(_) => TransportErrorKind::Timeout,
-            ureq::Error::HostNotFound => TransportErrorKind::UnknownHost,
-            ureq::Error::Io(io) => match io.kind() {
-                io::ErrorKind::ConnectionRefused => TransportErrorKind::Refused,
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => TransportErrorKind::Timeout,
-                _ => TransportErrorKind::Other,
-            },
+impl TransportError {
+    fn new(error: ureq::Error, url: &str) -> Self {
+        use error::TransportErrorKind as Kind;
+        let error = error::TransportError::from_ureq(error, url::host(url));
+        let kind = match error.kind {
+            Kind::Timeout | Kind::ConnectTimeout => TransportErrorKind::Timeout,
+            Kind::Refused => TransportErrorKind::Refused,
+            Kind::UnknownHost => TransportErrorKind::UnknownHost,
             _ => TransportErrorKind::Other,
         };
         TransportError {
@@ -159,6 +152,10 @@ fn run(id: SenderId, requests: &Receiver<SignedRequest>, channel: &UploadChannel
 }
 
 fn post(request: &SignedRequest) -> Result<XRayResponse, TransportError> {
+    exchange(request).map_err(|error| TransportError::new(error, &request.url))
+}
+
+fn exchange(request: &SignedRequest) -> Result<XRayResponse, ureq::Error> {
     let mut builder = http::Request::post(&request.url);
     for (name, value) in &request.headers {
         builder = builder.header(name, value);

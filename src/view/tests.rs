@@ -17,7 +17,7 @@ const PLAIN: Options = Options {
 const CHECKOUT: &str = include_str!("../../examples/checkout.jsonl");
 const ODD: &str = include_str!("../../tests/golden/odd.jsonl");
 /// Encoded by the OpenTelemetry SDK for Python, as its AWS distribution does for UDP.
-const OTLP: &str = include_str!("../../tests/golden/otlp.txt");
+pub(super) const OTLP: &str = include_str!("../../tests/golden/otlp.txt");
 
 fn drawn(documents: &str, options: Options) -> String {
     let mut out = String::new();
@@ -79,23 +79,133 @@ fn spans_of_opentelemetry() {
 }
 
 #[test]
-fn a_nesting_bomb_is_one_line() {
-    let bomb = [
-        r#"{"id":"a","subsegments":["#.repeat(10_000),
-        "]}".repeat(10_000),
-    ]
-    .concat();
-    let out = drawn(&bomb, PLAIN);
-    assert_eq!(out.lines().count(), 1, "{out}");
-    let chain: String = (0..400)
-        .map(|n| {
-            format!(
-                "{{\"trace_id\":\"t\",\"id\":\"{n}\",\"parent_id\":\"{}\"}}\n",
-                n - 1
-            )
-        })
-        .collect();
+fn what_is_deep_is_drawn() {
+    let nested = |depth: usize| {
+        let open = |n: usize| {
+            format!(r#"{{"trace_id":"t","id":"n{n}","name":"n{n}","end_time":1,"subsegments":["#)
+        };
+        let open: Vec<_> = (0..depth).map(open).collect();
+        [open.concat(), "]}".repeat(depth)].concat()
+    };
+    for depth in [100, 1_000] {
+        let out = drawn(&nested(depth), PLAIN);
+        assert!(out.starts_with("t  OK\n"), "{out}");
+        assert_eq!(out.lines().count(), 2 + depth + 1);
+        assert!(out.contains(&format!("└╴n{} ", depth - 1)), "{out}");
+    }
+    let out = drawn(&nested(2_500), PLAIN);
+    assert!(out.starts_with("t  OK  500 subsegments folded\n"), "{out}");
+    assert!(out.contains("└╴… 500 more\n"), "{out}");
+    let arrays = ["[".repeat(30_000), "]".repeat(30_000)].concat();
+    assert_eq!(drawn(&arrays, PLAIN).lines().count(), 1);
+    let link = |n: i32| {
+        let parent = n - 1;
+        format!("{{\"trace_id\":\"t\",\"id\":\"{n}\",\"parent_id\":\"{parent}\"}}\n")
+    };
+    let chain: String = (0..400).map(link).collect();
     assert_eq!(drawn(&chain, PLAIN).lines().count(), 2 + 400 + 1);
+}
+
+#[test]
+fn a_large_trace_keeps_its_root_and_what_failed() {
+    // As SDKs send it: children first, the segment last.
+    let mut documents = String::new();
+    for n in 0..2_000 {
+        let fault = if n % 900 == 899 {
+            r#","fault":true"#
+        } else {
+            ""
+        };
+        let parent = if n % 2 == 0 { "loop" } else { "root" };
+        documents += &format!(
+            r#"{{"type":"subsegment","trace_id":"1-x","id":"s{n}","parent_id":"{parent}","name":"step {n}","start_time":{n},"end_time":{}{fault}}}"#,
+            n + 1
+        );
+        documents.push('\n');
+    }
+    documents += r#"{"type":"subsegment","trace_id":"1-x","id":"loop","parent_id":"root","name":"loop","start_time":0,"end_time":2000}"#;
+    documents.push('\n');
+    documents += r#"{"trace_id":"1-x","id":"root","name":"batch","start_time":0,"end_time":2000"#;
+    let out = drawn(&[&documents, r#","fault":true}"#].concat(), PLAIN);
+    assert!(
+        out.starts_with("1-x  FAULT  1502 subsegments folded\n"),
+        "{out}"
+    );
+    let lines: Vec<_> = out.lines().collect();
+    assert!(lines[2].starts_with("batch "), "{}", lines[2]);
+    let failed = lines[2..].iter().filter(|line| line.contains(" FAULT "));
+    assert_eq!(failed.count(), 1 + 2);
+    let folded: Vec<_> = lines.iter().filter(|line| line.contains(" more")).collect();
+    assert_eq!(folded, [&"│ └╴… 752 more", &"└╴… 750 more"]);
+    let out = drawn(&[&documents, "}"].concat(), PLAIN);
+    assert!(
+        out.starts_with("1-x  OK  FAULT inside  1502 subsegments folded\n"),
+        "{out}"
+    );
+}
+
+#[test]
+fn the_faults_of_what_is_folded_show() {
+    let mut documents = String::new();
+    for n in 0..1_000 {
+        documents += &format!(
+            r#"{{"type":"subsegment","trace_id":"1-x","id":"s{n}","parent_id":"root","name":"s","start_time":{n},"end_time":{n},"error":true}}"#,
+        );
+        documents.push('\n');
+    }
+    documents += r#"{"trace_id":"1-x","id":"root","name":"batch","start_time":0,"end_time":2000}"#;
+    let out = drawn(&documents, PLAIN);
+    assert!(
+        out.starts_with("1-x  OK  ERROR inside  501 subsegments folded\n"),
+        "{out}"
+    );
+    assert!(out.contains("└╴… 501 more  501 ERROR\n"), "{out}");
+}
+
+#[test]
+fn a_request_of_opentelemetry_is_drawn_like_a_datagram() {
+    let body = super::otlp::base64_to_json(OTLP.trim_end().strip_prefix("T1S").unwrap());
+    let mut out = String::new();
+    let mut console = Console::new(PLAIN);
+    let now = Instant::now();
+    let json = body.unwrap();
+    console
+        .otlp(json.as_bytes(), "application/json", now, &mut out)
+        .unwrap();
+    console.finish(&mut out);
+    assert_eq!(out, drawn(OTLP, PLAIN));
+    for (body, content_type) in [
+        ("{", "application/json"),
+        ("x", "application/x-protobuf"),
+        ("{}", ""),
+    ] {
+        assert!(
+            console
+                .otlp(body.as_bytes(), content_type, now, &mut out)
+                .is_err()
+        );
+    }
+    out.clear();
+    console
+        .otlp(b"", "application/x-protobuf", now, &mut out)
+        .unwrap();
+    assert!(out.starts_with("✗ holds no segment"), "{out}");
+}
+
+#[test]
+fn a_terminal_may_change_its_width() {
+    let mut out = String::new();
+    let mut console = Console::new(PLAIN);
+    for (width, drawn) in [(72, 72), (10, 60), (1_000, 200)] {
+        out.clear();
+        console.resize(width);
+        for document in CHECKOUT.lines() {
+            console.document(document, Instant::now(), &mut out);
+        }
+        console.finish(&mut out);
+        let widest = out.lines().map(|line| line.chars().count()).max();
+        assert_eq!(widest, Some(drawn), "{out}");
+    }
 }
 
 #[test]
@@ -148,7 +258,7 @@ pub(super) fn any_json() -> impl Strategy<Value = Value> {
 }
 
 /// Documents that are nearly right: few ids, so that they meet; any text; odd times and types.
-fn any_document() -> impl Strategy<Value = Value> {
+pub(super) fn any_document() -> impl Strategy<Value = Value> {
     let id = || (0..6u8).prop_map(|n| n.to_string());
     let time = prop_oneof![
         (0..1_000_000i64).prop_map(|us| json!(1.7e9 + us as f64 / 1e6)),
@@ -235,7 +345,7 @@ proptest! {
         prop_assert!(options.colour || !out.contains('\x1b'));
         for line in without_colours(&out).lines() {
             prop_assert!(!line.chars().any(char::is_control), "{line:?}");
-            let columns = super::text::Text::foreign(line, usize::MAX).columns();
+            let columns = super::terminal::Text::foreign(line, usize::MAX).columns();
             prop_assert!(columns <= options.width.clamp(60, 200), "{columns}: {line}");
             prop_assert!(!line.ends_with(' '), "{line:?}");
         }

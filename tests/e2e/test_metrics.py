@@ -41,8 +41,8 @@ def test_the_books_by_the_official_parser(backend, daemon):
     assert values["xray_segments_sent_total",] == 1
     assert values["xray_segments_rejected_total",] == 1
     assert values["xray_segments_held",] == 0
-    assert values["xray_requests_total", ("outcome", "2xx")] >= 1
-    assert values["xray_request_duration_seconds_count",] >= 1
+    assert values["xray_upload_requests_total", ("outcome", "2xx")] >= 1
+    assert values["xray_upload_request_duration_seconds_count",] >= 1
     for family in families:
         assert family.type in {"counter", "gauge", "histogram"}, family.name
         assert family.documentation, family.name
@@ -53,6 +53,6 @@ def test_the_books_by_the_official_parser(backend, daemon):
 def test_the_dashboard_asks_for_metrics_that_there_are(daemon):
     names = {sample.name for family in scrape(daemon) for sample in family.samples}
     # Only there while the credentials expire.
-    names.add("xray_credentials_expiry_seconds")
+    names.add("xray_credentials_expiry_timestamp_seconds")
     asked = set(re.findall(r"\bxray_[a-z_]+", json.dumps(json.loads(DASHBOARD.read_text()))))
     assert asked and asked <= names, asked - names

@@ -51,7 +51,7 @@ fn nobody_else_delivers_or_refuses_segments() {
         for (name, answer) in wrong_answers() {
             scope.spawn(move || {
                 let mut fake = FakeXray::start();
-                fake.inject(Fault::Answer(answer));
+                fake.inject(Fault::Impostor(answer));
                 let daemon = Launch::against(&fake).start();
                 let client = UdpClient::new(daemon.udp);
                 client.load(0..SEGMENTS, 1_000);
@@ -166,8 +166,7 @@ fn entries_about_segments_that_were_not_sent_change_no_counter() {
 fn an_imitation_of_x_ray_with_a_request_id_delivers() {
     for body in ["{}", r#"{"UnprocessedTraceSegments":null}"#] {
         let mut fake = FakeXray::start();
-        let answer = Response::new(200, body).with("x-amzn-RequestId", "1-2-3");
-        fake.inject(Fault::Answer(answer));
+        fake.inject(Fault::Answer(Response::new(200, body)));
         let daemon = Launch::against(&fake).start();
         UdpClient::new(daemon.udp).document(segment(1));
         daemon.wait_log("Successfully sent batch of 1 segments");

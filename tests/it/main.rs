@@ -12,6 +12,7 @@ mod ec2_instance;
 mod faults;
 mod header_table;
 mod limits;
+mod network;
 mod platforms;
 mod process;
 mod resource_exhaustion;

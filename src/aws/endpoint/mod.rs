@@ -1,88 +1,23 @@
 //! Resolves the endpoints of X-Ray and STS for every partition, FIPS and dual-stack. Pure.
 //!
-//! The rows are those of the SDKs' `partitions.json` and of the two services' endpoint rule sets.
+//! The rules are those of the two services' endpoint rule sets.
 
 mod identity;
+mod partition;
+mod region;
 
 use std::fmt;
 
 use crate::aws::profile::Profiles;
+use crate::http::client::ServiceUrls;
+use crate::http::url::{is_host, without_credentials};
 
 pub use identity::{IdentityEndpoints, IdentityService};
-
-/// A family of regions with names and credentials of its own.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Partition {
-    /// `aws`, `aws-cn`, …: the second field of an ARN.
-    pub name: &'static str,
-    prefix: &'static str,
-    suffix: &'static str,
-    dual_stack_suffix: &'static str,
-    sts_fallback: Option<&'static str>,
-}
-
-/// The prefix decides; `aws` takes every region that no other row does, so it stands last.
-const PARTITIONS: [Partition; 8] = [
-    Partition {
-        name: "aws-cn",
-        prefix: "cn-",
-        suffix: "amazonaws.com.cn",
-        dual_stack_suffix: "api.amazonwebservices.com.cn",
-        sts_fallback: Some("cn-north-1"),
-    },
-    Partition {
-        name: "aws-us-gov",
-        prefix: "us-gov-",
-        suffix: "amazonaws.com",
-        dual_stack_suffix: "api.aws",
-        sts_fallback: Some("us-gov-west-1"),
-    },
-    Partition {
-        name: "aws-iso",
-        prefix: "us-iso-",
-        suffix: "c2s.ic.gov",
-        dual_stack_suffix: "api.aws.ic.gov",
-        sts_fallback: Some("us-iso-east-1"),
-    },
-    Partition {
-        name: "aws-iso-b",
-        prefix: "us-isob-",
-        suffix: "sc2s.sgov.gov",
-        dual_stack_suffix: "api.aws.scloud",
-        sts_fallback: Some("us-isob-east-1"),
-    },
-    Partition {
-        name: "aws-iso-e",
-        prefix: "eu-isoe-",
-        suffix: "cloud.adc-e.uk",
-        dual_stack_suffix: "api.cloud-aws.adc-e.uk",
-        sts_fallback: None,
-    },
-    Partition {
-        name: "aws-iso-f",
-        prefix: "us-isof-",
-        suffix: "csp.hci.ic.gov",
-        dual_stack_suffix: "api.aws.hci.ic.gov",
-        sts_fallback: None,
-    },
-    Partition {
-        name: "aws-eusc",
-        prefix: "eusc-",
-        suffix: "amazonaws.eu",
-        dual_stack_suffix: "api.amazonwebservices.eu",
-        sts_fallback: None,
-    },
-    Partition {
-        name: "aws",
-        prefix: "",
-        suffix: "amazonaws.com",
-        dual_stack_suffix: "api.aws",
-        sts_fallback: Some("us-east-1"),
-    },
-];
+pub use partition::{Partition, partition};
+pub use region::{hint, is_region};
 
 /// Where a custom endpoint may be written, each with what was found there, and the two switches.
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 pub struct Sources<'a> {
     /// `-e` or `Endpoint` in cfg.yaml. Moves X-Ray only.
     pub configured: Option<&'a str>,
@@ -109,10 +44,10 @@ pub struct Sources<'a> {
 /// Where requests go. URLs carry a scheme and no trailing slash; append `/TraceSegments`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
-    /// X-Ray's URL.
-    pub xray: String,
-    /// STS's URL.
-    pub sts: String,
+    /// X-Ray's URLs.
+    pub xray: ServiceUrls,
+    /// STS's URLs.
+    pub sts: ServiceUrls,
     /// Region to sign STS requests for.
     pub sts_region: String,
     /// Where to ask again, once, when STS says that it is disabled in this region. `None` with a
@@ -123,8 +58,8 @@ pub struct Endpoints {
 /// STS in the first region of the partition, which cannot be disabled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StsFallback {
-    /// URL, as in [`Endpoints::sts`].
-    pub url: String,
+    /// URLs, as in [`Endpoints::sts`].
+    pub urls: ServiceUrls,
     /// Region to sign for.
     pub region: &'static str,
 }
@@ -153,10 +88,13 @@ pub enum EndpointError {
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Region(region) => write!(
-                f,
-                "region {region:?} cannot be part of a host name; pass -n REGION, such as us-east-1"
-            ),
+            Self::Region(region) => {
+                write!(f, "region {region:?} cannot be part of a host name; ")?;
+                match hint(region) {
+                    Some(hint) => write!(f, "did you mean {hint}?"),
+                    None => f.write_str("pass -n REGION, such as us-east-1"),
+                }
+            }
             Self::Url { source, url } => write!(
                 f,
                 "{source}: {url:?} is not an endpoint; write https://HOST[:PORT] without a query"
@@ -218,8 +156,8 @@ impl Endpoints {
             ),
             ("profile endpoint_url", sources.url(sources.profile_all)),
         ]) {
-            Some((source, url)) => sources.checked(source, url)?,
-            None => sources.host("xray", region),
+            Some((source, url)) => ServiceUrls::only(sources.checked(source, url)?),
+            None => sources.with_dual_stack(|sources| sources.host("xray", region)),
         };
         let custom_sts = custom(&[
             ("AWS_ENDPOINT_URL_STS", sources.url(sources.env_sts)),
@@ -237,14 +175,14 @@ impl Endpoints {
             region
         };
         let (sts, sts_fallback) = match custom_sts {
-            Some((source, url)) => (sources.checked(source, url)?, None),
+            Some((source, url)) => (ServiceUrls::only(sources.checked(source, url)?), None),
             None => (
-                sources.sts(region),
+                sources.with_dual_stack(|sources| sources.sts(region)),
                 partition(region)
                     .sts_fallback
                     .filter(|fallback| *fallback != sts_region)
                     .map(|region| StsFallback {
-                        url: sources.sts(region),
+                        urls: sources.with_dual_stack(|sources| sources.sts(region)),
                         region,
                     }),
             ),
@@ -292,6 +230,18 @@ impl Sources<'_> {
         })
     }
 
+    /// The URL, and the dual-stack one for hosts that have no route to its addresses.
+    fn with_dual_stack(&self, url: impl Fn(&Self) -> String) -> ServiceUrls {
+        let dual_stack = Sources {
+            dual_stack: true,
+            ..*self
+        };
+        ServiceUrls {
+            usual: url(self),
+            dual_stack: (!self.dual_stack).then(|| url(&dual_stack)),
+        }
+    }
+
     fn host(&self, service: &str, region: &str) -> String {
         let partition = partition(region);
         let fips = if self.fips { "-fips" } else { "" };
@@ -318,29 +268,6 @@ impl Sources<'_> {
         }
         self.host("sts", region)
     }
-}
-
-/// The partition of a region; unknown regions are in `aws`.
-pub fn partition(region: &str) -> &'static Partition {
-    PARTITIONS
-        .iter()
-        .find(|p| region.starts_with(p.prefix))
-        .unwrap_or(&PARTITIONS[PARTITIONS.len() - 1])
-}
-
-/// The DNS suffix of a region's partition: `amazonaws.com`.
-pub fn dns_suffix(region: &str) -> &'static str {
-    partition(region).suffix
-}
-
-/// Whether `region` may stand in a host name: one label of letters, digits and inner hyphens.
-pub fn is_region(region: &str) -> bool {
-    (1..=63).contains(&region.len())
-        && region
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        && !region.starts_with('-')
-        && !region.ends_with('-')
 }
 
 fn custom<'a>(sources: &[(&'static str, Option<&'a str>)]) -> Option<(&'static str, &'a str)> {
@@ -370,23 +297,10 @@ fn normal(url: &str) -> Option<String> {
     let plain = matches!(uri.scheme_str(), Some("http" | "https"))
         && (path.is_empty() || !path.split('/').any(is_odd))
         && bare
-        && !host.is_empty()
+        && is_host(host)
         && uri.query().is_none()
         && !url.contains('#');
     plain.then_some(url)
-}
-
-/// The port that the scheme has by itself.
-pub(crate) fn default_port(url: &ureq::http::Uri) -> u16 {
-    match url.scheme_str() {
-        Some("http") => 80,
-        _ => 443,
-    }
-}
-
-/// What follows the last `@` of a URL, so that it can be shown: a password may itself hold one.
-pub(crate) fn without_credentials(url: &str) -> &str {
-    url.rsplit_once('@').map_or(url, |(_, host)| host)
 }
 
 #[cfg(test)]

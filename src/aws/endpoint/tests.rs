@@ -77,12 +77,18 @@ fn every_partition_and_variant() {
             } else {
                 dash
             };
+            // For hosts without a route to the first.
+            let urls = |service, usual_dash, region| ServiceUrls {
+                usual: format!("https://{service}{usual_dash}.{region}.{suffix}"),
+                dual_stack: (!dual_stack)
+                    .then(|| format!("https://{service}{dash}.{region}.{dual}")),
+            };
             let expected = Endpoints {
-                xray: format!("https://xray{dash}.{region}.{suffix}"),
-                sts: format!("https://sts{sts_dash}.{region}.{suffix}"),
+                xray: urls("xray", dash, region),
+                sts: urls("sts", sts_dash, region),
                 sts_region: region.to_owned(),
                 sts_fallback: fallback.map(|region| StsFallback {
-                    url: format!("https://sts{sts_dash}.{region}.{suffix}"),
+                    urls: urls("sts", sts_dash, region),
                     region,
                 }),
             };
@@ -105,15 +111,28 @@ fn partition_names() {
     ] {
         assert_eq!(partition(region).name, name);
     }
-    assert_eq!(dns_suffix("cn-north-1"), "amazonaws.com.cn");
 }
 
 #[test]
 fn the_global_pseudo_region_signs_as_us_east_1() {
     let endpoints = resolve("aws-global", &Sources::default());
-    assert_eq!(endpoints.sts, "https://sts.amazonaws.com");
+    assert_eq!(endpoints.sts.usual, "https://sts.amazonaws.com");
+    let dual_stack = endpoints.sts.dual_stack.as_deref();
+    assert_eq!(dual_stack, Some("https://sts.us-east-1.api.aws"));
     assert_eq!(endpoints.sts_region, "us-east-1");
     assert_eq!(endpoints.sts_fallback, None);
+}
+
+#[test]
+fn a_region_that_cannot_be_one_gets_a_hint_where_it_is_near_one() {
+    for (region, words) in [
+        ("us_east_1", "did you mean us-east-1?"),
+        ("eu west 1", "did you mean eu-west-1?"),
+        ("///", "pass -n REGION"),
+    ] {
+        let error = Endpoints::resolve(region, &Sources::default()).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }
 
 /// Each source, alone and against the next: for X-Ray and for STS.
@@ -142,7 +161,11 @@ fn overrides_in_order() {
     for remove in clear {
         let endpoints = resolve("eu-west-1", &sources);
         assert_eq!(endpoints.sts_fallback, None);
-        seen.push((endpoints.xray, endpoints.sts));
+        if sources.env_all.is_some() || sources.profile_all.is_some() {
+            // A custom endpoint has one name.
+            assert_eq!(endpoints.sts.dual_stack, None);
+        }
+        seen.push((endpoints.xray.usual, endpoints.sts.usual));
         remove(&mut sources);
     }
     let rows = [
@@ -179,7 +202,7 @@ fn names_of_variables_and_keys() {
             found.map(|(_, value)| (*value).to_owned())
         };
         let e = Endpoints::load("us-east-1", None, &env, &profiles).unwrap();
-        (e.xray, e.sts)
+        (e.xray.usual, e.sts.usual)
     };
     let hosts = |xray: &str, sts: &str| (format!("https://{xray}"), format!("https://{sts}"));
     let (xray, sts) = (
@@ -240,8 +263,9 @@ fn the_flag_moves_xray_and_never_sts() {
         ..Sources::default()
     };
     let endpoints = resolve("us-west-2", &sources);
-    assert_eq!(endpoints.xray, "http://127.0.0.1:8080");
-    assert_eq!(endpoints.sts, "https://sts.us-west-2.amazonaws.com");
+    let only = ServiceUrls::only("http://127.0.0.1:8080".to_owned());
+    assert_eq!(endpoints.xray, only);
+    assert_eq!(endpoints.sts.usual, "https://sts.us-west-2.amazonaws.com");
 }
 
 #[test]
@@ -255,8 +279,8 @@ fn ignoring_configured_urls_spares_the_flag() {
         ..Sources::default()
     };
     let endpoints = resolve("us-west-2", &sources);
-    assert_eq!(endpoints.xray, "https://flag");
-    assert_eq!(endpoints.sts, "https://sts.us-west-2.amazonaws.com");
+    assert_eq!(endpoints.xray.usual, "https://flag");
+    assert_eq!(endpoints.sts.usual, "https://sts.us-west-2.amazonaws.com");
 }
 
 #[test]
@@ -269,7 +293,7 @@ fn custom_endpoint_forms() {
                 ..Sources::default()
             },
         )
-        .map(|endpoints| endpoints.xray)
+        .map(|endpoints| endpoints.xray.usual)
         .ok()
     };
     for (written, meant) in [
@@ -304,6 +328,9 @@ fn custom_endpoint_forms() {
         "https://u:p@host",
         "ho st",
         "https://host:notaport",
+        "https://[%10::1]",
+        "https://[::1",
+        "https://ho%20st",
     ] {
         assert_eq!(set(bad), None, "{bad}");
     }
@@ -345,7 +372,7 @@ proptest! {
     fn whatever_is_written_is_a_url_or_an_error(region in "\\PC{0,20}", url in "\\PC{0,40}") {
         let sources = Sources { configured: Some(&url), ..Sources::default() };
         if let Ok(endpoints) = Endpoints::resolve(&region, &sources) {
-            for url in [&endpoints.xray, &endpoints.sts] {
+            for url in [&endpoints.xray.usual, &endpoints.sts.usual] {
                 let request: Result<ureq::http::Uri, _> = format!("{url}/TraceSegments").parse();
                 prop_assert!(request.is_ok_and(|uri| uri.host().is_some()), "{}", url);
             }

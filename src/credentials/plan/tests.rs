@@ -85,6 +85,7 @@ fn container(url: &str) -> Plan {
 fn ec2() -> imds::Settings {
     imds::Settings {
         url: "http://169.254.169.254".to_owned(),
+        url_without_ipv4: Some("http://[fd00:ec2::254]".to_owned()),
         version_1: true,
         timeout: Duration::from_secs(1),
         tries: 3,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::aws::clock::{Clock, DatedAnswer, Reading};
 use crate::credentials::metadata::{Failed, Lost, Request, attempts, exchange};
 use crate::credentials::{SourceError, Timing, json, plain};
-use crate::http::client::{AgentError, Service};
+use crate::http::client::{AgentError, HttpClientFactory};
 
 /// A request for new tokens.
 pub struct TokenRequest<'a> {
@@ -47,7 +47,7 @@ const SESSION_OVER: [&str; 6] = [
 /// # Errors
 /// Why there is no answer with tokens.
 pub fn ask(
-    service: &Service,
+    service: &HttpClientFactory,
     clock: &Clock,
     timing: &Timing,
     request: &TokenRequest<'_>,

@@ -3,7 +3,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 
 use super::*;
-use crate::spool::directory::{Directory, is_trusted_owner};
+use crate::spool::directory::{SpoolDirectory, is_trusted_owner};
 use crate::spool::error::DirectoryError;
 
 fn mode(path: &Path) -> u32 {
@@ -15,7 +15,7 @@ fn chmod(path: &Path, mode: u32) {
 }
 
 fn error(path: &Path) -> DirectoryError {
-    Directory::open(path).expect_err("it must be refused")
+    SpoolDirectory::open(path).expect_err("it must be refused")
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_symbolic_link_is_not_followed() {
     assert!(matches!(error, DirectoryError::Symlink(_)), "{error}");
     assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
     // One on the way to the directory is the host's own affair: /var/run is one.
-    drop(Directory::open(&link.join("below")).unwrap());
+    drop(SpoolDirectory::open(&link.join("below")).unwrap());
 }
 
 #[test]
@@ -82,12 +82,12 @@ fn a_directory_that_everybody_may_write_to_is_refused_and_one_below_it_is_not() 
             "{error}"
         );
         assert_eq!(mode(&temp.spool()), open, "it is somebody else's to change");
-        drop(Directory::open(&temp.spool().join("xray")).unwrap());
+        drop(SpoolDirectory::open(&temp.spool().join("xray")).unwrap());
     }
     // A volume with fsGroup is writable for its group.
     for closed in [0o700, 0o755, 0o770, 0o2775] {
         chmod(&temp.spool(), closed);
-        drop(Directory::open(&temp.spool()).unwrap());
+        drop(SpoolDirectory::open(&temp.spool()).unwrap());
     }
 }
 
@@ -112,12 +112,12 @@ fn the_owner_is_this_user_or_root_or_whom_the_file_system_shows_for_all() {
 #[test]
 fn the_second_is_told_who_holds_the_directory() {
     let temp = TempDir::new();
-    let first = Directory::open(&temp.spool()).unwrap();
+    let first = SpoolDirectory::open(&temp.spool()).unwrap();
     let text = error(&temp.spool()).to_string();
     let holder = format!("in use by process {} on host ", std::process::id());
     assert!(text.contains(&holder), "{text}");
     drop(first);
-    let second = Directory::open(&temp.spool()).unwrap();
+    let second = SpoolDirectory::open(&temp.spool()).unwrap();
     // Nor may what it says of itself do anything to a terminal.
     fs::write(temp.spool().join("lock"), "\x1b[2J\n\u{202e}evil").unwrap();
     let text = error(&temp.spool()).to_string();

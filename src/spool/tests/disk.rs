@@ -40,23 +40,23 @@ fn on_a_small_disk(name: &str, body: impl FnOnce(&Path)) {
 }
 
 /// One that takes 4 KB on disk, whatever is done to it.
-fn large_item(number: u64) -> Item {
+fn large_item(number: u64) -> SpoolItem {
     let noise = (0..1000_u64).flat_map(|n| {
         let word = (n ^ number << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (word ^ word >> 29).to_le_bytes()[..4].to_vec()
     });
     let body: Vec<u8> = noise.collect();
-    item_of(&body, 1, Kind::Segments, at(number))
+    item_of(&body, 1, BodyKind::Segments, at(number))
 }
 
-fn store(spool: &mut Tested, item: &Item) -> Vec<SpoolEvent> {
+fn store(spool: &mut Tested, item: &SpoolItem) -> Vec<SpoolEvent> {
     spool.send(SpoolMessage::Store {
         id: 1,
         item: item.clone(),
     })
 }
 
-fn failed(item: Item) -> SpoolEvent {
+fn failed(item: SpoolItem) -> SpoolEvent {
     SpoolEvent::StoreFailed {
         id: 1,
         item,
@@ -65,7 +65,7 @@ fn failed(item: Item) -> SpoolEvent {
 }
 
 /// Fails once to store the item, with a problem of this text.
-fn assert_problem(events: Vec<SpoolEvent>, text: &str, item: &Item) {
+fn assert_problem(events: Vec<SpoolEvent>, text: &str, item: &SpoolItem) {
     let [SpoolEvent::Problem(problem), last] = &events[..] else {
         panic!("{events:?}");
     };
@@ -97,7 +97,7 @@ fn a_full_disk_loses_nothing_and_is_used_again() {
         // What does not fit is not half there, so the next process finds whole records.
         drop(spool);
         let (mut spool, events) = Tested::start(&disk.join("spool"), LIMIT);
-        let items: Vec<Item> = (0..stored).map(large_item).collect();
+        let items: Vec<SpoolItem> = (0..stored).map(large_item).collect();
         assert_eq!(events, [found(&items)]);
         let torn: u64 = spool.spool.files.values().map(|file| file.torn).sum();
         assert_eq!(torn, 0);
@@ -200,7 +200,7 @@ fn a_directory_that_vanishes_takes_only_what_was_closed() {
     spool.store(&item(3));
     // The file was open, so it can still be read.
     let (read, others) = spool.drain();
-    let items: Vec<Item> = read.iter().map(|(_, item)| item.clone()).collect();
+    let items: Vec<SpoolItem> = read.iter().map(|(_, item)| item.clone()).collect();
     assert_eq!((items, others), ((0..4).map(item).collect(), vec![]));
     // On disk is only what was written into the new directory.
     for ((record, _), kept) in read.into_iter().zip([false, false, false, true]) {

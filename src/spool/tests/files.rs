@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn the_next_process_reads_what_was_stored_oldest_first() {
     let temp = TempDir::new();
-    let items: Vec<Item> = (0..20).map(item).collect();
+    let items: Vec<SpoolItem> = (0..20).map(item).collect();
     let mut first = Tested::empty(&temp.spool(), LIMIT);
     for item in &items {
         first.store(item);
@@ -18,7 +18,7 @@ fn the_next_process_reads_what_was_stored_oldest_first() {
     assert_eq!(events, [found(&items)]);
     let (read, others) = second.drain();
     assert_eq!(others, []);
-    let (records, read): (Vec<RecordId>, Vec<Item>) = read.into_iter().unzip();
+    let (records, read): (Vec<RecordId>, Vec<SpoolItem>) = read.into_iter().unzip();
     assert_eq!(read, items);
 
     for record in records {
@@ -68,9 +68,9 @@ fn one_read_gives_at_least_one_record_and_then_so_many_bytes() {
         spool.store(&item(number));
     }
     let mut restored = |max_bytes| {
-        let events = spool.read(Destination::Segments, max_bytes);
+        let events = spool.read(XRayApi::Segments, max_bytes);
         let more = SpoolEvent::ReadFinished {
-            destination: Destination::Segments,
+            destination: XRayApi::Segments,
             more: events.len() == 1 || max_bytes < 1000,
         };
         assert_eq!(events.last(), Some(&more));
@@ -92,8 +92,8 @@ fn spans_and_segments_are_read_apart() {
         spool.store(&item(number));
         spool.store(&spans(number));
     }
-    let events = spool.read(Destination::Otlp, 1000);
-    let items: Vec<&Item> = events
+    let events = spool.read(XRayApi::Otlp, 1000);
+    let items: Vec<&SpoolItem> = events
         .iter()
         .filter_map(|event| match event {
             SpoolEvent::Restored { item, .. } => Some(item),
@@ -117,7 +117,7 @@ fn at_the_limit_the_oldest_segments_go_and_are_counted() {
             match event {
                 SpoolEvent::Stored { .. } => {}
                 SpoolEvent::Lost {
-                    destination: Destination::Segments,
+                    destination: XRayApi::Segments,
                     amount,
                     reason: LossReason::Limit,
                 } => dropped += amount.documents,
@@ -134,7 +134,7 @@ fn at_the_limit_the_oldest_segments_go_and_are_counted() {
     assert_eq!(on_disk, spool.usage());
     assert!(on_disk > limit / 2, "the limit is used: {on_disk}");
     assert!(dropped > 0);
-    let newest: Vec<Item> = (dropped..total).map(item).collect();
+    let newest: Vec<SpoolItem> = (dropped..total).map(item).collect();
     assert_eq!(spool.drain_items(), newest);
 }
 
@@ -172,12 +172,12 @@ fn spans_take_half_at_most_and_neither_drops_the_other() {
     let limit = 64 * 1024;
     let mut spool = Tested::empty(&temp.spool(), limit);
     spool.store(&item(0));
-    let fits = |spool: &mut Tested, item: Item| {
+    let fits = |spool: &mut Tested, item: SpoolItem| {
         let events = spool.send(SpoolMessage::Store { id: 1, item });
         matches!(events[..], [SpoolEvent::Stored { .. }])
     };
     let spans_stored = (0..).take_while(|&n| fits(&mut spool, spans(n))).count();
-    let used = spool.spool.bytes(Some(Destination::Otlp));
+    let used = spool.spool.bytes(Some(XRayApi::Otlp));
     assert!(used <= limit / 2 && used > limit / 4, "{used}");
     // Segments fill the rest, and go round in it.
     let lost: u64 = (1..2000)
@@ -193,7 +193,7 @@ fn spans_take_half_at_most_and_neither_drops_the_other() {
                 amount,
                 ..
             } => {
-                assert_eq!(destination, Destination::Segments);
+                assert_eq!(destination, XRayApi::Segments);
                 Some(amount.documents)
             }
             _ => None,
@@ -201,7 +201,7 @@ fn spans_take_half_at_most_and_neither_drops_the_other() {
         .sum();
     assert!(lost > 0);
     assert!(!fits(&mut spool, spans(0)));
-    let events = spool.read(Destination::Otlp, usize::MAX);
+    let events = spool.read(XRayApi::Otlp, usize::MAX);
     assert_eq!(events.len() - 1, spans_stored);
 }
 
@@ -212,7 +212,7 @@ fn a_body_too_long_for_a_record_is_refused() {
     let temp = TempDir::new();
     let mut spool = Tested::empty(&temp.spool(), u64::MAX);
     let store = |spool: &mut Tested, length| {
-        let item = item_of(&vec![b' '; length], 1, Kind::Segments, at(1));
+        let item = item_of(&vec![b' '; length], 1, BodyKind::Segments, at(1));
         spool.send(SpoolMessage::Store { id: 1, item })
     };
     let [SpoolEvent::StoreFailed { error, .. }] = &store(&mut spool, MAX_BODY + 1)[..] else {
@@ -232,7 +232,7 @@ fn what_is_too_old_is_dropped_and_counted() {
         spool.store(&item(number));
     }
     let events = spool.send(SpoolMessage::Read {
-        destination: Destination::Segments,
+        destination: XRayApi::Segments,
         max_bytes: 1000,
         not_before: at(1_000_004),
     });
@@ -263,7 +263,7 @@ fn a_released_record_is_read_again_before_others() {
     for number in 0..3 {
         spool.store(&item(number));
     }
-    let events = spool.read(Destination::Segments, 1);
+    let events = spool.read(XRayApi::Segments, 1);
     let [SpoolEvent::Restored { record, .. }, _] = events[..] else {
         panic!("{events:?}");
     };
@@ -320,7 +320,7 @@ fn a_damaged_record_is_skipped_and_counted() {
         ]
     );
     let (read, others) = spool.drain();
-    let numbers: Vec<Item> = read.iter().map(|(_, item)| item.clone()).collect();
+    let numbers: Vec<SpoolItem> = read.iter().map(|(_, item)| item.clone()).collect();
     assert_eq!(numbers, [item(0), item(2), item(4)]);
     assert_eq!(others, [lost(&[item(3)], LossReason::Damaged)]);
     read.into_iter()
@@ -353,9 +353,9 @@ fn damage(path: &Path, offset: u64) {
 fn files_of_others_are_left_alone() {
     let temp = TempDir::new();
     let others = [
-        Identity::new("us-east-1", "https://xray.eu-west-1.amazonaws.com", ""),
-        Identity::new("eu-west-1", "http://localhost:3000", ""),
-        Identity::new("eu-west-1", "https://xray.eu-west-1.amazonaws.com", "arn"),
+        SpoolIdentity::new("us-east-1", "https://xray.eu-west-1.amazonaws.com", ""),
+        SpoolIdentity::new("eu-west-1", "http://localhost:3000", ""),
+        SpoolIdentity::new("eu-west-1", "https://xray.eu-west-1.amazonaws.com", "arn"),
     ];
     for identity in others {
         let mut other = Tested {

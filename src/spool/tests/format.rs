@@ -6,8 +6,8 @@ use crate::spool::format::{FileHeader, HeaderError, MAX_FILE_HEADER, SyncMarker,
 fn header() -> FileHeader {
     FileHeader {
         marker: SyncMarker::new(*b"0123456789abcdef"),
-        destination: Destination::Otlp,
-        identity: Identity::new(
+        destination: XRayApi::Otlp,
+        identity: SpoolIdentity::new(
             "eu-west-1",
             "https://xray.eu-west-1.amazonaws.com",
             "arn:aws:iam::1:role/x",
@@ -27,7 +27,7 @@ fn a_header_is_read_as_it_was_written() {
 fn the_longest_header_is_within_what_is_read_of_a_file() {
     let long = "é".repeat(100_000);
     let longest = FileHeader {
-        identity: Identity::new(&long, &long, &long),
+        identity: SpoolIdentity::new(&long, &long, &long),
         ..header()
     };
     let bytes = longest.encode();

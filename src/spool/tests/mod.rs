@@ -56,16 +56,16 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn identity() -> Identity {
-    Identity::new("eu-west-1", "https://xray.eu-west-1.amazonaws.com", "")
+fn identity() -> SpoolIdentity {
+    SpoolIdentity::new("eu-west-1", "https://xray.eu-west-1.amazonaws.com", "")
 }
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn item_of(body: &[u8], count: usize, kind: Kind, received_at: SystemTime) -> Item {
-    Item {
+fn item_of(body: &[u8], count: usize, kind: BodyKind, received_at: SystemTime) -> SpoolItem {
+    SpoolItem {
         body: Arc::new(Compressor::default().compress(body, count)),
         kind,
         received_at,
@@ -74,13 +74,18 @@ fn item_of(body: &[u8], count: usize, kind: Kind, received_at: SystemTime) -> It
 }
 
 /// A body of one document that nobody else has.
-fn item(number: u64) -> Item {
+fn item(number: u64) -> SpoolItem {
     let body = format!(r#"{{"TraceSegmentDocuments":["{{\"id\":\"{number:016x}\"}}"]}}"#);
-    item_of(body.as_bytes(), 1, Kind::Segments, at(1_000_000 + number))
+    item_of(
+        body.as_bytes(),
+        1,
+        BodyKind::Segments,
+        at(1_000_000 + number),
+    )
 }
 
-fn spans(number: u64) -> Item {
-    let kind = Kind::Otlp {
+fn spans(number: u64) -> SpoolItem {
+    let kind = BodyKind::Otlp {
         json: false,
         gzip: true,
     };
@@ -130,7 +135,7 @@ impl Tested {
     }
 
     /// Stores what there is room for.
-    fn store(&mut self, item: &Item) -> RecordId {
+    fn store(&mut self, item: &SpoolItem) -> RecordId {
         let item = item.clone();
         match self.send(SpoolMessage::Store { id: 7, item })[..] {
             [SpoolEvent::Stored { id: 7, record }] => record,
@@ -138,7 +143,7 @@ impl Tested {
         }
     }
 
-    fn read(&mut self, destination: Destination, max_bytes: usize) -> Vec<SpoolEvent> {
+    fn read(&mut self, destination: XRayApi, max_bytes: usize) -> Vec<SpoolEvent> {
         self.send(SpoolMessage::Read {
             destination,
             max_bytes,
@@ -147,11 +152,11 @@ impl Tested {
     }
 
     /// All segments that can be read, and what else happens at it.
-    fn drain(&mut self) -> (Vec<(RecordId, Item)>, Vec<SpoolEvent>) {
+    fn drain(&mut self) -> (Vec<(RecordId, SpoolItem)>, Vec<SpoolEvent>) {
         let (mut items, mut others) = (Vec::new(), Vec::new());
         loop {
             let mut more = false;
-            for event in self.read(Destination::Segments, 1000) {
+            for event in self.read(XRayApi::Segments, 1000) {
                 match event {
                     SpoolEvent::Restored { record, item } => items.push((record, item)),
                     SpoolEvent::ReadFinished { more: m, .. } => more = m,
@@ -165,7 +170,7 @@ impl Tested {
     }
 
     /// All segments that can be read, where nothing else happens.
-    fn drain_items(&mut self) -> Vec<Item> {
+    fn drain_items(&mut self) -> Vec<SpoolItem> {
         let (items, others) = self.drain();
         assert_eq!(others, []);
         items.into_iter().map(|(_, item)| item).collect()
@@ -180,7 +185,7 @@ impl Tested {
     }
 }
 
-fn amount<'a>(items: impl IntoIterator<Item = &'a Item>) -> Amount {
+fn amount<'a>(items: impl IntoIterator<Item = &'a SpoolItem>) -> Amount {
     let mut amount = Amount::default();
     for item in items {
         amount += Amount::of_item(item);
@@ -188,16 +193,16 @@ fn amount<'a>(items: impl IntoIterator<Item = &'a Item>) -> Amount {
     amount
 }
 
-fn found<'a>(items: impl IntoIterator<Item = &'a Item>) -> SpoolEvent {
+fn found<'a>(items: impl IntoIterator<Item = &'a SpoolItem>) -> SpoolEvent {
     SpoolEvent::Found {
-        destination: Destination::Segments,
+        destination: XRayApi::Segments,
         amount: amount(items),
     }
 }
 
-fn lost<'a>(items: impl IntoIterator<Item = &'a Item>, reason: LossReason) -> SpoolEvent {
+fn lost<'a>(items: impl IntoIterator<Item = &'a SpoolItem>, reason: LossReason) -> SpoolEvent {
     SpoolEvent::Lost {
-        destination: Destination::Segments,
+        destination: XRayApi::Segments,
         amount: amount(items),
         reason,
     }

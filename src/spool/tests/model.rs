@@ -57,10 +57,10 @@ struct Model {
     directory: PathBuf,
     tested: Tested,
     /// All that was ever stored, by the time received.
-    stored: BTreeMap<SystemTime, Item>,
+    stored: BTreeMap<SystemTime, SpoolItem>,
     settled: BTreeSet<SystemTime>,
     /// What is on disk to be read, by the events.
-    unread: BTreeMap<Destination, Amount>,
+    unread: BTreeMap<XRayApi, Amount>,
     /// Records that were read and are not settled.
     in_hand: Vec<(RecordId, SystemTime)>,
 }
@@ -77,11 +77,11 @@ impl Model {
         }
     }
 
-    fn unread(&mut self, destination: Destination) -> &mut Amount {
+    fn unread(&mut self, destination: XRayApi) -> &mut Amount {
         self.unread.entry(destination).or_default()
     }
 
-    fn take(&mut self, destination: Destination, amount: Amount) {
+    fn take(&mut self, destination: XRayApi, amount: Amount) {
         let unread = self.unread(destination);
         let rest = unread.saturating_sub(amount);
         let mut sum = rest;
@@ -124,7 +124,7 @@ impl Model {
         readable
     }
 
-    fn read(&mut self, destination: Destination, max_bytes: usize) -> bool {
+    fn read(&mut self, destination: XRayApi, max_bytes: usize) -> bool {
         let events = self.tested.read(destination, max_bytes);
         self.account(events)
     }
@@ -188,7 +188,7 @@ impl Model {
 
     fn store(&mut self, spans: bool) {
         let number = self.stored.len() as u64;
-        let item = Item {
+        let item = SpoolItem {
             received_at: at(number),
             ..if spans {
                 super::spans(number)
@@ -234,7 +234,7 @@ impl Model {
 
     /// Reads and settles until there is nothing left.
     fn drain(&mut self) {
-        for destination in [Destination::Segments, Destination::Otlp] {
+        for destination in [XRayApi::Segments, XRayApi::Otlp] {
             while self.read(destination, 500) {}
         }
         for (record, time) in std::mem::take(&mut self.in_hand) {
@@ -253,11 +253,11 @@ impl Model {
     }
 }
 
-fn destination(spans: bool) -> Destination {
+fn destination(spans: bool) -> XRayApi {
     if spans {
-        Destination::Otlp
+        XRayApi::Otlp
     } else {
-        Destination::Segments
+        XRayApi::Segments
     }
 }
 

@@ -46,7 +46,7 @@ fn the_thread_does_what_it_is_told_in_order_and_ends_with_its_senders() {
     assert_eq!(from_spool.recv(), Ok(flushed));
     to_spool
         .send(SpoolMessage::Read {
-            destination: Destination::Segments,
+            destination: XRayApi::Segments,
             max_bytes: 1000,
             not_before: UNIX_EPOCH,
         })

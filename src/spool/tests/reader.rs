@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::spool::format::{RECORD_HEADER, SyncMarker, encode_record};
-use crate::spool::reader::{RecordReader, Step};
+use crate::spool::reader::{ReaderStep, RecordReader};
 
 const OURS: [u8; 16] = *b"a random marker!";
 const THEIRS: [u8; 16] = *b"of another file.";
 
 /// The records of a file, without its header, and where each begins.
-fn written(items: &[Item], marker: [u8; 16]) -> (Vec<u8>, Vec<usize>) {
+fn written(items: &[SpoolItem], marker: [u8; 16]) -> (Vec<u8>, Vec<usize>) {
     let (mut bytes, mut starts) = (Vec::new(), Vec::new());
     for item in items {
         starts.push(bytes.len());
@@ -19,32 +19,33 @@ fn written(items: &[Item], marker: [u8; 16]) -> (Vec<u8>, Vec<usize>) {
     (bytes, starts)
 }
 
-fn steps(bytes: &[u8]) -> Vec<Step> {
+fn steps(bytes: &[u8]) -> Vec<ReaderStep> {
     let end = bytes.len() as u64;
     let mut reader = RecordReader::new(Cursor::new(bytes), SyncMarker::new(OURS), 0, end);
     let mut steps = Vec::new();
     loop {
         match reader.read_next().unwrap() {
-            Step::End => return steps,
+            ReaderStep::End => return steps,
             step => steps.push(step),
         }
     }
 }
 
-fn items_of(steps: &[Step]) -> Vec<Item> {
+fn items_of(steps: &[ReaderStep]) -> Vec<SpoolItem> {
     let records = steps.iter().filter_map(|step| match step {
-        Step::Record { item, .. } => Some(item.clone()),
+        ReaderStep::Record { item, .. } => Some(item.clone()),
         _ => None,
     });
     records.collect()
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
-    let otlp = (any::<bool>(), any::<bool>()).prop_map(|(json, gzip)| Kind::Otlp { json, gzip });
-    prop_oneof![Just(Kind::Segments), otlp]
+fn kind() -> impl Strategy<Value = BodyKind> {
+    let otlp =
+        (any::<bool>(), any::<bool>()).prop_map(|(json, gzip)| BodyKind::Otlp { json, gzip });
+    prop_oneof![Just(BodyKind::Segments), otlp]
 }
 
-fn items() -> impl Strategy<Value = Vec<Item>> {
+fn items() -> impl Strategy<Value = Vec<SpoolItem>> {
     // Bodies that hold markers and whole records of another file too: a document may hold anything.
     let theirs = written(&[item(9)], THEIRS).0;
     let body = prop_oneof![
@@ -54,7 +55,7 @@ fn items() -> impl Strategy<Value = Vec<Item>> {
         Just(theirs),
     ];
     let item = (body, any::<u16>(), kind(), 0u64..1 << 40, any::<u16>()).prop_map(
-        |(body, count, kind, ms, attempts)| Item {
+        |(body, count, kind, ms, attempts)| SpoolItem {
             received_at: UNIX_EPOCH + Duration::from_millis(ms),
             attempts,
             ..item_of(&body, count.into(), kind, UNIX_EPOCH)
@@ -64,7 +65,7 @@ fn items() -> impl Strategy<Value = Vec<Item>> {
 }
 
 /// Whether `some` are some of `all`, in order.
-fn are_among(some: &[Item], all: &[Item]) -> bool {
+fn are_among(some: &[SpoolItem], all: &[SpoolItem]) -> bool {
     let mut rest = all.iter();
     some.iter().all(|item| rest.any(|other| other == item))
 }
@@ -76,7 +77,7 @@ proptest! {
     #[test]
     fn records_are_read_as_they_were_written(items in items()) {
         let (bytes, starts) = written(&items, OURS);
-        let expected = items.into_iter().zip(starts).map(|(item, start)| Step::Record {
+        let expected = items.into_iter().zip(starts).map(|(item, start)| ReaderStep::Record {
             offset: start as u64,
             item,
         });
@@ -91,7 +92,7 @@ proptest! {
             let whole = starts.iter().filter(|&&start| start <= end).count() - 1;
             let steps = steps(&bytes[..end]);
             prop_assert_eq!(items_of(&steps), &items[..whole]);
-            let torn: &[Step] = if starts.contains(&end) { &[] } else { &[Step::TornTail] };
+            let torn: &[ReaderStep] = if starts.contains(&end) { &[] } else { &[ReaderStep::TornTail] };
             prop_assert_eq!(&steps[whole..], torn);
         }
     }
@@ -112,9 +113,9 @@ proptest! {
         prop_assert_eq!(items_of(&steps), expected);
         let is_last = hit + 1 == items.len();
         let damage = match place - starts[hit] {
-            0..RECORD_HEADER if is_last => Step::TornTail,
-            0..RECORD_HEADER => Step::Gap,
-            _ => Step::Damaged { documents: lost.count(), bytes: lost.body_len() },
+            0..RECORD_HEADER if is_last => ReaderStep::TornTail,
+            0..RECORD_HEADER => ReaderStep::Gap,
+            _ => ReaderStep::Damaged { documents: lost.count(), bytes: lost.body_len() },
         };
         prop_assert_eq!(&steps[hit], &damage);
     }
@@ -176,8 +177,8 @@ fn the_next_record_is_found_wherever_it_begins() {
         let mut bytes = vec![0xa5; length];
         bytes.extend(&record);
         let expected = [
-            Step::Gap,
-            Step::Record {
+            ReaderStep::Gap,
+            ReaderStep::Record {
                 offset: length as u64,
                 item: item(1),
             },
@@ -220,9 +221,9 @@ fn after_an_error_of_the_disk_the_same_record_is_read_again() {
         };
         let end = bytes.len() as u64;
         let mut reader = RecordReader::new(source, SyncMarker::new(OURS), 0, end);
-        let mut results: Vec<io::Result<Step>> = (0..4).map(|_| reader.read_next()).collect();
+        let mut results: Vec<io::Result<ReaderStep>> = (0..4).map(|_| reader.read_next()).collect();
         results.retain(|result| result.is_ok());
-        let steps: Vec<Step> = results.into_iter().map(io::Result::unwrap).collect();
+        let steps: Vec<ReaderStep> = results.into_iter().map(io::Result::unwrap).collect();
         assert_eq!(items_of(&steps), items, "{reads_until}");
         assert_eq!(steps.len(), 3, "one error and the end");
     }

@@ -9,7 +9,8 @@ use aws_credential_types::Credentials;
 use xray::aws::clock::Clock;
 use xray::credentials::target::Target;
 use xray::credentials::{CredentialCache, Renewal, Source, SourceError, Timing};
-use xray::http::client::{Service as Agents, ServiceConfig};
+use xray::http::client::{HttpClientConfig, HttpClientFactory, ServiceUrls};
+use xray::http::dns::Resolver;
 use xray::proxy::{Counts, Front, Limits, Local, LocalAnswer, Signed, Upstream};
 
 use xray_test_support::endpoint::{Endpoint, Reply};
@@ -66,8 +67,9 @@ pub fn keeper(credentials: Vec<Credentials>) -> Arc<CredentialCache> {
     keeper
 }
 
-pub fn agents(ca_bundle: Option<String>) -> Agents {
-    Agents::new(&ServiceConfig {
+pub fn agents(ca_bundle: Option<String>) -> HttpClientFactory {
+    HttpClientFactory::new(HttpClientConfig {
+        resolver: Resolver::start().unwrap(),
         proxy_address: "",
         no_verify_ssl: false,
         profile_ca_bundle: None,
@@ -82,11 +84,15 @@ pub fn agents(ca_bundle: Option<String>) -> Agents {
     .unwrap()
 }
 
-pub fn target(agents: &Agents, endpoint: &str, keeper: &Arc<CredentialCache>) -> Arc<Target> {
+pub fn target(
+    agents: &HttpClientFactory,
+    endpoint: &str,
+    keeper: &Arc<CredentialCache>,
+) -> Arc<Target> {
+    let urls = ServiceUrls::only(endpoint.to_owned());
     Arc::new(Target {
-        upload_agent: agents.agent(endpoint).unwrap(),
-        agent: agents.agent(endpoint).unwrap(),
-        endpoint: endpoint.to_owned(),
+        uploads: agents.client(&urls).unwrap(),
+        forwards: agents.client(&urls).unwrap(),
         region: REGION.to_owned(),
         credentials: Arc::clone(keeper),
     })

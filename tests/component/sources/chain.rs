@@ -6,7 +6,8 @@ use xray::aws::profile::{Profiles, read_file};
 use xray::credentials::chain::{Chain, Parts};
 use xray::credentials::sources::roles::Role;
 use xray::credentials::{CredentialCache, Renewal, Source};
-use xray::http::client::metadata;
+use xray::http::client::metadata_agent;
+use xray::http::dns::Resolver;
 
 use super::sts::client;
 use super::{LATER, NOW, Time, Var, env_of};
@@ -22,7 +23,7 @@ fn chain(vars: &[Var<'_>], role_arn: Option<&str>, sts: &str, time: &Time) -> Ch
     let parts = Parts {
         env: Arc::new(env),
         role: role_arn.map(Role::new),
-        metadata: metadata(),
+        metadata: metadata_agent(&Resolver::start().unwrap()),
         identity: IdentityEndpoints::default(),
         sts: client(sts, time),
     };

@@ -1,7 +1,8 @@
 use xray::credentials::Source;
 use xray::credentials::date;
 use xray::credentials::sources::container::{Container, settings};
-use xray::http::client::metadata;
+use xray::http::client::metadata_agent;
+use xray::http::dns::Resolver;
 
 use super::{LATER, NOW, Time, Var, env_of};
 use xray_test_support::ec2::keys;
@@ -18,7 +19,11 @@ fn container(fake: &Endpoint, time: &Time, vars: &[Var<'_>]) -> Container {
     let mut vars = vars.to_vec();
     vars.push((FULL, format!("{}/v1/credentials?a=1", fake.url())));
     let settings = settings(&env_of(&vars)).unwrap();
-    Container::new(settings, metadata(), time.timing())
+    Container::new(
+        settings,
+        metadata_agent(&Resolver::start().unwrap()),
+        time.timing(),
+    )
 }
 
 #[test]
@@ -46,7 +51,11 @@ fn asks_localhost_by_its_address() {
     let host = format!("localhost:{}", fake.address().port());
     let vars = [(FULL, format!("http://{host}/keys"))];
     let settings = settings(&env_of(&vars)).unwrap();
-    let mut source = Container::new(settings, metadata(), Time::at(NOW).timing());
+    let mut source = Container::new(
+        settings,
+        metadata_agent(&Resolver::start().unwrap()),
+        Time::at(NOW).timing(),
+    );
     source.fetch().unwrap();
     let request = &fake.requests()[0];
     assert_eq!(request.target, "/keys");
@@ -205,7 +214,11 @@ fn an_endless_body_is_not_read() {
 fn nobody_there_says_who_was_asked_for() {
     let address = closed_address();
     let settings = settings(&env_of(&[(FULL, format!("http://{address}/secret/path"))])).unwrap();
-    let mut source = Container::new(settings, metadata(), Time::at(NOW).timing());
+    let mut source = Container::new(
+        settings,
+        metadata_agent(&Resolver::start().unwrap()),
+        Time::at(NOW).timing(),
+    );
     let error = source.fetch().unwrap_err().to_string();
     assert!(
         error.starts_with(&format!("no answer from http://{address}: ")),

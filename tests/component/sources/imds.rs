@@ -1,7 +1,8 @@
-use xray::credentials::sources::imds::{Client, settings};
+use xray::credentials::sources::imds::{Client, Settings, settings};
 use xray::credentials::sources::instance::InstanceRole;
 use xray::credentials::{Renewal, Source};
-use xray::http::client::metadata;
+use xray::http::client::metadata_agent;
+use xray::http::dns::Resolver;
 
 use super::{LATER, NOW, Time, Var, env_of};
 use xray_test_support::ec2::{Ec2, FakeEc2, ROLES};
@@ -19,7 +20,11 @@ fn client(fake: &Endpoint, time: &Time, vars: &[Var<'_>]) -> Client {
         format!("{}/", fake.url()),
     ));
     let settings = settings(&env_of(&vars), &|_| None).unwrap().unwrap();
-    Client::new(settings, metadata(), time.timing())
+    Client::new(
+        settings,
+        metadata_agent(&Resolver::start().unwrap()),
+        time.timing(),
+    )
 }
 
 fn without_version_1() -> [Var<'static>; 1] {
@@ -48,6 +53,40 @@ fn one_token_serves_until_shortly_before_its_end() {
             "{life:?}"
         );
     }
+}
+
+/// Many listen at that address, so TCP has no route to it.
+const NO_ROUTE: &str = "http://255.255.255.255";
+
+#[test]
+fn a_host_without_ipv4_asks_by_ipv6() {
+    let ec2 = FakeEc2::start(host());
+    let settings = |url: String, other: Option<String>| Settings {
+        url,
+        url_without_ipv4: other,
+        ..settings(&|_| None, &|_| None).unwrap().unwrap()
+    };
+    let client = |settings| {
+        let agent = metadata_agent(&Resolver::start().unwrap());
+        Client::new(settings, agent, Time::at(NOW).timing())
+    };
+    let url = ec2.endpoint.url();
+    let mut six = client(settings(NO_ROUTE.to_owned(), Some(url.clone())));
+    assert_eq!(six.get(ID).unwrap(), "i-1");
+    assert_eq!(six.from(), format!("the EC2 metadata service {url}"));
+    // Where nobody is at either, the usual one is the one that is told of.
+    let gone = format!("http://{}", closed_address());
+    for other in [None, Some(gone.clone())] {
+        let error = client(settings(NO_ROUTE.to_owned(), other)).get(ID);
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains(NO_ROUTE) && error.contains("no route"),
+            "{error}"
+        );
+    }
+    // A refusal is no missing route.
+    let error = client(settings(gone, Some(url))).get(ID).unwrap_err();
+    assert!(error.to_string().contains("connection refused"), "{error}");
 }
 
 #[test]
@@ -315,7 +354,11 @@ fn nobody_there_is_found_out_at_once() {
     let vars = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", url.clone())];
     let settings = settings(&env_of(&vars), &|_| None).unwrap().unwrap();
     let time = Time::at(NOW);
-    let mut client = Client::new(settings, metadata(), time.timing());
+    let mut client = Client::new(
+        settings,
+        metadata_agent(&Resolver::start().unwrap()),
+        time.timing(),
+    );
     let error = client.get(ID).unwrap_err().to_string();
     let expected = format!("no answer from the EC2 metadata service {url}: ");
     assert!(error.starts_with(&expected), "{error}");

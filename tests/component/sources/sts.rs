@@ -7,7 +7,8 @@ use xray::aws::endpoint::{Endpoints, StsFallback};
 use xray::credentials::sources::roles::{AssumedRole, Role, WebIdentity, WebIdentityRole};
 use xray::credentials::sources::sts::{Client, on_behalf};
 use xray::credentials::{Source, SourceError, date};
-use xray::http::client::{Service, ServiceConfig};
+use xray::http::client::{HttpClientConfig, HttpClientFactory, ServiceUrls};
+use xray::http::dns::Resolver;
 
 use super::{LATER, NOW, Time, env_of};
 use xray_test_support::endpoint::{Endpoint, Reply};
@@ -22,7 +23,8 @@ const ASSUME: &str = "AssumeRole";
 const WEB: &str = "AssumeRoleWithWebIdentity";
 
 pub fn client(url: &str, time: &Time) -> Client {
-    let service = Service::new(&ServiceConfig {
+    let service = HttpClientFactory::new(HttpClientConfig {
+        resolver: Resolver::start().unwrap(),
         proxy_address: "",
         no_verify_ssl: false,
         profile_ca_bundle: None,
@@ -33,14 +35,15 @@ pub fn client(url: &str, time: &Time) -> Client {
     Client {
         service: Arc::new(service.unwrap()),
         endpoints: Endpoints {
-            xray: "http://127.0.0.1:9".to_owned(),
-            sts: url.to_owned(),
+            xray: ServiceUrls::only("http://127.0.0.1:9".to_owned()),
+            sts: ServiceUrls::only(url.to_owned()),
             sts_region: "eu-west-1".to_owned(),
             sts_fallback: None,
         },
         clock: Arc::new(Clock::new(false)),
         timing: time.timing(),
         on_behalf: Vec::new(),
+        has_no_route: false,
         elsewhere: false,
     }
 }
@@ -282,13 +285,33 @@ fn what_may_pass_is_asked_again_three_times_in_all() {
     assert!(error.ends_with("answered 403: AccessDenied: no"), "{error}");
 }
 
+/// Many listen at that address, so TCP has no route to it.
+const NO_ROUTE: &str = "http://255.255.255.255";
+
+#[test]
+fn a_host_without_a_route_asks_the_dual_stack_name() {
+    let answer = |_: usize, _: &Request| Reply::json(sts_json(ASSUME, "ASIA", "1735711200"));
+    let dual_stack = Endpoint::start(answer);
+    let mut client = client(NO_ROUTE, &Time::at(NOW));
+    client.endpoints.sts.dual_stack = Some(dual_stack.url());
+    let (base, _) = Base::new(vec![Ok(base_keys("BASE", None))]);
+    let mut source = AssumedRole::new(base, Role::new(ROLE), client);
+    assert_eq!(source.fetch().unwrap().access_key_id(), "ASIA");
+    source.fetch().unwrap();
+    for _ in 0..2 {
+        let request = dual_stack.next_request();
+        let host = dual_stack.url().replace("http://", "");
+        assert_eq!(request.header("host"), Some(host.as_str()));
+    }
+}
+
 #[test]
 fn a_region_without_sts_is_left_for_good() {
     let here = Endpoint::start(|_, _| sts_error(403, "RegionDisabledException", "not here"));
     let main = Endpoint::start(|_, _| Reply::json(sts_json(ASSUME, "ASIA", "1735711200")));
     let mut client = client(&here.url(), &Time::at(NOW));
     client.endpoints.sts_fallback = Some(StsFallback {
-        url: main.url(),
+        urls: ServiceUrls::only(main.url()),
         region: "us-east-1",
     });
     let (base, _) = Base::new(vec![Ok(base_keys("BASE", None))]);

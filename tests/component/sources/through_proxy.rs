@@ -7,7 +7,8 @@ use xray::aws::endpoint::IdentityEndpoints;
 use xray::credentials::Source;
 use xray::credentials::sources::roles::{WebIdentity, WebIdentityRole};
 use xray::credentials::sources::sso::{Sso, SsoSettings};
-use xray::http::client::{Service, ServiceConfig};
+use xray::http::client::{HttpClientConfig, HttpClientFactory};
+use xray::http::dns::Resolver;
 
 use super::sts::client;
 use super::{LATER, NOW, Time};
@@ -19,7 +20,7 @@ use xray_test_support::tls::Authority;
 
 /// A proxy that stands at both ends of its tunnels.
 pub(super) struct Proxy {
-    pub(super) service: Arc<Service>,
+    pub(super) service: Arc<HttpClientFactory>,
     endpoint: Endpoint,
     _bundle: ScratchFile,
 }
@@ -33,7 +34,8 @@ impl Proxy {
             _ => Reply::Send(answer.clone()),
         });
         let bundle = ScratchFile::new(pem);
-        let service = Service::new(&ServiceConfig {
+        let service = HttpClientFactory::new(HttpClientConfig {
+            resolver: Resolver::start().unwrap(),
             proxy_address: &format!("http://us%40er:pass@{}", endpoint.address()),
             no_verify_ssl: false,
             profile_ca_bundle: Some(&bundle.text()),

@@ -46,7 +46,7 @@ struct Spent {
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Client {
-    /// `agent` must use no proxy and follow no redirect: see [`crate::http::client::metadata`].
+    /// `agent` must use no proxy and follow no redirect: see [`crate::http::client::metadata_agent`].
     pub fn new(settings: Settings, agent: ureq::Agent, timing: Timing) -> Self {
         Self {
             settings,
@@ -203,7 +203,7 @@ impl Client {
         Ok(token.to_owned())
     }
 
-    fn ask(
+    fn ask_there(
         &self,
         method: &str,
         path: &str,
@@ -221,6 +221,31 @@ impl Client {
             total: limit.clamp(timeout, timeout * 2),
         };
         exchange(&self.agent, &request)
+    }
+
+    /// Asks; where this host has no route to the service, asks where it is for hosts without IPv4.
+    fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
+        let answer = self.ask_there(method, path, headers, limit);
+        let Err(failure) = &answer else {
+            return answer;
+        };
+        let other = self.settings.url_without_ipv4.clone();
+        let Some(other) = other.filter(|_| failure.has_no_route) else {
+            return answer;
+        };
+        let usual = std::mem::replace(&mut self.settings.url, other);
+        let second = self.ask_there(method, path, headers, limit);
+        if second.is_err() {
+            self.settings.url = usual;
+            return answer;
+        }
+        second
     }
 
     /// For error messages.

@@ -13,6 +13,8 @@ const IPV6: &str = "http://[fd00:ec2::254]";
 pub struct Settings {
     /// URL without a slash at its end.
     pub url: String,
+    /// Where it is for hosts that have no route to that; nowhere where somebody set the URL.
+    pub url_without_ipv4: Option<String>,
     /// Whether requests without a token are allowed.
     pub version_1: bool,
     /// For a connection to stand. An exchange may take twice, an operation five times as long.
@@ -48,6 +50,7 @@ pub fn settings(
         "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
         "ec2_metadata_service_endpoint_mode",
     );
+    let is_set = url.is_some() || mode.is_some();
     let url = match (url, mode) {
         (Some(url), _) => url.trim_end_matches('/').to_owned(),
         (None, Some(mode)) if mode.eq_ignore_ascii_case("ipv6") => IPV6.to_owned(),
@@ -73,6 +76,7 @@ pub fn settings(
     );
     Ok(Some(Settings {
         url,
+        url_without_ipv4: (!is_set).then(|| IPV6.to_owned()),
         version_1: !forbidden,
         timeout: Duration::from_secs(timeout.unwrap_or(1).min(LONGEST_TIMEOUT).into()),
         tries: tries.unwrap_or(3).min(MOST_TRIES),
@@ -163,6 +167,11 @@ mod tests {
                 (expected, version_1),
                 "{env:?}"
             );
+            let is_set = [&env[..], &profile[..]].concat();
+            let is_set = is_set
+                .iter()
+                .any(|(name, _)| name.to_ascii_lowercase().contains("service_endpoint"));
+            assert_eq!(found.url_without_ipv4.is_none(), is_set, "{env:?}");
         }
         assert_eq!(
             read(&[("AWS_EC2_METADATA_DISABLED", "TRUE")], &[]),

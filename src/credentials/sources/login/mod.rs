@@ -16,7 +16,7 @@ use crate::aws::endpoint::{IdentityEndpoints, IdentityService};
 use crate::credentials::sources::token_service::{TokenError, TokenRequest, ask};
 use crate::credentials::token_file::Replacement;
 use crate::credentials::{Source, SourceError, Timing, date, read_small};
-use crate::http::client::Service;
+use crate::http::client::HttpClientFactory;
 use dpop::ProofKey;
 use token::LoginToken;
 
@@ -54,7 +54,7 @@ pub struct Login {
     /// How AWS Sign-In is reached there.
     pub endpoints: IdentityEndpoints,
     /// Makes the agent.
-    pub service: Arc<Service>,
+    pub service: Arc<HttpClientFactory>,
     /// The time that a proof must have.
     pub clock: Arc<Clock>,
     /// For the pauses, and to see how long the keys last.

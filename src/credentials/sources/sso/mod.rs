@@ -17,7 +17,7 @@ use crate::credentials::sources::sts;
 use crate::credentials::sources::token_service::{TokenError, TokenRequest, ask};
 use crate::credentials::token_file::Replacement;
 use crate::credentials::{Source, SourceError, Timing, date, json, read_small};
-use crate::http::client::Service;
+use crate::http::client::HttpClientFactory;
 use token::SsoToken;
 
 /// Tokens are renewed when they have no longer to live.
@@ -52,7 +52,7 @@ pub struct Sso {
     /// How the identity center is reached.
     pub endpoints: IdentityEndpoints,
     /// Makes the agents.
-    pub service: Arc<Service>,
+    pub service: Arc<HttpClientFactory>,
     /// Learns the time.
     pub clock: Arc<Clock>,
     /// For the pauses, and to see how long the token lasts.

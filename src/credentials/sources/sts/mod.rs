@@ -17,14 +17,14 @@ use crate::aws::sigv4::{SignRequest, sign};
 use crate::credentials::metadata::{Failed, Request, attempts, exchange};
 use crate::credentials::sources::environment::set;
 use crate::credentials::{SourceError, Timing, plain};
-use crate::http::client::Service;
+use crate::http::client::HttpClientFactory;
 use answer::Unread;
 
 /// A client of STS.
 #[derive(Clone)]
 pub struct Client {
     /// Makes the agent: the proxy and trust roots are those of X-Ray.
-    pub service: Arc<Service>,
+    pub service: Arc<HttpClientFactory>,
     /// Where STS is.
     pub endpoints: Endpoints,
     /// Taught by the answers: where a role must be assumed before the first segment can be sent,
@@ -34,6 +34,8 @@ pub struct Client {
     pub timing: Timing,
     /// Headers for calls that are signed, as [`on_behalf`] gives them.
     pub on_behalf: Vec<(&'static str, String)>,
+    /// Use the dual-stack name: this host had no route to the usual one the last time.
+    pub has_no_route: bool,
     /// Use the partition's main region: STS is disabled in ours. Learnt from an answer.
     pub elsewhere: bool,
 }
@@ -77,9 +79,13 @@ impl Client {
             error: SourceError::Setting(why),
             again: false,
         };
-        let (base, region) = match &self.endpoints.sts_fallback {
-            Some(main) if self.elsewhere => (&main.url, main.region),
+        let (urls, region) = match &self.endpoints.sts_fallback {
+            Some(main) if self.elsewhere => (&main.urls, main.region),
             _ => (&self.endpoints.sts, self.endpoints.sts_region.as_str()),
+        };
+        let base = match &urls.dual_stack {
+            Some(dual_stack) if self.has_no_route => dual_stack,
+            _ => &urls.usual,
         };
         let url = format!("{base}/");
         let agent = self
@@ -122,7 +128,12 @@ impl Client {
             connect: Duration::from_secs(3),
             total: Duration::from_secs(10),
         };
-        let answer = exchange(&agent, &request).map_err(|failure| Failed {
+        let answer = exchange(&agent, &request);
+        if let Err(failure) = &answer {
+            // Where the dual-stack name fails, the usual one has its chance again.
+            self.has_no_route = failure.has_no_route && !self.has_no_route;
+        }
+        let answer = answer.map_err(|failure| Failed {
             again: true,
             error: SourceError::Unreachable {
                 from: from.clone(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
+use ureq::Agent;
 
 use crate::aws::clock::Reading;
 use crate::batch::Batch;
@@ -11,7 +12,8 @@ use crate::credentials::target::Target;
 use crate::credentials::{
     CredentialCache, CredentialSnapshot, CredentialStatus, Source, SourceError, Timing,
 };
-use crate::http::client;
+
+use crate::http::client::ServiceClient;
 use crate::upload::channel::UploadChannel;
 use crate::upload::counters::SegmentCounts;
 use crate::upload::message::{Event, HandOver};
@@ -149,10 +151,9 @@ impl Simulation {
                 now,
             ),
             target: Arc::new(Target {
-                endpoint: "http://127.0.0.1".to_owned(),
                 region: "us-east-1".to_owned(),
-                upload_agent: client::metadata(),
-                agent: client::metadata(),
+                uploads: ServiceClient::only("http://127.0.0.1", Agent::new_with_defaults()),
+                forwards: ServiceClient::only("http://127.0.0.1", Agent::new_with_defaults()),
                 credentials: CredentialCache::new(Box::new(NoSource), timing),
             }),
             channel,

@@ -18,6 +18,8 @@ pub enum Fault {
     None,
     /// Answers everything with this.
     Answer(Response),
+    /// Something else answers in X-Ray's place: without the headers that every answer of AWS has.
+    Impostor(Response),
     /// Reads requests and never answers, until another fault is injected; then it closes.
     Hang,
     /// Closes every connection as soon as it is made.
@@ -111,6 +113,7 @@ impl fmt::Debug for Fault {
         f.write_str(match self {
             Self::None => "None",
             Self::Answer(response) => return write!(f, "Answer({})", response.status),
+            Self::Impostor(response) => return write!(f, "Impostor({})", response.status),
             Self::Hang => "Hang",
             Self::CloseOnAccept => "CloseOnAccept",
             Self::CloseAfterReading => "CloseAfterReading",

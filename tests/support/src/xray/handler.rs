@@ -17,6 +17,8 @@ const MOST_DOCUMENTS: usize = 50;
 pub enum Action {
     Answer(Response),
     AnswerAfter(Duration, Response),
+    /// Without the headers of AWS.
+    AnswerAsImpostor(Response),
     Hold,
     Close,
     Bytes(&'static [u8]),
@@ -75,13 +77,16 @@ impl State {
                 Action::Answer(self.serve(request, &documents, verdict))
             }
             Fault::Answer(response) => Action::Answer(response),
+            Fault::Impostor(response) => Action::AnswerAsImpostor(response),
             Fault::Hang => Action::Hold,
             Fault::CloseOnAccept | Fault::CloseAfterReading | Fault::Gone => Action::Close,
             Fault::Bytes(bytes) => Action::Bytes(bytes),
             Fault::Endless(answer) => Action::Endless(answer),
         };
         let status = match &mut action {
-            Action::Answer(response) | Action::AnswerAfter(_, response) => {
+            Action::Answer(response)
+            | Action::AnswerAfter(_, response)
+            | Action::AnswerAsImpostor(response) => {
                 if request.method == "HEAD" {
                     response.body.clear();
                 }

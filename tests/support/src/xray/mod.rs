@@ -192,6 +192,7 @@ impl Handler for Service {
                 self.pause(generation, time);
                 respond(peer, response, now)?;
             }
+            Action::AnswerAsImpostor(response) => peer.respond(&response)?,
             Action::Close => return Ok(false),
             Action::Hold => {
                 self.pause(generation, Duration::from_secs(3600));

@@ -1,0 +1,203 @@
+//! What a browser or a script may ask: the page and its API, `docs/trace-api.md`. A request in,
+//! a response out; sockets and locks are somebody else's.
+
+mod access;
+mod query;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+
+use super::page::{self, Asset};
+use super::store::{Daemon, EventStream, Filter, Store, Streams};
+use access::refusal;
+use query::{decode, parameters};
+
+pub use access::Destination;
+
+/// A request, as far as it matters here. Headers are as the client wrote them; one that is given
+/// more than once is to be given here as it came first.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// `GET`, in capitals.
+    pub method: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    /// The header `Host`.
+    pub host: Option<&'a str>,
+    /// The header `Origin`.
+    pub origin: Option<&'a str>,
+    /// The header `Sec-Fetch-Site`.
+    pub fetch_site: Option<&'a str>,
+    /// The header `Sec-Fetch-Mode`.
+    pub fetch_mode: Option<&'a str>,
+    /// The header `If-None-Match`.
+    pub if_none_match: Option<&'a str>,
+    /// What address the client connected to, and whether any will do.
+    pub destination: Destination,
+}
+
+/// An answer. `Content-Length` and `Connection` are left to the server.
+#[derive(Debug)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, `Content-Type` among them.
+    pub headers: Vec<(&'static str, &'static str)>,
+    /// What follows the headers.
+    pub body: Body,
+    /// Whether the body is to be sent. If not, only its length is.
+    pub send_body: bool,
+}
+
+/// The body of a [`Response`].
+#[derive(Debug)]
+pub enum Body {
+    /// All of it.
+    Bytes(Cow<'static, [u8]>),
+    /// Whatever the stream says, until one side ends it.
+    Events(EventStream),
+}
+
+/// Answers a request for the page or its API; `None` for a request of anything else.
+pub fn respond(
+    request: &Request<'_>,
+    store: &mut Store,
+    daemon: &Daemon,
+    streams: &Streams,
+) -> Option<Response> {
+    let (path, query) = request
+        .target
+        .split_once('?')
+        .unwrap_or((request.target, ""));
+    if path != "/" && !path.starts_with("/api/") && !path.starts_with("/page/") {
+        return None;
+    }
+    let mut response = match request.method {
+        _ if let Some(why) = refusal(request, path) => error(403, why),
+        "GET" | "HEAD" => answer(request, path, query, store, daemon, streams),
+        _ => {
+            let mut response = error(405, "the page and its API answer only GET and HEAD");
+            response.headers.push(("Allow", "GET, HEAD"));
+            response
+        }
+    };
+    if request.method == "HEAD" {
+        response.send_body = false;
+        if matches!(response.body, Body::Events(_)) {
+            response.body = Body::Bytes(Cow::Borrowed(b""));
+        }
+    }
+    Some(response)
+}
+
+fn answer(
+    request: &Request<'_>,
+    path: &str,
+    query: &str,
+    store: &mut Store,
+    daemon: &Daemon,
+    streams: &Streams,
+) -> Response {
+    if let Some(asset) = page::asset(path) {
+        return file(asset, request.if_none_match);
+    }
+    let answer = match path {
+        "/api/traces" => filter(query, true).map(|filter| store.list(&filter, daemon)),
+        "/api/services" => filter(query, false).map(|filter| store.services(&filter)),
+        "/api/events" if !query.is_empty() => Err("there are no parameters here".to_owned()),
+        "/api/events" => {
+            return match streams.open() {
+                Some(stream) => events(stream),
+                None => error(
+                    503,
+                    "there are too many streams of events; close another page",
+                ),
+            };
+        }
+        _ => {
+            let Some(id) = path.strip_prefix("/api/traces/") else {
+                return error(
+                    404,
+                    "there is no such path; docs/trace-api.md has those there are",
+                );
+            };
+            match decode(id, false) {
+                Some(_) if !query.is_empty() => Err("there are no parameters here".to_owned()),
+                Some(id) => match store.trace(&id) {
+                    Some(trace) => Ok(trace),
+                    None => return error(404, "this trace is not kept, or not any more"),
+                },
+                None => Err("the id of the trace is no percent-encoded text".to_owned()),
+            }
+        }
+    };
+    match answer {
+        Ok(answer) => response(200, "application/json", body(&answer)),
+        Err(why) => error(400, &why),
+    }
+}
+
+fn filter(query: &str, may_limit: bool) -> Result<Filter, String> {
+    let parameters = parameters(query).ok_or("the query is no percent-encoded text")?;
+    Filter::parse(&parameters, may_limit)
+}
+
+fn file(asset: &'static Asset, known: Option<&str>) -> Response {
+    let is_known = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == asset.etag));
+    let mut response = if is_known {
+        response(304, asset.content_type, Cow::Borrowed(b""))
+    } else {
+        response(200, asset.content_type, Cow::Borrowed(asset.gzip))
+    };
+    response
+        .headers
+        .retain(|(name, _)| *name != "Cache-Control");
+    response.headers.extend(
+        page::HEADERS
+            .iter()
+            .filter(|(name, _)| *name == "Cache-Control"),
+    );
+    response.headers.push(("ETag", asset.etag));
+    if !is_known {
+        response.headers.push(("Content-Encoding", "gzip"));
+    }
+    response
+}
+
+fn events(stream: EventStream) -> Response {
+    let mut response = response(200, "text/event-stream", Cow::Borrowed(b""));
+    response.body = Body::Events(stream);
+    response
+}
+
+fn error(status: u16, why: &str) -> Response {
+    response(status, "application/json", body(&json!({ "error": why })))
+}
+
+/// An answer that is not to be kept, with the headers of everything that traces are in.
+fn response(status: u16, content_type: &'static str, body: Cow<'static, [u8]>) -> Response {
+    let mut headers = vec![
+        ("Content-Type", content_type),
+        ("Cache-Control", "no-store"),
+    ];
+    headers.extend(
+        page::HEADERS
+            .iter()
+            .filter(|(name, _)| *name != "Cache-Control"),
+    );
+    Response {
+        status,
+        headers,
+        body: Body::Bytes(body),
+        send_body: true,
+    }
+}
+
+fn body(answer: &Value) -> Cow<'static, [u8]> {
+    let mut text = answer.to_string().into_bytes();
+    text.push(b'\n');
+    Cow::Owned(text)
+}

@@ -1,0 +1,45 @@
+//! The files of the page that shows traces in a browser: plain HTML, CSS and modules, which stand
+//! beside this file and are compressed by `build.rs`. What they ask for is described in
+//! `docs/trace-api.md`.
+
+/// A file of the page.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Asset {
+    /// The path under which it is served.
+    pub path: &'static str,
+    /// Its `Content-Type`.
+    pub content_type: &'static str,
+    /// Its `ETag`, with the quotes. A client that has this one already is answered with 304.
+    pub etag: &'static str,
+    /// Its content, to be sent with `Content-Encoding: gzip`.
+    pub gzip: &'static [u8],
+}
+
+static ASSETS: &[Asset] = &include!(concat!(env!("OUT_DIR"), "/page.rs"));
+
+/// The file that is served under `path`, which has no query any more.
+pub fn asset(path: &str) -> Option<&'static Asset> {
+    ASSETS.iter().find(|asset| asset.path == path)
+}
+
+/// Headers of every file, beside its own.
+///
+/// Traces come from anyone. The policy lets the page load nothing but its own files, run no script
+/// and use no style that stands in markup, and turn no text into markup at all, so that even a
+/// mistake in the page could not bring a trace to life.
+pub const HEADERS: [(&str, &str); 6] = [
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    // To be kept, but asked for again each time: a newer daemon brings a newer page.
+    ("Cache-Control", "no-cache"),
+];
+
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! The service map: requests, errors and latency of each service and of each call between two.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::answer::{rounded, seconds};
+use super::call::{Call, Measure, Node, NodeKind};
+use super::digest::Digest;
+use crate::view::model::Mark;
+
+/// Nodes of an answer.
+const MAX_NODES: usize = 200;
+/// The shortest time that a rate is of.
+const MIN_SECONDS: f64 = 60.0;
+
+/// Adds up traces.
+#[derive(Default)]
+pub(super) struct ServiceMap<'a> {
+    traces: usize,
+    first: Option<f64>,
+    last: Option<f64>,
+    nodes: HashMap<&'a Node, Tally>,
+    edges: HashMap<(&'a Node, &'a Node), Tally>,
+}
+
+/// Requests in one place.
+#[derive(Debug, Default)]
+struct Tally {
+    requests: usize,
+    errors: usize,
+    throttles: usize,
+    faults: usize,
+    durations: Vec<f32>,
+}
+
+impl Tally {
+    fn add(&mut self, measure: Measure) {
+        self.requests += 1;
+        match measure.outcome {
+            None => {}
+            Some(Mark::Error) => self.errors += 1,
+            Some(Mark::Throttle) => self.throttles += 1,
+            Some(Mark::Fault) => self.faults += 1,
+        }
+        self.durations.extend(measure.duration);
+    }
+}
+
+impl<'a> ServiceMap<'a> {
+    pub(super) fn add(&mut self, digest: &'a Digest) {
+        self.traces += 1;
+        if let Some(start) = digest.start {
+            self.first = Some(self.first.map_or(start, |first| first.min(start)));
+            self.last = Some(self.last.map_or(start, |last| last.max(start)));
+        }
+        for call in &digest.calls {
+            let Call {
+                from,
+                to,
+                seen,
+                own,
+            } = *call;
+            let to = &digest.nodes[to as usize];
+            self.nodes.entry(to).or_default().add(own);
+            let Some(from) = from.map(|from| &digest.nodes[from as usize]) else {
+                continue;
+            };
+            if from.kind == NodeKind::Client {
+                self.nodes.entry(from).or_default().add(own);
+            }
+            self.edges.entry((from, to)).or_default().add(seen);
+        }
+    }
+
+    /// The answer, with the nodes and edges of most requests first.
+    pub(super) fn answer(self, version: u64) -> Value {
+        let window = self
+            .first
+            .zip(self.last)
+            .map_or(0.0, |(first, last)| last - first);
+        let window = window.max(MIN_SECONDS);
+        let mut nodes: Vec<_> = self.nodes.into_iter().collect();
+        nodes.sort_by(|(a, one), (b, other)| (other.requests, a).cmp(&(one.requests, b)));
+        nodes.truncate(MAX_NODES);
+        let nodes = nodes.into_iter().map(|(node, tally)| {
+            let client = node.kind == NodeKind::Client;
+            let mut answer = numbers(tally, window);
+            answer["id"] = id(node).into();
+            answer["kind"] = word(node.kind).into();
+            answer["name"] = (*node.name).into();
+            if client {
+                answer["latency"] = Value::Null;
+            }
+            (node, answer)
+        });
+        let nodes: HashMap<_, _> = nodes.collect();
+        let mut edges: Vec<_> = self.edges.into_iter().collect();
+        edges.retain(|((from, to), _)| nodes.contains_key(from) && nodes.contains_key(to));
+        edges.sort_by(|(a, one), (b, other)| (other.requests, a).cmp(&(one.requests, b)));
+        let edges = edges.into_iter().map(|((from, to), tally)| {
+            let mut answer = numbers(tally, window);
+            answer["from"] = id(from).into();
+            answer["to"] = id(to).into();
+            answer
+        });
+        let edges: Vec<_> = edges.collect();
+        let mut nodes: Vec<_> = nodes.into_iter().collect();
+        let requests = |answer: &Value| answer["requests"].as_u64();
+        nodes.sort_by(|(a, one), (b, other)| (requests(other), a).cmp(&(requests(one), b)));
+        let nodes: Vec<_> = nodes.into_iter().map(|(_, answer)| answer).collect();
+        json!({
+            "version": version,
+            "traces": self.traces,
+            "seconds": seconds(window),
+            "nodes": nodes,
+            "edges": edges,
+        })
+    }
+}
+
+fn word(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Client => "client",
+        NodeKind::Service => "service",
+        NodeKind::Aws => "aws",
+        NodeKind::Sql => "sql",
+        NodeKind::Remote => "remote",
+    }
+}
+
+fn id(node: &Node) -> String {
+    [word(node.kind), ":", &node.name].concat()
+}
+
+fn numbers(mut tally: Tally, window: f64) -> Value {
+    let per_minute = tally.requests as f64 * 60.0 / window;
+    let durations = &mut tally.durations;
+    durations.sort_by(f32::total_cmp);
+    let latency = durations.last().map(|max| {
+        // The smallest duration that so many percent do not exceed.
+        let percentile = |percent: usize| {
+            let rank = (durations.len() * percent).div_ceil(100).max(1);
+            seconds(durations[rank - 1].into())
+        };
+        let sum: f64 = durations.iter().map(|duration| f64::from(*duration)).sum();
+        json!({
+            "mean": seconds(sum / durations.len() as f64),
+            "p50": percentile(50),
+            "p90": percentile(90),
+            "p99": percentile(99),
+            "max": seconds((*max).into()),
+        })
+    });
+    json!({
+        "requests": tally.requests,
+        "per_minute": rounded(per_minute, 100.0),
+        "errors": tally.errors,
+        "throttles": tally.throttles,
+        "faults": tally.faults,
+        "latency": latency,
+    })
+}
