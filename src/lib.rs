@@ -17,5 +17,6 @@ pub mod aws;
 pub mod http;
 pub mod config;
 pub mod logging;
+pub mod env;
 
 pub use app::command::main;

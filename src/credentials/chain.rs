@@ -7,7 +7,7 @@ use aws_credential_types::Credentials;
 
 use super::plan::{Plan, select};
 use super::sources::container::Container;
-use super::sources::environment::{Env, Fixed, set};
+use super::sources::environment::Fixed;
 use super::sources::instance::InstanceRole;
 use super::sources::login::Login;
 use super::sources::process::{Process, RunningProgram};
@@ -17,6 +17,7 @@ use super::{Renewal, Source, SourceError, date};
 use crate::aws::endpoint::IdentityEndpoints;
 use crate::aws::profile::{Profiles, read_file};
 use crate::credentials::sources::{imds, sts};
+use crate::env::{Env, set};
 
 /// What the sources are built with.
 pub struct Parts {

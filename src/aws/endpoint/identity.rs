@@ -6,6 +6,7 @@
 
 use super::{EndpointError, Partition, Sources, custom, is_region, partition};
 use crate::aws::profile::Profiles;
+use crate::env::Lookup;
 
 /// One of these services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,7 @@ type CustomEndpoint = (&'static str, String);
 impl IdentityEndpoints {
     /// Reads environment and profile. Their global `endpoint_url` moves these services too, as in
     /// the SDKs.
-    pub fn load(env: &dyn Fn(&str) -> Option<String>, profiles: &Profiles) -> Self {
+    pub fn load(env: &Lookup<'_>, profiles: &Profiles) -> Self {
         let found = Sources::switches(env, profiles);
         let (all, profile_all) = (env("AWS_ENDPOINT_URL"), profiles.value("endpoint_url"));
         let read = |[variable, key, in_services]: [&'static str; 3]| {

@@ -9,6 +9,7 @@ mod region;
 use std::fmt;
 
 use crate::aws::profile::Profiles;
+use crate::env::{self, Lookup};
 use crate::http::client::ServiceUrls;
 use crate::http::url::{is_host, without_credentials};
 
@@ -119,7 +120,7 @@ impl Endpoints {
     pub fn load(
         region: &str,
         configured: Option<&str>,
-        env: &dyn Fn(&str) -> Option<String>,
+        env: &Lookup<'_>,
         profiles: &Profiles,
     ) -> Result<Self, EndpointError> {
         Self::resolve(
@@ -198,11 +199,9 @@ impl Endpoints {
 
 impl Sources<'_> {
     /// What is said once for all services.
-    fn switches(env: &dyn Fn(&str) -> Option<String>, profiles: &Profiles) -> Self {
-        let switch = |variable, key| match env(variable).as_deref().map(str::trim) {
-            None | Some("") => profiles.is_true(key),
-            Some(value) => value.eq_ignore_ascii_case("true"),
-        };
+    fn switches(env: &Lookup<'_>, profiles: &Profiles) -> Self {
+        let switch =
+            |variable, key| env::switch(env, variable).unwrap_or_else(|| profiles.is_true(key));
         Self {
             ignore_urls: switch(
                 "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",

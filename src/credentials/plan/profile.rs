@@ -2,12 +2,13 @@
 
 use super::{Plan, Search};
 use crate::aws::profile::Profile;
-use crate::credentials::sources::environment::{Keys, keys, set};
+use crate::credentials::sources::environment::{Keys, keys};
 use crate::credentials::sources::login::{self, LoginSettings};
 use crate::credentials::sources::roles::{Role, WebIdentity};
 use crate::credentials::sources::sso::{self, SsoSettings};
 use crate::credentials::sources::{container, imds};
 use crate::credentials::{SourceError, json};
+use crate::env::set;
 
 impl Search<'_> {
     /// A profile and, before it in `path`, those that lead to it.

@@ -25,7 +25,7 @@ fn env_of(vars: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
     }
 }
 
-fn profiles(env: Env<'_>, config: &str) -> Profiles {
+fn profiles(env: &Lookup<'_>, config: &str) -> Profiles {
     let read = |path: &Path| match path.ends_with("config") {
         true => Ok(config.as_bytes().to_vec()),
         false => Err(io::ErrorKind::NotFound.into()),
