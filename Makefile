@@ -25,8 +25,8 @@ TOOLS := $(CURDIR)/target/tools
 DENY  := $(TOOLS)/cargo-deny@0.20.2/bin
 FUZZ  := $(TOOLS)/cargo-fuzz@0.13.2/bin
 
-# 2.5 MB, for the binary and for the image.
-MAX_SIZE := 2500000
+# 2.75 MB, for the binary and for the image.
+MAX_SIZE := 2750000
 
 .DEFAULT_GOAL := help
 .PHONY: help run send test doc static image size e2e browser faults soak bench fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
@@ -56,7 +56,7 @@ static: ## build the static release binary: ARCH=amd64 or arm64
 image: static ## build the image from nothing but the static binary
 	deploy/image/build $(ARCH) $(STATIC) $(IMAGE)
 
-size: ## sizes of both static binaries; fails above 2.5 MB
+size: ## sizes of both static binaries; fails above 2.75 MB
 	@$(MAKE) --no-print-directory static ARCH=amd64
 	@$(MAKE) --no-print-directory static ARCH=arm64
 	@for arch in $(MUSL_amd64) $(MUSL_arm64); do \

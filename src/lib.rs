@@ -17,6 +17,7 @@ pub mod aws;
 pub mod http;
 pub mod config;
 pub mod logging;
+mod cgroup;
 pub mod env;
 
 pub use app::command::main;

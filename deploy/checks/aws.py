@@ -124,7 +124,7 @@ def fill():
             fake.write("#!/bin/sh\necho arn:aws-us-gov:sts::123456789012:assumed-role/a-role/a-session\n")
         run("chmod", "+x", f"{folder}/aws")
         env = {"PATH": f"{folder}:/usr/bin:/bin", "AWS_REGION": "us-gov-west-1", "CLUSTER": "a-cluster",
-               "CAPACITY_PROVIDER": "a-provider", "APP_IMAGE": "example-app:latest", "OIDC_ID": "0A1B2C"}
+               "CAPACITY_PROVIDER": "a-provider", "APP_IMAGE": "example-app:latest", "OIDC_ISSUER": "oidc.eks.us-gov-west-1.amazonaws.com/id/0A1B2C"}
         for path in files("iam/*.json") + files("ecs/*.json"):
             good, filled, said = run(script, path, cwd=ROOT, env=env)
             left = re.findall(r"<[A-Z_]+>|arn:aws:", filled)

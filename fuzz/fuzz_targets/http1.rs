@@ -17,7 +17,7 @@ fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Ref
                 Ok(Step::NeedMore) => break,
                 Err(refusal) => {
                     assert_eq!(reader.step(), Err(refusal));
-                    assert!(!reader.is_idle() && reader.held() == 0);
+                    assert!(!reader.is_idle() && reader.memory() == 0);
                     return (requests, Some(refusal));
                 }
             }

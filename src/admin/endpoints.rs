@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use crate::admin::metrics::{self, MetricsSnapshot};
+use crate::admin::request_counts::RequestCounts;
 use crate::aws::clock::Clock;
-use crate::proxy::{Counts, LocalAnswer};
 use crate::upload::UploadChannel;
 
 /// Path of the daemon's own health on the TCP port.
@@ -15,14 +15,28 @@ pub const HEALTH_PATH: &str = "/healthz";
 /// Path of the metrics.
 const METRICS_PATH: &str = "/metrics";
 
+/// The paths that the daemon answers itself.
+pub const PATHS: &[&str] = &[HEALTH_PATH, METRICS_PATH];
+
 /// The thread that delivers answers within microseconds, or, in a container that has used up its
 /// share of the processor, after a fraction of a second.
 const ANSWER: Duration = Duration::from_millis(500);
 
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct AdminResponse {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+}
+
 /// What the answers are made from.
 pub struct AdminEndpoints {
     /// What clients asked by TCP.
-    pub calls: Arc<Counts>,
+    pub calls: Box<dyn Fn() -> RequestCounts + Send + Sync>,
     /// Whether the UDP socket is read.
     pub reading: Arc<AtomicBool>,
     /// To the thread that delivers.
@@ -32,16 +46,15 @@ pub struct AdminEndpoints {
 }
 
 impl AdminEndpoints {
-    /// The daemon's own answers; `None` for paths that are X-Ray's.
-    pub fn answer(&self, path: &str) -> Option<LocalAnswer> {
+    /// The answer to one of the [`PATHS`].
+    pub fn answer(&self, path: &str) -> AdminResponse {
         match path {
-            HEALTH_PATH => Some(self.health()),
-            METRICS_PATH => Some(self.metrics()),
-            _ => None,
+            METRICS_PATH => self.metrics(),
+            _ => self.health(),
         }
     }
 
-    fn health(&self) -> LocalAnswer {
+    fn health(&self) -> AdminResponse {
         if !self.reading.load(SeqCst) {
             return text(503, "the thread that reads segments has ended\n".to_owned());
         }
@@ -58,27 +71,27 @@ impl AdminEndpoints {
         }
     }
 
-    fn metrics(&self) -> LocalAnswer {
+    fn metrics(&self) -> AdminResponse {
         let Some(upload) = self.channel.ask_snapshot(ANSWER) else {
             return text(
                 503,
                 "the thread that delivers segments does not answer\n".to_owned(),
             );
         };
-        LocalAnswer {
+        AdminResponse {
             status: 200,
             content_type: "text/plain; version=0.0.4; charset=utf-8",
             body: metrics::render(&MetricsSnapshot {
                 upload: &upload,
-                calls: &self.calls,
+                calls: &(self.calls)(),
                 clock_skew: self.clock.skew(),
             }),
         }
     }
 }
 
-fn text(status: u16, body: String) -> LocalAnswer {
-    LocalAnswer {
+fn text(status: u16, body: String) -> AdminResponse {
+    AdminResponse {
         status,
         content_type: "text/plain; charset=utf-8",
         body,

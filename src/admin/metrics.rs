@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::time::UNIX_EPOCH;
 
+use crate::admin::request_counts::{AnsweredCount, RequestCounts};
 use crate::aws::clock::Skew;
-use crate::proxy::Counts;
 use crate::upload::metrics::{LATENCY_BUCKETS, OUTCOME_LABELS, Snapshot, UploadMetrics};
 
 /// What the text is made from.
@@ -12,7 +12,7 @@ pub struct MetricsSnapshot<'a> {
     /// What the uploader knows.
     pub upload: &'a Snapshot,
     /// What clients asked by TCP.
-    pub calls: &'a Counts,
+    pub calls: &'a RequestCounts,
     /// How far the service's clock is ahead of this host's.
     pub clock_skew: Skew,
 }
@@ -149,40 +149,78 @@ fn credentials(text: &mut String, upload: &Snapshot) {
     }
 }
 
-fn calls(text: &mut String, calls: &Counts) {
+fn calls(text: &mut String, calls: &RequestCounts) {
     head(
         text,
         "proxy_requests_total",
         "counter",
-        "Requests by TCP: passed on, failed with 502, refused as malformed or over a limit.",
+        "Requests by TCP, by action and by how they were answered.",
     );
-    for (outcome, count) in [
-        ("forwarded", calls.forwarded()),
-        ("failed", calls.failed()),
-        ("refused", calls.refused()),
-    ] {
+    for AnsweredCount {
+        action,
+        outcome,
+        count,
+    } in &calls.answered
+    {
         let _ = writeln!(
             text,
-            "xray_proxy_requests_total{{outcome=\"{outcome}\"}} {count}"
+            "xray_proxy_requests_total{{action=\"{action}\",outcome=\"{outcome}\"}} {count}"
         );
     }
-    head(
+    labelled(
         text,
-        "proxy_connections",
-        "gauge",
-        "Connections by TCP: with a request under way, and without.",
+        ("proxy_refused_total", "counter", "reason"),
+        "Requests by TCP that were not served.",
+        &calls.refused,
     );
-    let (open, idle) = (calls.open(), calls.idle());
-    for (state, count) in [("busy", open.saturating_sub(idle)), ("idle", idle)] {
-        let _ = writeln!(text, "xray_proxy_connections{{state=\"{state}\"}} {count}");
+    labelled(
+        text,
+        ("proxy_connections", "gauge", "state"),
+        "Connections by TCP.",
+        &calls.connections,
+    );
+    for (name, kind, help, value) in [
+        (
+            "proxy_connections_shed_total",
+            "counter",
+            "Connections by TCP closed to make room.",
+            calls.shed,
+        ),
+        (
+            "proxy_sent_again_total",
+            "counter",
+            "Requests by TCP sent again, because X-Ray had closed the kept connection.",
+            calls.sent_again,
+        ),
+        (
+            "proxy_memory_bytes",
+            "gauge",
+            "Memory that clients on TCP take.",
+            calls.memory_used,
+        ),
+        (
+            "proxy_memory_limit_bytes",
+            "gauge",
+            "Most memory that clients on TCP may take.",
+            calls.memory_limit,
+        ),
+    ] {
+        head(text, name, kind, help);
+        let _ = writeln!(text, "xray_{name} {value}");
     }
-    head(
-        text,
-        "proxy_connections_shed_total",
-        "counter",
-        "Connections by TCP closed or turned away to make room.",
-    );
-    let _ = writeln!(text, "xray_proxy_connections_shed_total {}", calls.shed());
+}
+
+/// A metric with one label.
+fn labelled(
+    text: &mut String,
+    (name, kind, label): (&str, &str, &str),
+    help: &str,
+    values: &[(&'static str, u64)],
+) {
+    head(text, name, kind, help);
+    for (word, count) in values {
+        let _ = writeln!(text, "xray_{name}{{{label}=\"{word}\"}} {count}");
+    }
 }
 
 fn requests(text: &mut String, metrics: &UploadMetrics) {
@@ -262,7 +300,15 @@ mod tests {
         };
         let text = render(&MetricsSnapshot {
             upload: &upload,
-            calls: &Counts::default(),
+            calls: &RequestCounts {
+                answered: vec![AnsweredCount {
+                    action: "GetSamplingRules",
+                    outcome: "429",
+                    count: 2,
+                }],
+                connections: vec![("idle", 1)],
+                ..RequestCounts::default()
+            },
             clock_skew: Skew(-1500),
         });
         for line in [
@@ -279,8 +325,8 @@ mod tests {
             "xray_upload_request_duration_seconds_bucket{le=\"+Inf\"} 3",
             "xray_upload_request_duration_seconds_sum 1.5",
             "xray_upload_request_duration_seconds_count 3",
-            "xray_proxy_requests_total{outcome=\"forwarded\"} 0",
-            "xray_proxy_connections{state=\"idle\"} 0",
+            "xray_proxy_requests_total{action=\"GetSamplingRules\",outcome=\"429\"} 2",
+            "xray_proxy_connections{state=\"idle\"} 1",
             "xray_credentials_expiry_timestamp_seconds{source=\"a \\\"quoted\\\"\\nsource\"} 60",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");

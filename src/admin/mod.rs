@@ -2,3 +2,4 @@
 
 pub mod endpoints;
 pub mod metrics;
+pub mod request_counts;

@@ -17,7 +17,7 @@ use crate::credentials::sources::imds;
 use crate::credentials::target::{self, Found, Settings, TargetError};
 use crate::env;
 use crate::ingest::socket;
-use crate::proxy::{LocalSampling, Signed, Upstream};
+use crate::proxy::{ClientResources, Counts, Handler, LocalSampling, SigningForwarder};
 use crate::upload::counters::ReaderLedger;
 use crate::upload::message::{Event, Message};
 use crate::upload::{Identity, Runner, RunnerParts, UploadChannel, UploadLimits};
@@ -35,14 +35,17 @@ pub(super) struct BackendParts {
     pub socket: Arc<UdpSocket>,
     pub reading: Arc<AtomicBool>,
     pub exit: Sender<Exit>,
+    pub clients: Arc<ClientResources>,
 }
 
 /// The running backend.
 pub(super) struct Backend {
     /// Answers what clients ask by TCP.
-    pub upstream: Arc<dyn Upstream>,
+    pub handler: Arc<dyn Handler>,
     /// Answers what operators ask.
     pub admin: AdminEndpoints,
+    /// Where requests of clients are counted.
+    pub counts: Arc<Counts>,
 }
 
 pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
@@ -56,11 +59,16 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         socket,
         reading,
         exit,
+        clients,
     } = parts;
     let uncorrected = clock::is_disabled(&*settings.env, &settings.profiles);
     let clock = Arc::new(Clock::new(uncorrected));
+    let counts = Arc::new(Counts::default());
     let admin = AdminEndpoints {
-        calls: Arc::default(),
+        calls: {
+            let counts = Arc::clone(&counts);
+            Box::new(move || counts.snapshot())
+        },
         reading,
         channel: channel.clone(),
         clock: Arc::clone(&clock),
@@ -73,8 +81,9 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
             let _ = exit.send(Exit::UploaderEnded(counts));
         })?;
         return Ok(Backend {
-            upstream: Arc::new(LocalSampling),
+            handler: Arc::new(LocalSampling),
             admin,
+            counts,
         });
     }
     let set = |name| env::set(&*settings.env, name).unwrap_or_default();
@@ -112,11 +121,16 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
             let _ = exit.send(Exit::UploaderEnded(counts));
         }
     })?;
-    let signed = Arc::new(Signed::new(Arc::clone(&clock)));
+    let forwarder = Arc::new(SigningForwarder::new(
+        Arc::clone(&clock),
+        clients,
+        Arc::clone(&counts),
+        settings.config.sampling_cache,
+    ));
     let identity = Identify {
         settings,
         clock,
-        signed: Arc::clone(&signed),
+        forwarder: Arc::clone(&forwarder),
         channel,
     };
     spawn("credentials", move || {
@@ -125,8 +139,9 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         }
     })?;
     Ok(Backend {
-        upstream: signed,
+        handler: forwarder,
         admin,
+        counts,
     })
 }
 
@@ -163,7 +178,7 @@ fn style(settings: &Settings) -> Option<Style> {
 struct Identify {
     settings: Settings,
     clock: Arc<Clock>,
-    signed: Arc<Signed>,
+    forwarder: Arc<SigningForwarder>,
     channel: UploadChannel,
 }
 
@@ -186,7 +201,7 @@ impl Identify {
         }
         let credentials = Arc::clone(&target.credentials);
         self.channel.send(Event::Target(Arc::clone(&target)));
-        self.signed.set_target(target);
+        self.forwarder.set_target(target);
         self.beside(host);
         let channel = self.channel;
         credentials.run(&|snapshot| channel.send(Event::Credentials(Box::new(snapshot))));
@@ -196,11 +211,11 @@ impl Identify {
     /// What nobody waits for: a first connection to X-Ray, so that the first sampling call finds
     /// it warm, and who this host is, for telemetry.
     fn beside(&self, host: Option<imds::Client>) {
-        let signed = Arc::clone(&self.signed);
+        let forwarder = Arc::clone(&self.forwarder);
         let channel = self.channel.clone();
         let env = Arc::clone(&self.settings.env);
         let started = spawn("warm-up", move || {
-            signed.warm();
+            forwarder.warm();
             let Some(mut imds) = host else { return };
             let known = |name: &str| env::set(&*env, name);
             let mut ask = |name: &str, path: &str| {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::backend::{self, Backend, BackendParts};
 use super::exits::{Exit, SignalAction};
 use super::memory;
+use crate::admin::endpoints;
 use crate::aws::profile::{ProfileError, Profiles, read_file};
 use crate::config::Config;
 use crate::credentials::target::{Settings, TargetError};
@@ -19,7 +20,9 @@ use crate::http::dns::Resolver;
 use crate::ingest::socket::{self, BindError};
 use crate::ingest::{ReaderParts, Readers};
 use crate::logging;
-use crate::proxy::{Front, Limits};
+use crate::proxy::{
+    AllowedOrigins, ClientResources, Limits, OperatorEndpoints, ProxyParts, ProxyServer,
+};
 use crate::upload::UploadChannel;
 use crate::upload::counters::{ReaderCounts, ReaderLedger, SegmentCounts};
 use crate::upload::message::Event;
@@ -64,8 +67,14 @@ const ECHO: Duration = Duration::from_millis(300);
 /// that nobody reads takes longer, and that may be for ever.
 const OVERDUE: Duration = Duration::from_secs(5);
 
-/// How long clients on TCP may take to get answers that are under way at the end.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
+/// Most memory that clients on TCP may take: enough for one of the largest OTLP bodies beside
+/// others. With less for segments, by `-m` or by the control group, clients get as little.
+const MAX_CLIENT_MEMORY: usize = 20 * 1024 * 1024;
+
+/// Threads and descriptors that are left to the daemon itself, besides those of its simultaneous
+/// requests: its readers, the uploader, credentials, the log.
+const RESERVED_THREADS: usize = 8;
+const RESERVED_DESCRIPTORS: usize = 8;
 
 /// Memory of delivered batches that is kept for the next ones: enough that at full speed none is
 /// asked of the system, half a megabyte in all.
@@ -106,6 +115,7 @@ pub(super) fn run(
         exits,
         first: Instant::now(),
         logs_to_file,
+        requests_ended: false,
     };
     let totals = daemon.stop(&mut stopping);
     if let Err(CutShort { totals, why }) = totals {
@@ -127,7 +137,9 @@ fn log_totals(totals: Option<SegmentCounts>) {
 struct Daemon {
     socket: Arc<UdpSocket>,
     readers: Readers,
-    front: Option<Front>,
+    proxy: ProxyServer,
+    /// Where those that end say so.
+    exit: Sender<Exit>,
     channel: UploadChannel,
     shutdown_delay: Duration,
     shutdown_timeout: Duration,
@@ -159,7 +171,14 @@ impl Daemon {
         let counts: [Arc<ReaderCounts>; 2] = Default::default();
         let reading = Arc::new(AtomicBool::new(true));
         let (shutdown_delay, shutdown_timeout) = (config.shutdown_delay, config.shutdown_timeout);
-        let Backend { upstream, admin } = backend::start(BackendParts {
+        let (concurrency, allow_origin) = (config.concurrency, config.allow_origin.clone());
+        let clients =
+            ClientResources::new(limit.min(MAX_CLIENT_MEMORY), RESERVED_THREADS + concurrency);
+        let Backend {
+            handler,
+            admin,
+            counts: request_counts,
+        } = backend::start(BackendParts {
             settings: Settings {
                 config,
                 env: Arc::new(env),
@@ -174,6 +193,7 @@ impl Daemon {
             socket: Arc::clone(&socket),
             reading: Arc::clone(&reading),
             exit: exit.clone(),
+            clients: Arc::clone(&clients),
         })?;
         let readers = Readers::start(ReaderParts {
             socket: Arc::clone(&socket),
@@ -182,19 +202,34 @@ impl Daemon {
             recycled,
             linger: linger(),
             reading,
-            on_ended: Box::new(move || {
-                let _ = exit.send(Exit::ReadersEnded);
-            }),
+            on_ended: {
+                let exit = exit.clone();
+                Box::new(move || {
+                    let _ = exit.send(Exit::ReadersEnded);
+                })
+            },
         })
         .map_err(no_thread)?;
-        let calls = Arc::clone(&admin.calls);
-        let local = Box::new(move |path: &str| admin.answer(path));
-        let front =
-            Front::start(tcp, Limits::DEFAULT, upstream, local, calls).map_err(no_thread)?;
+        let proxy = ProxyServer::start(
+            tcp,
+            ProxyParts {
+                limits: Limits::within_descriptors(RESERVED_DESCRIPTORS + concurrency),
+                resources: clients,
+                origins: AllowedOrigins::new(&allow_origin),
+                operator: OperatorEndpoints {
+                    paths: endpoints::PATHS,
+                    answer: Box::new(move |path| admin.answer(path)),
+                },
+                handler,
+                counts: request_counts,
+            },
+        )
+        .map_err(no_thread)?;
         Ok(Daemon {
             socket,
             readers,
-            front: Some(front),
+            proxy,
+            exit,
             channel,
             shutdown_delay,
             shutdown_timeout,
@@ -202,13 +237,20 @@ impl Daemon {
     }
 
     /// Delivers what is held, within the time for it, and says what became of every segment.
-    fn stop(mut self, stopping: &mut Stopping) -> Result<(), CutShort> {
+    fn stop(self, stopping: &mut Stopping) -> Result<(), CutShort> {
         if !self.shutdown_delay.is_zero() {
             log::info!("still receiving for {:?}", self.shutdown_delay);
             let until = Instant::now() + self.shutdown_delay;
             stopping.wait(until, &self.channel, |_| false)?;
         }
         let deadline = Instant::now() + self.shutdown_timeout;
+        let exit = self.exit.clone();
+        self.proxy.begin_stop(
+            deadline,
+            Box::new(move |_| {
+                let _ = exit.send(Exit::RequestsEnded);
+            }),
+        );
         self.readers.begin_shutdown();
         self.channel.send(Event::BeginShutdown(deadline));
         let held = self.channel.ask_snapshot(ANSWER);
@@ -227,9 +269,6 @@ impl Daemon {
             return Err(self.cut_short("the threads that read segments do not end"));
         }
         self.channel.send(Event::ReadersEnded);
-        if let Some(front) = self.front.take() {
-            front.stop(LAST_ANSWERS);
-        }
         let mut totals = None;
         let overdue = deadline.max(Instant::now()) + OVERDUE;
         stopping.wait(overdue, &self.channel, |exit| {
@@ -243,6 +282,14 @@ impl Daemon {
                 self.cut_short("the thread that delivers does not end; is stdout not read?")
             );
         };
+        let overdue = deadline.max(Instant::now()) + OVERDUE;
+        stopping
+            .wait_for_requests(overdue, &self.channel)
+            .map_err(|cut_short| CutShort {
+                totals: Some(totals),
+                ..cut_short
+            })?;
+        drop(self.proxy);
         totals.refused_at_end = socket::discard_waiting(&self.socket);
         log_totals(Some(totals));
         Ok(())
@@ -274,19 +321,35 @@ struct Stopping {
     exits: Receiver<Exit>,
     first: Instant,
     logs_to_file: bool,
+    /// Whether the requests on TCP are over. They may be at any step of the shutdown.
+    requests_ended: bool,
 }
 
 impl Stopping {
+    /// Waits for the end of the requests on TCP, at most until then.
+    fn wait_for_requests(
+        &mut self,
+        until: Instant,
+        channel: &UploadChannel,
+    ) -> Result<(), CutShort> {
+        if !self.requests_ended {
+            self.wait(until, channel, |exit| matches!(exit, Exit::RequestsEnded))?;
+        }
+        Ok(())
+    }
+
     /// Waits for what satisfies `is_it`, at most until then. Whether it came.
     fn wait(
-        &self,
+        &mut self,
         until: Instant,
         channel: &UploadChannel,
         mut is_it: impl FnMut(&Exit) -> bool,
     ) -> Result<bool, CutShort> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            match self.exits.recv_timeout(left) {
+            let exit = self.exits.recv_timeout(left);
+            self.requests_ended |= matches!(exit, Ok(Exit::RequestsEnded));
+            match exit {
                 Ok(Exit::Signal(SignalAction::HangUp)) if self.logs_to_file => logging::reopen(),
                 Ok(Exit::Signal(_)) if self.first.elapsed() < ECHO => {}
                 Ok(Exit::Signal(_)) => {

@@ -23,6 +23,8 @@ pub(super) enum Exit {
     Drained,
     /// The readers have read everything and ended.
     ReadersEnded,
+    /// The shutdown has begun and every request that was under way on TCP is over.
+    RequestsEnded,
     /// The uploader has ended: how every segment ended.
     UploaderEnded(SegmentCounts),
 }

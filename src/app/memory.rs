@@ -1,7 +1,8 @@
 //! How many bytes of documents may be held, from the memory there is.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use crate::cgroup::{self, Controller};
 
 const MB: u64 = 1024 * 1024;
 
@@ -11,10 +12,15 @@ pub const MIN_MB: u64 = 3;
 /// What is held at least when nothing is said: half a minute at a thousand segments a second.
 const USUAL_MB: u64 = 16;
 
-/// Where the memory of a machine and of a control group is told.
+/// Where the memory of a machine is told.
 const MEMINFO: &str = "/proc/meminfo";
-const OWN_CGROUPS: &str = "/proc/self/cgroup";
-const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Where that of a control group is.
+const GROUP_MEMORY: Controller = Controller {
+    name: "memory",
+    version1: "memory.limit_in_bytes",
+    version2: "memory.max",
+};
 
 /// The limit in bytes: what `-m` says in MB; otherwise 16 MB or one percent of the machine's
 /// memory, whichever is more, but at most a quarter of the control group's limit, and at least
@@ -26,11 +32,8 @@ pub fn buffer_limit(asked_mb: Option<u64>) -> usize {
             let host = fs::read_to_string(MEMINFO)
                 .ok()
                 .and_then(|text| mem_total(&text));
-            let own = fs::read_to_string(OWN_CGROUPS).unwrap_or_default();
-            let group = limit_files(&own)
-                .iter()
-                .filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
-                .min();
+            let files = cgroup::files(GROUP_MEMORY);
+            let group = files.iter().filter_map(|file| cgroup::number(file)).min();
             default_limit(host, group)
         }
     };
@@ -50,27 +53,6 @@ fn mem_total(meminfo: &str) -> Option<u64> {
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
-}
-
-/// Files that may tell a limit: of the process's own group and of each group above it, version 2
-/// (`0::/path`) and version 1 (`n:memory:/path`). In a container the group is mounted as the root.
-fn limit_files(own: &str) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut add = |mount: &Path, group: &str, file: &str| {
-        let group = Path::new(group.trim_start_matches('/'));
-        files.extend(group.ancestors().map(|level| mount.join(level).join(file)));
-    };
-    for line in own.lines() {
-        match line.splitn(3, ':').collect::<Vec<_>>()[..] {
-            ["0", "", group] => add(Path::new(CGROUPS), group, "memory.max"),
-            [_, controllers, group] if controllers.split(',').any(|c| c == "memory") => {
-                let mount = Path::new(CGROUPS).join("memory");
-                add(&mount, group, "memory.limit_in_bytes");
-            }
-            _ => {}
-        }
-    }
-    files
 }
 
 #[cfg(test)]
@@ -101,21 +83,11 @@ mod tests {
     }
 
     #[test]
-    fn meminfo_and_group_paths_are_read() {
+    fn meminfo_is_read() {
         assert_eq!(
             mem_total("MemFree: 1 kB\nMemTotal:       24689672 kB\n"),
             Some(24_689_672 * 1024)
         );
         assert_eq!(mem_total("MemTotal: many\n"), None);
-        let files = limit_files("0::/a/b\n5:cpu,memory:/d\n3:cpuset:/x\nnonsense\n");
-        let expected = [
-            "/sys/fs/cgroup/a/b/memory.max",
-            "/sys/fs/cgroup/a/memory.max",
-            "/sys/fs/cgroup/memory.max",
-            "/sys/fs/cgroup/memory/d/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        ];
-        let files: Vec<_> = files.iter().map(|f| f.to_str().unwrap()).collect();
-        assert_eq!(files, expected);
     }
 }

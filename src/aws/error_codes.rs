@@ -1,4 +1,7 @@
-//! The error codes of AWS services, in one table: what each of them blames.
+//! The error codes of AWS services: what each of them blames, in one table, and where an answer has
+//! them.
+
+use serde_json::{Map, Value};
 
 /// What a code blames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,4 +109,87 @@ pub fn bare(raw: &str) -> Option<String> {
     let code = raw.split(':').next().unwrap_or_default();
     let code = code.rsplit('#').next().unwrap_or_default().trim();
     (!code.is_empty()).then(|| code.to_owned())
+}
+
+/// What an AWS service says in an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceError {
+    /// The code, such as `AccessDeniedException`; empty where there is none.
+    pub code: String,
+    /// The message; empty where there is none.
+    pub message: String,
+}
+
+impl ServiceError {
+    /// Reads the header `x-amzn-errortype` and the body of an answer.
+    pub fn read(error_type: Option<&str>, body: &[u8]) -> ServiceError {
+        let body = match serde_json::from_slice(body) {
+            Ok(Value::Object(body)) => body,
+            _ => Map::new(),
+        };
+        ServiceError {
+            code: code(error_type, &body).unwrap_or_default(),
+            message: message(&body).unwrap_or_default(),
+        }
+    }
+}
+
+/// The code of an answer: from the header `x-amzn-errortype`, else from its body.
+pub fn code(error_type: Option<&str>, body: &Map<String, Value>) -> Option<String> {
+    let in_body = || text(body, &["code", "Code", "__type"]).and_then(bare);
+    error_type.and_then(bare).or_else(in_body)
+}
+
+/// The service's words in the body of an answer.
+pub fn message(body: &Map<String, Value>) -> Option<String> {
+    text(body, &["message", "Message"]).map(str::to_owned)
+}
+
+fn text<'a>(body: &'a Map<String, Value>, keys: &[&str]) -> Option<&'a str> {
+    keys.iter().find_map(|key| body.get(*key)?.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn code_and_message_are_found_wherever_they_stand() {
+        for (header, body, code, message) in [
+            (Some("ThrottledException"), "", "ThrottledException", ""),
+            (
+                Some("AccessDeniedException:http://internal.amazon.com/"),
+                r#"{"Message":"User is not authorized"}"#,
+                "AccessDeniedException",
+                "User is not authorized",
+            ),
+            (
+                None,
+                r#"{"__type":"com.amazon.coral#ExpiredTokenException","message":"old"}"#,
+                "ExpiredTokenException",
+                "old",
+            ),
+            (None, r#"{"code":"A","__type":"B"}"#, "A", ""),
+            (Some(""), r#"{"code":"A"}"#, "A", ""),
+            (None, r#"{"code":7,"message":["x"]}"#, "", ""),
+            (None, "<html>", "", ""),
+            (None, "[1]", "", ""),
+        ] {
+            let expected = ServiceError {
+                code: code.to_owned(),
+                message: message.to_owned(),
+            };
+            let read = ServiceError::read(header, body.as_bytes());
+            assert_eq!(read, expected, "{header:?} {body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read(header in ".{0,30}", body in prop::collection::vec(any::<u8>(), 0..80)) {
+            let read = ServiceError::read(Some(&header), &body);
+            prop_assert!(!read.code.contains([':', '#']));
+        }
+    }
 }

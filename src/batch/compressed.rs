@@ -188,7 +188,7 @@ impl Batch {
             count += 1;
         }
         let is_whole = body.starts_with(PREFIX) && body.get(end..) == Some(SUFFIX);
-        (is_whole && count == compressed.count).then(|| Batch {
+        (is_whole && count == compressed.count).then_some(Batch {
             end: body.len(),
             memory: body,
             count,

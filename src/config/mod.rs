@@ -25,6 +25,7 @@ pub const DEFAULT_PATHS: [&str; 2] = ["/etc/amazon/xray/cfg.yaml", "cfg.yaml"];
 const DEFAULT_ADDRESS: &str = "127.0.0.1:2000";
 const DEFAULT_CONCURRENCY: usize = 8;
 const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_SAMPLING_CACHE: Duration = Duration::from_secs(60 * 60);
 const MIN_BUFFER_MB: u32 = 3;
 /// One TiB: above it, a slip of the keyboard.
 const MAX_BUFFER_MB: u32 = 1 << 20;
@@ -68,6 +69,10 @@ pub struct Config {
     pub exporter: Exporter,
     /// Show annotations in the terminal.
     pub annotations: bool,
+    /// Origins whose web pages may send requests by TCP, with commas between them.
+    pub allow_origin: String,
+    /// How old sampling rules may be that are served while X-Ray is away.
+    pub sampling_cache: Duration,
     /// How long to keep receiving after a signal to stop.
     pub shutdown_delay: Duration,
     /// How long delivering what is held may take after that.
@@ -201,6 +206,8 @@ fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Con
         log_format: flags.log_format.unwrap_or_default(),
         exporter: flags.exporter.unwrap_or_default(),
         annotations: flags.annotations.unwrap_or(false),
+        allow_origin: flags.allow_origin.clone().unwrap_or_default(),
+        sampling_cache: flags.sampling_cache.unwrap_or(DEFAULT_SAMPLING_CACHE),
         shutdown_delay: flags.shutdown_delay.unwrap_or_default(),
         shutdown_timeout: flags.shutdown_timeout.unwrap_or(DEFAULT_SHUTDOWN_TIMEOUT),
         warnings,

@@ -40,6 +40,8 @@ fn defaults() {
         log_format: LogFormat::Text,
         exporter: Exporter::Xray,
         annotations: false,
+        allow_origin: String::new(),
+        sampling_cache: Duration::from_secs(3600),
         shutdown_delay: Duration::ZERO,
         shutdown_timeout: Duration::from_secs(10),
         warnings: Vec::new(),

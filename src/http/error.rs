@@ -15,7 +15,7 @@ pub struct TransportError {
 }
 
 /// The kinds that are counted or treated differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TransportErrorKind {
     /// The name has no address, or nobody tells it.
     UnknownHost,

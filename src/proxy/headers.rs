@@ -2,16 +2,20 @@
 
 use ureq::http::HeaderMap;
 
-use super::upstream::ForwardError;
+use super::handler::ForwardError;
 use crate::http::server::Request;
 
 /// The headers that go upstream, as the client gave them or not at all. Everything else is the
 /// client's conversation with us (RFC 9110, 7.6.1), speaks of the client, or would break the
 /// signature.
-const FORWARDED: [&str; 3] = ["content-type", "content-encoding", "accept-encoding"];
+const FORWARDED: [&str; 2] = ["content-type", "content-encoding"];
 
 /// The one of them that is signed: no hop changes it.
 pub(super) const SIGNED: &str = "content-type";
+
+/// What is asked for whatever the client takes: a compressed answer could not be searched for
+/// secrets, nor kept for clients that take no other.
+const UNCODED: (&str, &str) = ("accept-encoding", "identity");
 
 /// Headers of an answer that end with the connection they came by (RFC 9110, 7.6.1), or that say
 /// how the body was framed on it.
@@ -29,7 +33,7 @@ const NOT_PASSED_BACK: [&str; 9] = [
 
 /// What goes upstream of `request`'s headers.
 pub(super) fn forwarded(request: &Request) -> Result<Vec<(&'static str, String)>, ForwardError> {
-    let mut headers = Vec::with_capacity(FORWARDED.len());
+    let mut headers = vec![(UNCODED.0, UNCODED.1.to_owned())];
     for name in FORWARDED {
         if let Some(value) = request.header(name) {
             let value = String::from_utf8(value)
@@ -39,6 +43,15 @@ pub(super) fn forwarded(request: &Request) -> Result<Vec<(&'static str, String)>
         }
     }
     Ok(headers)
+}
+
+/// Whether a body is compressed, or coded in any other way.
+pub(super) fn is_coded(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all("content-encoding");
+    codings.iter().any(|coding| {
+        let coding = coding.as_bytes().trim_ascii();
+        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+    })
 }
 
 /// What goes back of the service's headers.

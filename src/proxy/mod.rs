@@ -1,269 +1,190 @@
-//! The front on TCP: signs and forwards whatever SDKs, samplers and OTLP exporters send, and
-//! answers health and metrics itself.
+//! The TCP port: signs and forwards whatever SDKs, samplers and OTLP exporters send, and answers
+//! health and metrics itself.
 //!
-//! A thread named `tcp` accepts; each connection has a thread of its own, `tcp-N`, because every
-//! request ends in a blocking call anyway and their number is capped. Idle connections cost a
-//! thread's stack and are the first to go when the cap or the descriptors run out.
+//! One thread, `tcp`, accepts and reads; each request that is whole gets a thread of its own,
+//! `tcp-N`, since it ends in a blocking call. Clients share a number of bytes and the threads that
+//! uploading does not need.
 
-mod answer;
-mod connection;
+mod action;
+mod budget;
+mod counts;
+mod exchange;
+mod forward;
+mod handler;
 mod headers;
-mod local;
-mod signed;
-mod slots;
-mod upstream;
+mod local_sampling;
+mod masking;
+mod origin_rule;
+mod report;
+mod resources;
+mod response_writer;
+mod sampling_cache;
+mod server;
+mod system_limits;
 
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-pub use local::LocalSampling;
-pub use signed::Signed;
-use slots::{Slot, Slots};
-pub use upstream::{Body, ForwardError, Response, Upstream};
+pub use counts::Counts;
+pub use forward::SigningForwarder;
+pub use handler::{Body, ForwardError, Handler, Incoming, Response};
+pub use local_sampling::LocalSampling;
+pub use origin_rule::AllowedOrigins;
+pub use resources::ClientResources;
 
-use crate::logging::RateLimit;
+use crate::admin::endpoints::AdminResponse;
+use crate::http::server::Request;
+use exchange::Service;
+use server::{Mailbox, Message, Server};
 
-/// The stack of a connection's thread. A TLS handshake in a debug build is the deepest it goes.
+/// The stack of the thread `tcp`. It may answer health itself.
 const STACK: usize = 256 * 1024;
 
-/// How long accepting rests when the system has no descriptor or memory to give: long enough not
-/// to spin, short against an SDK's patience of 2 s.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes that the kernel keeps of what a client sends and nobody has read yet. Its own default
+/// would let many clients fill a small container.
+const RECEIVE_BUFFER: usize = 64 * 1024;
 
-/// What must have been idle for when descriptors run out. Accepting needs a free descriptor even
-/// while nobody is waiting; it should not take that of a client which has just been let in.
-const LONG_IDLE: Duration = Duration::from_secs(1);
-
-/// How long interrupted connections may take to end.
-const INTERRUPTED: Duration = Duration::from_secs(1);
-
-static ACCEPT_FAILED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
-static FULL: RateLimit = RateLimit::new(1, Duration::from_secs(60));
-
-/// What clients may take.
+/// What clients may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once. When all are taken, the one that has been idle longest is closed for
-    /// a new one; when none becomes idle in time, the new one is answered 503.
+    /// Connections at once. When all are taken, the slowest or else the one that has been idle
+    /// longest is closed for a new one.
     pub connections: usize,
-    /// From the first byte of a request to its last: how long a slow client holds a connection.
+    /// Requests answered at once. Others wait a second, then get 503.
+    pub calls: usize,
+    /// From the first byte of a request to its last.
     pub request: Duration,
     /// Without a request. SDKs poll every 10 s and every 300 s, and some repeat a call when they
     /// find their connection closed.
     pub idle: Duration,
     /// For a client to take its answer.
     pub answer: Duration,
-    /// Bytes of request bodies at once, beyond 64 KiB for each connection, so that uploads never
-    /// keep a sampling call out. What does not fit is answered 503, which exporters retry.
-    pub bodies: usize,
 }
 
 impl Limits {
-    /// What the daemon uses. 128 connections are as many processes with an SDK, each polling over
-    /// one that it keeps, and 4 MB of stacks; three of the largest OTLP bodies fit at once.
+    /// What the daemon uses: 512 connections are as many processes with an SDK, each polling over
+    /// one that it keeps.
     pub const DEFAULT: Limits = Limits {
-        connections: 128,
+        connections: 512,
+        calls: 128,
         request: Duration::from_secs(10),
         idle: Duration::from_secs(15 * 60),
         answer: Duration::from_secs(30),
-        bodies: 20 * 1024 * 1024,
     };
-}
 
-/// An answer of the daemon itself.
-#[derive(Clone, Debug)]
-pub struct LocalAnswer {
-    /// HTTP status.
-    pub status: u16,
-    /// `Content-Type`.
-    pub content_type: &'static str,
-    /// The body.
-    pub body: String,
-}
-
-/// Answers `GET` and `HEAD` of the paths that are the daemon's own (`/healthz`, `/metrics`);
-/// `None` for all that is forwarded. Gets the path without the query. Must not block.
-pub type Local = Box<dyn Fn(&str) -> Option<LocalAnswer> + Send + Sync>;
-
-/// What the front has done since it started, and has now. For the metrics.
-#[derive(Debug, Default)]
-pub struct Counts {
-    forwarded: AtomicU64,
-    failed: AtomicU64,
-    refused: AtomicU64,
-    shed: AtomicU64,
-    open: AtomicUsize,
-    idle: AtomicUsize,
-}
-
-impl Counts {
-    /// Requests to which the service's answer went back, whatever its status.
-    pub fn forwarded(&self) -> u64 {
-        self.forwarded.load(Relaxed)
-    }
-
-    /// Requests that the daemon answered 502, because it could not sign or reach the service.
-    pub fn failed(&self) -> u64 {
-        self.failed.load(Relaxed)
-    }
-
-    /// Requests that were no HTTP this daemon reads, or over a limit of size or time.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Relaxed)
-    }
-
-    /// Connections closed or turned away to make room.
-    pub fn shed(&self) -> u64 {
-        self.shed.load(Relaxed)
-    }
-
-    /// Connections now.
-    pub fn open(&self) -> usize {
-        self.open.load(Relaxed)
-    }
-
-    /// Those of them without a request.
-    pub fn idle(&self) -> usize {
-        self.idle.load(Relaxed)
+    /// The same, as far as this process may open files when `reserved` are left to uploading.
+    #[must_use]
+    pub fn within_descriptors(reserved: usize) -> Limits {
+        let (connections, calls) = system_limits::connections_and_calls(reserved);
+        Limits {
+            connections: connections.min(Self::DEFAULT.connections),
+            calls: calls.min(Self::DEFAULT.calls),
+            ..Self::DEFAULT
+        }
     }
 }
 
-/// What all threads of the front share.
-struct Shared {
-    upstream: Arc<dyn Upstream>,
-    local: Local,
-    limits: Limits,
-    counts: Arc<Counts>,
-    slots: Slots,
-    /// Bytes of [`Limits::bodies`] in use.
-    bodies: AtomicUsize,
-    stopping: AtomicBool,
+/// What operators ask: `GET` and `HEAD` of the daemon's own paths. There are places for these
+/// requests when there are none for others.
+pub struct OperatorEndpoints {
+    /// The paths.
+    pub paths: &'static [&'static str],
+    /// Answers one of them, within half a second.
+    pub answer: Box<dyn Fn(&str) -> AdminResponse + Send + Sync>,
 }
 
-/// The running front.
-pub struct Front {
-    listener: Arc<TcpListener>,
-    shared: Arc<Shared>,
-    accepting: JoinHandle<()>,
+impl OperatorEndpoints {
+    fn owns(&self, request: &Request) -> bool {
+        matches!(request.method.as_str(), "GET" | "HEAD") && self.paths.contains(&request.path())
+    }
+
+    fn answer(&self, request: &Request) -> Option<Response> {
+        if !self.owns(request) {
+            return None;
+        }
+        let own = (self.answer)(request.path());
+        let content_type = own.content_type.as_bytes().to_vec();
+        Some(Response::new(
+            own.status,
+            vec![("Content-Type".to_owned(), content_type)],
+            Body::Full(own.body.into_bytes()),
+        ))
+    }
 }
 
-impl Front {
+/// What a [`ProxyServer`] is made of.
+pub struct ProxyParts {
+    /// What clients may do.
+    pub limits: Limits,
+    /// What they may take. The handler has the same.
+    pub resources: Arc<ClientResources>,
+    /// Origins whose web pages may send requests.
+    pub origins: AllowedOrigins,
+    /// What operators ask.
+    pub operator: OperatorEndpoints,
+    /// Answers everything else.
+    pub handler: Arc<dyn Handler>,
+    /// Where requests are counted.
+    pub counts: Arc<Counts>,
+}
+
+/// Told at the end of a stop whether all requests have ended. It must not block.
+pub type OnOver = Box<dyn FnOnce(bool) + Send>;
+
+/// The running server of the TCP port. Closed when dropped.
+pub struct ProxyServer {
+    mailbox: Mailbox,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl ProxyServer {
     /// Serves `listener`, which is bound and listening.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(
-        listener: TcpListener,
-        limits: Limits,
-        upstream: Arc<dyn Upstream>,
-        local: Local,
-        counts: Arc<Counts>,
-    ) -> io::Result<Front> {
-        let shared = Arc::new(Shared {
-            upstream,
-            local,
-            limits,
-            slots: Slots::new(limits.connections, Arc::clone(&counts)),
-            counts,
-            bodies: AtomicUsize::new(0),
-            stopping: AtomicBool::new(false),
+    pub fn start(listener: TcpListener, parts: ProxyParts) -> io::Result<ProxyServer> {
+        // The connections inherit it. The system's own size will do, too.
+        let _ = SockRef::from(&listener).set_recv_buffer_size(RECEIVE_BUFFER);
+        let service = Arc::new(Service {
+            handler: parts.handler,
+            operator: parts.operator,
+            origins: parts.origins,
+            counts: parts.counts,
+            answer_time: parts.limits.answer,
+            is_stopping: AtomicBool::new(false),
+            page_was_told: AtomicBool::new(false),
         });
-        let listener = Arc::new(listener);
-        let accepting = {
-            let (listener, shared) = (Arc::clone(&listener), Arc::clone(&shared));
-            thread::Builder::new()
-                .name("tcp".to_owned())
-                .stack_size(STACK)
-                .spawn(move || accept(&listener, &shared))?
-        };
-        Ok(Front {
-            listener,
-            shared,
-            accepting,
+        let server = Server::new(listener, service, parts.resources, parts.limits)?;
+        let mailbox = server.mailbox();
+        let thread = thread::Builder::new()
+            .name("tcp".to_owned())
+            .stack_size(STACK)
+            .spawn(move || server.run())?;
+        Ok(ProxyServer {
+            mailbox,
+            thread: Some(thread),
         })
     }
 
-    /// Whether new connections are served.
-    pub fn is_alive(&self) -> bool {
-        !self.accepting.is_finished()
-    }
-
-    /// Takes no new connection or request, gives those under way `grace`, then interrupts them.
-    /// Whether all threads have ended.
-    pub fn stop(self, grace: Duration) -> bool {
-        self.shared.stopping.store(true, Relaxed);
-        // On Linux this wakes the blocked accept. It fails only when there is nothing to wake.
-        let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
-        self.shared.slots.close();
-        let accepted = self.accepting.join().is_ok();
-        if self.shared.slots.wait_until_empty(grace) {
-            return accepted;
-        }
-        self.shared.upstream.stop();
-        self.shared.slots.interrupt();
-        self.shared.slots.wait_until_empty(INTERRUPTED) && accepted
+    /// Lets requests under way finish until `deadline`, then interrupts them; answers new ones
+    /// with 503 until the server is dropped. `on_over` is told once, when none is under way or
+    /// those that were interrupted had their time: whether all have ended.
+    pub fn begin_stop(&self, deadline: Instant, on_over: OnOver) {
+        self.mailbox.send(Message::Stop { deadline, on_over });
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    loop {
-        let accepted = listener.accept();
-        if shared.stopping.load(Relaxed) {
-            return;
-        }
-        match accepted {
-            Ok((stream, _)) => admit(Arc::new(stream), shared),
-            // The client was gone before its turn came.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            // No descriptors or no memory, most likely: it passes, and sooner with one less.
-            Err(error) => {
-                if let Some(held_back) = ACCEPT_FAILED.allow(Instant::now()) {
-                    log::error!(
-                        "cannot accept connections on TCP: {error}; closing idle ones \
-                         and trying again (raise the limit of open files if this stays){held_back}"
-                    );
-                }
-                shared.slots.shed_idle(LONG_IDLE);
-                shared.slots.pause(ACCEPT_PAUSE);
-            }
+impl Drop for ProxyServer {
+    fn drop(&mut self) {
+        self.mailbox.send(Message::Close);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
-}
-
-fn admit(stream: Arc<TcpStream>, shared: &Arc<Shared>) {
-    let started = match shared.slots.enter(&stream) {
-        Some(slot) => serve(Arc::clone(&stream), slot, shared),
-        None => Err(io::Error::other("all connections are in use")),
-    };
-    if let Err(error) = started {
-        if let Some(held_back) = FULL.allow(Instant::now()) {
-            log::warn!(
-                "a connection on TCP was turned away: {error} (limit {}){held_back}",
-                shared.limits.connections
-            );
-        }
-        connection::turn_away(&stream);
-    }
-}
-
-/// The thread is not joined but counted out by its slot, because a thread that waits to be joined
-/// keeps its stack.
-fn serve(stream: Arc<TcpStream>, slot: Slot, shared: &Arc<Shared>) -> io::Result<()> {
-    let shared = Arc::clone(shared);
-    thread::Builder::new()
-        .name(format!("tcp-{}", slot.number()))
-        .stack_size(STACK)
-        .spawn(move || {
-            connection::serve(&stream, &slot, &shared);
-            // Only then is its place free.
-            drop(stream);
-            drop(slot);
-        })
-        .map(drop)
 }

@@ -94,22 +94,19 @@ impl XRayResponse {
             has_request_id: header("x-amzn-requestid").is_some_and(|id| !id.trim().is_empty()),
             date: header("date"),
             has_age: header("age").is_some(),
-            code: header("x-amzn-errortype").and_then(|code| error_codes::bare(&code)),
             ..XRayResponse::default()
         };
         if status == 200 && body == ALL_TAKEN {
             response.body = ResponseBody::Unprocessed(Vec::new());
             return response;
         }
+        let error_type = header("x-amzn-errortype");
         let Ok(Value::Object(object)) = serde_json::from_slice(body) else {
+            response.code = error_type.as_deref().and_then(error_codes::bare);
             return response;
         };
-        let text = |key: &str| Some(object.get(key)?.as_str()?.to_owned());
-        let in_body = || ["code", "Code", "__type"].iter().find_map(|key| text(key));
-        if response.code.is_none() {
-            response.code = in_body().and_then(|code| error_codes::bare(&code));
-        }
-        response.message = text("message").or_else(|| text("Message"));
+        response.code = error_codes::code(error_type.as_deref(), &object);
+        response.message = error_codes::message(&object);
         response.body = match object.get("UnprocessedTraceSegments") {
             None | Some(Value::Null) => ResponseBody::OtherObject,
             Some(Value::Array(entries)) => {

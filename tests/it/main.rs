@@ -19,4 +19,6 @@ mod resource_exhaustion;
 mod sessions;
 mod shutdown;
 mod signature_check;
+mod starved;
+mod tcp;
 mod unprocessed;

@@ -52,6 +52,10 @@ pub struct Flags {
     pub annotations: Option<bool>,
     /// `--log-format`.
     pub log_format: Option<LogFormat>,
+    /// `--allow-origin`: web pages of these origins may send requests by TCP.
+    pub allow_origin: Option<String>,
+    /// `--sampling-cache`: how long sampling rules are served from before.
+    pub sampling_cache: Option<Duration>,
     /// `--shutdown-delay`: how long to keep receiving after a signal to stop.
     pub shutdown_delay: Option<Duration>,
     /// `--shutdown-timeout`: how long delivering what is held may take after that.
@@ -217,6 +221,23 @@ pub(super) const FLAGS: &[Flag] = &[
         "",
         parsed!(log_format, "FORMAT", log_format, "use text or json"),
         "text (default) or json.",
+    ),
+    flag(
+        "allow-origin",
+        "",
+        text!(allow_origin, "ORIGINS"),
+        "Serve web pages of these origins on TCP (comma-separated; default none).",
+    ),
+    flag(
+        "sampling-cache",
+        "",
+        parsed!(
+            sampling_cache,
+            "TIME",
+            go::duration,
+            "use a time such as 10s, 500ms or 1m"
+        ),
+        "Serve sampling rules this old while X-Ray is away (default 1h; 0 for none).",
     ),
     flag(
         "shutdown-delay",

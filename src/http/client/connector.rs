@@ -1,8 +1,8 @@
 //! Opens the connections of an agent: name, address, proxy and TLS, all within one limit.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
@@ -124,8 +124,8 @@ impl HttpConnector {
             .for_each(|address| record(*address, false));
 
         let tcp = Tcp::new(connected.stream, Limits::to_connect(end));
-        let handle = Arc::downgrade(tcp.stream());
-        (details.register_shutdown)(handle as std::sync::Weak<dyn ShutdownHandle>)?;
+        let handle: Weak<dyn ShutdownHandle> = Arc::<TcpStream>::downgrade(tcp.stream());
+        (details.register_shutdown)(Weak::clone(&handle))?;
         let ready = self.make_ready(Stream::Tcp(tcp), details, &target);
         // One that accepts and then is silent is as good as dead.
         let is_silent = |e: &TransportError| e.kind == TransportErrorKind::ConnectTimeout;
@@ -133,6 +133,7 @@ impl HttpConnector {
         let output = details.config.output_buffer_size();
         Ok(HttpTransport::new(
             ready?,
+            handle,
             details.needs_tls(),
             &target.name,
             output,

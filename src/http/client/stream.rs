@@ -226,3 +226,37 @@ impl fmt::Debug for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_call_may_take_the_silence_or_what_is_left() {
+        let now = Instant::now();
+        let seconds = Duration::from_secs;
+        let limits = |left: u64| Limits {
+            end: Some((now + seconds(left), Timeout::Global)),
+            read: Some(seconds(600)),
+            write: None,
+        };
+        let silence = Some(seconds(600));
+        let call = |left| limits(left).one_call(silence, Timeout::PerRead).unwrap();
+        assert_eq!(call(2000), (silence, Timeout::PerRead));
+        let (limit, reason) = call(300);
+        assert!(limit <= Some(seconds(300)) && limit > Some(seconds(200)));
+        assert_eq!(reason, Timeout::Global);
+        let (limit, reason) = limits(300).one_call(None, Timeout::PerWrite).unwrap();
+        assert!(limit <= Some(seconds(300)));
+        assert_eq!(reason, Timeout::Global);
+        let error = limits(0).one_call(silence, Timeout::PerRead).unwrap_err();
+        let error = ureq::Error::from(error);
+        assert!(matches!(error, ureq::Error::Timeout(Timeout::Global)));
+        let endless = Limits {
+            end: None,
+            ..limits(0)
+        };
+        let call = endless.one_call(silence, Timeout::PerRead).unwrap();
+        assert_eq!(call, (silence, Timeout::PerRead));
+    }
+}

@@ -4,10 +4,12 @@
 //! a request and a body that fits are one write.
 
 use std::io::{self, Read, Write};
+use std::sync::Weak;
 
-use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
+use ureq::unversioned::transport::{Buffers, NextTimeout, ShutdownHandle, Transport};
 
 use super::stream::{Limits, Stream};
+use crate::http::call;
 use crate::http::error::{TransportError, TransportErrorKind};
 
 /// What is read from the network at once. Answers are short; it grows for longer headers, which
@@ -18,6 +20,8 @@ const INPUT: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct HttpTransport {
     stream: Stream,
+    /// Closes the connection.
+    handle: Weak<dyn ShutdownHandle>,
     is_tls: bool,
     buffers: HttpBuffers,
     /// For error messages.
@@ -32,9 +36,16 @@ pub(super) struct HttpTransport {
 
 impl HttpTransport {
     /// `output` is the size of the buffer for what is to be sent.
-    pub(super) fn new(stream: Stream, is_tls: bool, host: &str, output: usize) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        handle: Weak<dyn ShutdownHandle>,
+        is_tls: bool,
+        host: &str,
+        output: usize,
+    ) -> Self {
         HttpTransport {
             stream,
+            handle,
             is_tls,
             buffers: HttpBuffers::new(output),
             host: host.to_owned(),
@@ -106,6 +117,7 @@ impl Transport for HttpTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        call::goes_by(&self.handle)?;
         self.was_used |= self.is_answered;
         self.is_answered = false;
         self.buffers.filled += amount;

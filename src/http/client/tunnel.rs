@@ -6,7 +6,6 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ureq::Proxy;
 
-use super::stream::Stream;
 use crate::http::error::{TransportError, TransportErrorKind};
 
 /// The head of a proxy's answer is shorter. Its body does not matter.
@@ -18,7 +17,7 @@ const MAX_HEADERS: usize = 64;
 /// # Errors
 /// When it does not, in words.
 pub(super) fn open(
-    stream: &mut Stream,
+    stream: &mut (impl Read + Write),
     proxy: &Proxy,
     target: &str,
     user_agent: &str,
@@ -66,12 +65,12 @@ fn request(proxy: &Proxy, target: &str, user_agent: &str) -> String {
     head
 }
 
-fn send(stream: &mut Stream, head: &[u8]) -> io::Result<()> {
+fn send(stream: &mut impl Write, head: &[u8]) -> io::Result<()> {
     stream.write_all(head)?;
     stream.flush()
 }
 
-fn status(stream: &mut Stream) -> io::Result<u16> {
+fn status(stream: &mut impl Read) -> io::Result<u16> {
     let mut head = Vec::new();
     let mut buffer = [0; 1024];
     while head.len() < MAX_HEAD {
@@ -142,6 +141,42 @@ mod tests {
             let proxy = Proxy::new(proxy).unwrap();
             assert_eq!(request(&proxy, target, "xray/test"), expected);
         }
+    }
+
+    /// A proxy that reads once.
+    struct Once {
+        read: Option<Vec<u8>>,
+        answer: &'static [u8],
+    }
+
+    impl Write for Once {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert!(self.read.is_none(), "a second write");
+            self.read = Some(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Read for Once {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.answer.read(into)
+        }
+    }
+
+    #[test]
+    fn the_request_is_one_write() {
+        let proxy = Proxy::new("http://u:p@corp:3128").unwrap();
+        let mut stream = Once {
+            read: None,
+            answer: b"HTTP/1.0 200 Connection established\r\n\r\n",
+        };
+        open(&mut stream, &proxy, "t:443", "xray/test").unwrap();
+        let expected = request(&proxy, "t:443", "xray/test");
+        assert_eq!(stream.read.unwrap(), expected.as_bytes());
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn the_last_addresses_serve_while_nobody_answers() {
     let before = Instant::now();
     let found = resolver.addresses("xray.test", 443, LONG);
     assert_eq!(found, Ok(vec![address(1, 443)]));
-    assert!(before.elapsed() >= PATIENCE);
+    assert!(before.elapsed() >= PATIENCE && before.elapsed() < LONG);
     assert!(is_looking_up(&resolver));
     let found = resolver.addresses("xray.test", 443, Duration::ZERO);
     assert_eq!(found, Ok(vec![address(1, 443)]));

@@ -1,14 +1,15 @@
 //! The chunked transfer coding (RFC 9112, 7.1), for bodies that come in.
 
-use super::{MAX_BODY, MAX_HEAD, Refusal, append};
+use super::{MAX_HEAD, Refusal, append};
 
 /// Bytes of a chunk-size line with its extensions. Nobody sends any.
 const MAX_SIZE_LINE: usize = 256;
 
 /// Where in the coding the last byte left us.
-#[derive(Default)]
 pub(crate) struct Chunked {
     part: Part,
+    /// Most bytes of the body.
+    max_body: usize,
     /// Bytes of trailers read so far.
     trailers: usize,
 }
@@ -24,6 +25,15 @@ enum Part {
 }
 
 impl Chunked {
+    /// For a body of which at most `max_body` bytes are taken.
+    pub(super) fn new(max_body: usize) -> Self {
+        Chunked {
+            part: Part::default(),
+            max_body,
+            trailers: 0,
+        }
+    }
+
     /// Moves data from `input` to `body`: the bytes used, and whether the body is complete.
     pub(crate) fn advance(
         &mut self,
@@ -40,7 +50,7 @@ impl Chunked {
                     };
                     used += line.len() + 2;
                     let size = chunk_size(line)?;
-                    if size > MAX_BODY - body.len() {
+                    if size > self.max_body - body.len() {
                         return Err(Refusal::BodyTooLarge);
                     }
                     self.part = match size {
@@ -50,7 +60,7 @@ impl Chunked {
                 }
                 Part::Data(missing) => {
                     let n = missing.min(rest.len());
-                    let expected = MAX_BODY - body.len();
+                    let expected = self.max_body - body.len();
                     append(body, &rest[..n], expected);
                     used += n;
                     if n < missing {

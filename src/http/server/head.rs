@@ -1,6 +1,7 @@
 //! The request line and the headers.
 
-use super::{MAX_BODY, MAX_HEAD, MAX_HEADERS, Refusal, Request};
+use super::http2::PREFACE;
+use super::{MAX_HEAD, MAX_HEADERS, Refusal, Request};
 
 /// How the body is delimited.
 #[derive(Clone, Copy)]
@@ -16,42 +17,68 @@ pub(super) struct Head {
     pub(super) expects_continue: bool,
 }
 
-/// Reads one head off the front of `input`: the head and its length, or `None` when it is not
-/// complete.
+/// How the lines of a head end. The first line decides for all of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LineEnd {
+    /// As HTTP wants it.
+    CrLf,
+    /// As a person types it: `printf 'GET /healthz HTTP/1.0\n\n' | nc HOST 2000`.
+    Lf,
+}
+
+/// Reads one head off the front of `input`, of whose body at most `max_body` bytes are taken: the
+/// head and its length, or `None` when it is not complete.
 ///
 /// It looks at the whole prefix every time, so that a refusal comes with the byte that causes it:
 /// a TLS hello is answered at once, not when the read deadline ends.
-pub(super) fn parse(input: &[u8]) -> Result<Option<(Head, usize)>, Refusal> {
+pub(super) fn parse(input: &[u8], max_body: usize) -> Result<Option<(Head, usize)>, Refusal> {
     let window = &input[..input.len().min(MAX_HEAD)];
-    // httparse takes a bare LF as the end of a line; others in front of us may not. It sees
-    // nothing behind the first one, so that an error further on does not hide this one.
-    let bare_lf = (0..window.len()).find(|&i| window[i] == b'\n' && !window[..i].ends_with(b"\r"));
-    let window = &window[..bare_lf.map_or(window.len(), |i| i + 1)];
+    // httparse takes both ends of a line in any mixture; a reader in front of us may not. It gets
+    // nothing behind the first line that ends in the other way, so that an error further on does
+    // not hide this one.
+    let odd = odd_line(window);
+    let window = &window[..odd.unwrap_or(window.len())];
     let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut slots);
     let status = parsed.parse(window).map_err(|e| match e {
         httparse::Error::TooManyHeaders => Refusal::HeadTooLarge,
+        httparse::Error::Version if window.starts_with(PREFACE) => Refusal::Http2,
         httparse::Error::Version => Refusal::Version,
         httparse::Error::HeaderName => Refusal::Malformed("a header name"),
         httparse::Error::HeaderValue => Refusal::Malformed("a header value"),
         _ => Refusal::Malformed("the request line"),
     })?;
-    let length = match status {
-        // A bare LF behind the head belongs to the body.
-        httparse::Status::Complete(length) if bare_lf != Some(length - 1) => length,
-        httparse::Status::Partial if bare_lf.is_none() => {
-            return if window.len() == MAX_HEAD {
-                Err(Refusal::HeadTooLarge)
-            } else {
-                Ok(None)
-            };
+    match status {
+        // The last line of the head is the odd one.
+        httparse::Status::Complete(length) if odd == Some(length) => {}
+        // What stands behind the head belongs to the body.
+        httparse::Status::Complete(length) => {
+            return understand(&parsed, max_body).map(|head| Some((head, length)));
         }
-        _ => return Err(Refusal::Malformed("a line that ends without CR")),
-    };
-    understand(&parsed).map(|head| Some((head, length)))
+        httparse::Status::Partial if odd.is_some() => {}
+        httparse::Status::Partial if window.len() == MAX_HEAD => return Err(Refusal::HeadTooLarge),
+        httparse::Status::Partial => return Ok(None),
+    }
+    Err(Refusal::Malformed("lines that end in two ways"))
 }
 
-fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
+/// The end of the first line in `window` that ends otherwise than the first.
+fn odd_line(window: &[u8]) -> Option<usize> {
+    let mut first = None;
+    let ends = (0..window.len()).filter(|&at| window[at] == b'\n');
+    for at in ends {
+        let end = match window[..at].ends_with(b"\r") {
+            true => LineEnd::CrLf,
+            false => LineEnd::Lf,
+        };
+        if *first.get_or_insert(end) != end {
+            return Some(at + 1);
+        }
+    }
+    None
+}
+
+fn understand(parsed: &httparse::Request<'_, '_>, max_body: usize) -> Result<Head, Refusal> {
     let http10 = parsed.version == Some(0);
     let mut length: Option<usize> = None;
     let mut chunked = false;
@@ -107,7 +134,7 @@ fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
     }
     let framing = match length {
         _ if chunked => Framing::Chunked,
-        Some(length) if length > MAX_BODY => return Err(Refusal::BodyTooLarge),
+        Some(length) if length > max_body => return Err(Refusal::BodyTooLarge),
         length => Framing::Length(length.unwrap_or(0)),
     };
     Ok(Head {

@@ -5,13 +5,15 @@
 //! A request without a length has an empty body (RFC 9112, 6.3), which several SDKs rely on.
 //!
 //! Whatever two HTTP implementations could read in two ways is refused, because that is what
-//! request smuggling lives on: bare LF, folded header lines, a blank before the colon, two lengths,
-//! a length beside `Transfer-Encoding`, any coding but `chunked`.
+//! request smuggling lives on: lines that end in LF beside lines that end in CRLF, folded header
+//! lines, a blank before the colon, two lengths, a length beside `Transfer-Encoding`, any coding
+//! but `chunked`. A head whose lines all end in LF alone is taken: people type it.
 //!
 //! What a stream of bytes means never depends on how it was cut into reads.
 
 mod chunked;
 mod head;
+mod http2;
 mod response;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ use std::mem;
 
 pub(crate) use chunked::Chunked;
 use head::{Framing, Head};
+pub use http2::go_away;
 pub use response::{BodyFraming, CONTINUE, Persistence, chunk_end, chunk_start, response_head};
 
 /// Bytes of request line and headers together, and of trailers. The largest real ones, with a
@@ -60,6 +63,14 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
+    /// Bytes of memory that the request takes, about.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let headers = self.headers.capacity() * size_of::<(String, Vec<u8>)>();
+        let lines: usize = self.headers.iter().map(|(n, v)| n.len() + v.len()).sum();
+        headers + lines + self.target.len() + self.body.capacity()
+    }
+
     /// The value of a header in any case, its lines joined by `, ` as RFC 9110, 5.3 allows.
     /// `None` when it is absent; an empty value is present.
     #[must_use]
@@ -97,7 +108,7 @@ impl fmt::Debug for Request {
 pub enum Refusal {
     /// Not HTTP, or HTTP that two readers could understand in two ways: 400.
     Malformed(&'static str),
-    /// The body is, or says it will be, larger than [`MAX_BODY`]: 413.
+    /// The body is, or says it will be, larger than what is taken: 413.
     BodyTooLarge,
     /// An `Expect` other than `100-continue`: 417.
     Expectation,
@@ -107,6 +118,8 @@ pub enum Refusal {
     Coding,
     /// Neither HTTP/1.0 nor 1.1: 505.
     Version,
+    /// A client of HTTP/2, gRPC most likely: [`go_away`] instead of an answer.
+    Http2,
 }
 
 impl Refusal {
@@ -119,7 +132,7 @@ impl Refusal {
             Refusal::Expectation => 417,
             Refusal::HeadTooLarge => 431,
             Refusal::Coding => 501,
-            Refusal::Version => 505,
+            Refusal::Version | Refusal::Http2 => 505,
         }
     }
 }
@@ -128,7 +141,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Malformed(what) => write!(f, "not a request this server reads: {what}"),
-            Refusal::BodyTooLarge => write!(f, "the body is over {MAX_BODY} bytes"),
+            Refusal::BodyTooLarge => f.write_str("the body is too large"),
             Refusal::Expectation => f.write_str("an expectation other than 100-continue"),
             Refusal::HeadTooLarge => write!(
                 f,
@@ -136,6 +149,7 @@ impl fmt::Display for Refusal {
             ),
             Refusal::Coding => f.write_str("a transfer coding other than chunked"),
             Refusal::Version => f.write_str("neither HTTP/1.0 nor HTTP/1.1"),
+            Refusal::Http2 => f.write_str("HTTP/2, which this server does not speak"),
         }
     }
 }
@@ -154,11 +168,17 @@ pub enum Step {
 }
 
 /// Reads the requests of one connection.
-#[derive(Default)]
 pub struct Reader {
     /// Bytes fed and not understood yet: at most [`MAX_HEAD`] and one feed.
     input: Vec<u8>,
     state: State,
+    max_body: usize,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Reader::with_max_body(MAX_BODY)
+    }
 }
 
 #[derive(Default)]
@@ -174,6 +194,16 @@ enum State {
 }
 
 impl Reader {
+    /// Takes bodies of at most `max_body` bytes, and of at most [`MAX_BODY`].
+    #[must_use]
+    pub fn with_max_body(max_body: usize) -> Self {
+        Reader {
+            input: Vec::new(),
+            state: State::default(),
+            max_body: max_body.min(MAX_BODY),
+        }
+    }
+
     /// Takes bytes as they come from the connection.
     pub fn feed(&mut self, bytes: &[u8]) {
         if !matches!(self.state, State::Refused(_) | State::Closed) {
@@ -200,19 +230,20 @@ impl Reader {
         self.input.is_empty() && matches!(self.state, State::Head | State::Closed)
     }
 
-    /// Bytes of memory that the body of the request being read takes.
+    /// Bytes of memory that the request being read takes.
     #[must_use]
-    pub fn held(&self) -> usize {
-        match &self.state {
-            State::Length(request, _) | State::Chunks(request, _) => request.body.capacity(),
+    pub fn memory(&self) -> usize {
+        let request = match &self.state {
+            State::Length(request, _) | State::Chunks(request, _) => request.memory(),
             _ => 0,
-        }
+        };
+        self.input.capacity() + request
     }
 
     fn advance(&mut self) -> Result<Step, Refusal> {
         match mem::take(&mut self.state) {
             State::Head => {
-                let Some((head, used)) = head::parse(&self.input)? else {
+                let Some((head, used)) = head::parse(&self.input, self.max_body)? else {
                     return Ok(Step::NeedMore);
                 };
                 self.input.drain(..used);
@@ -250,7 +281,7 @@ impl Reader {
         self.state = match head.framing {
             Framing::Length(0) => return Ok(self.finish(head.request)),
             Framing::Length(length) => State::Length(head.request, length),
-            Framing::Chunked => State::Chunks(head.request, Chunked::default()),
+            Framing::Chunked => State::Chunks(head.request, Chunked::new(self.max_body)),
         };
         if head.expects_continue {
             return Ok(Step::Continue);

@@ -1,18 +1,24 @@
-//! A running front with everything that it needs.
+//! A running proxy server with everything that it needs.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
+use xray::admin::endpoints::AdminResponse;
 use xray::aws::clock::Clock;
 use xray::credentials::target::Target;
 use xray::credentials::{CredentialCache, Renewal, Source, SourceError, Timing};
 use xray::http::client::{HttpClientConfig, HttpClientFactory, ServiceUrls};
 use xray::http::dns::Resolver;
-use xray::proxy::{Counts, Front, Limits, Local, LocalAnswer, Signed, Upstream};
+use xray::proxy::{
+    AllowedOrigins, ClientResources, Counts, Handler, Limits, OperatorEndpoints, ProxyParts,
+    ProxyServer, SigningForwarder,
+};
 
+use xray_test_support::DEADLINE;
 use xray_test_support::endpoint::{Endpoint, Reply};
 use xray_test_support::http::Request;
 use xray_test_support::http_client::HttpClient;
@@ -20,11 +26,17 @@ use xray_test_support::keys::Keys;
 use xray_test_support::sigv4::{parse_date, verify};
 use xray_test_support::xray::{KEY_ID, REGION, SECRET};
 
+/// Memory for clients: far more than they need.
+pub const MEMORY: usize = 64 * 1024 * 1024;
+
+/// Sampling rules are kept so long.
+const RULES_AGE: Duration = Duration::from_secs(3600);
+
 pub struct ProxyHarness {
     pub address: SocketAddr,
-    pub front: Front,
+    pub server: ProxyServer,
     pub counts: Arc<Counts>,
-    pub signed: Arc<Signed>,
+    pub forwarder: Arc<SigningForwarder>,
 }
 
 /// Credentials one after the other; the last ones for ever. Renewable where there are several.
@@ -98,32 +110,104 @@ pub fn target(
     })
 }
 
-pub fn local() -> Local {
-    Box::new(|path| {
-        let body = match path {
-            "/healthz" => "ok\n",
-            "/metrics" => "xray_up 1\n",
-            _ => return None,
-        };
-        Some(LocalAnswer {
+pub fn operator() -> OperatorEndpoints {
+    OperatorEndpoints {
+        paths: &["/healthz", "/metrics"],
+        answer: Box::new(|path| AdminResponse {
             status: 200,
             content_type: "text/plain",
-            body: body.to_owned(),
-        })
-    })
+            body: match path {
+                "/healthz" => "ok\n",
+                _ => "xray_up 1\n",
+            }
+            .to_owned(),
+        }),
+    }
 }
 
-pub fn front(limits: Limits, upstream: Arc<dyn Upstream>) -> (SocketAddr, Front) {
-    let (address, front, _) = counted(limits, upstream);
-    (address, front)
+pub fn server(limits: Limits, handler: Arc<dyn Handler>) -> (SocketAddr, ProxyServer) {
+    let (address, server, _) = counted(limits, handler);
+    (address, server)
 }
 
-pub fn counted(limits: Limits, upstream: Arc<dyn Upstream>) -> (SocketAddr, Front, Arc<Counts>) {
+pub fn counted(
+    limits: Limits,
+    handler: Arc<dyn Handler>,
+) -> (SocketAddr, ProxyServer, Arc<Counts>) {
+    let resources = ClientResources::new(MEMORY, 0);
     let counts = Arc::new(Counts::default());
+    let parts = parts(limits, resources, handler, Arc::clone(&counts));
+    let (address, server) = started(parts);
+    (address, server, counts)
+}
+
+pub fn parts(
+    limits: Limits,
+    resources: Arc<ClientResources>,
+    handler: Arc<dyn Handler>,
+    counts: Arc<Counts>,
+) -> ProxyParts {
+    ProxyParts {
+        limits,
+        resources,
+        origins: AllowedOrigins::default(),
+        operator: operator(),
+        handler,
+        counts,
+    }
+}
+
+pub fn started(parts: ProxyParts) -> (SocketAddr, ProxyServer) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let front = Front::start(listener, limits, upstream, local(), Arc::clone(&counts)).unwrap();
-    (address, front, counts)
+    (address, ProxyServer::start(listener, parts).unwrap())
+}
+
+/// A forwarder that has no target yet.
+pub fn forwarder() -> Arc<SigningForwarder> {
+    forwarder_with(&ClientResources::new(MEMORY, 0), &Arc::default())
+}
+
+fn forwarder_with(resources: &Arc<ClientResources>, counts: &Arc<Counts>) -> Arc<SigningForwarder> {
+    Arc::new(SigningForwarder::new(
+        Arc::new(Clock::new(false)),
+        Arc::clone(resources),
+        Arc::clone(counts),
+        RULES_AGE,
+    ))
+}
+
+/// Requests that were answered like this, whatever was asked.
+pub fn answered(counts: &Counts, outcome: &str) -> u64 {
+    let rows = counts.snapshot().answered;
+    let rows = rows.iter().filter(|row| row.outcome == outcome);
+    rows.map(|row| row.count).sum()
+}
+
+/// Connections that do this now.
+pub fn connections(counts: &Counts, state: &str) -> u64 {
+    let states = counts.snapshot().connections;
+    states
+        .into_iter()
+        .find(|(name, _)| *name == state)
+        .unwrap()
+        .1
+}
+
+/// Everything under way may finish; then it must have ended.
+#[track_caller]
+pub fn stop(server: &ProxyServer) {
+    let deadline = Instant::now() + DEADLINE;
+    assert!(stop_by(server, deadline), "requests are left over");
+}
+
+/// What is under way may finish until `deadline`. Whether all has ended.
+#[track_caller]
+pub fn stop_by(server: &ProxyServer, deadline: Instant) -> bool {
+    let (over, is_over) = channel();
+    let on_over = move |all_ended| over.send(all_ended).unwrap();
+    server.begin_stop(deadline, Box::new(on_over));
+    is_over.recv_timeout(DEADLINE).unwrap()
 }
 
 impl ProxyHarness {
@@ -136,15 +220,27 @@ impl ProxyHarness {
     }
 
     pub fn with(endpoint: &str, limits: Limits, credentials: Vec<Credentials>) -> ProxyHarness {
+        ProxyHarness::with_memory(endpoint, limits, credentials, MEMORY)
+    }
+
+    pub fn with_memory(
+        endpoint: &str,
+        limits: Limits,
+        credentials: Vec<Credentials>,
+        memory: usize,
+    ) -> ProxyHarness {
         let keeper = keeper(credentials);
-        let signed = Arc::new(Signed::new(Arc::new(Clock::new(false))));
-        signed.set_target(target(&agents(None), endpoint, &keeper));
-        let (address, front, counts) = counted(limits, Arc::clone(&signed) as Arc<dyn Upstream>);
+        let resources = ClientResources::new(memory, 0);
+        let counts = Arc::new(Counts::default());
+        let forwarder = forwarder_with(&resources, &counts);
+        forwarder.set_target(target(&agents(None), endpoint, &keeper));
+        let handler = Arc::clone(&forwarder) as Arc<dyn Handler>;
+        let (address, server) = started(parts(limits, resources, handler, Arc::clone(&counts)));
         ProxyHarness {
             address,
-            front,
+            server,
             counts,
-            signed,
+            forwarder,
         }
     }
 
@@ -155,10 +251,7 @@ impl ProxyHarness {
     /// Ends everything; nothing may be left over.
     #[track_caller]
     pub fn stop(self) {
-        assert!(
-            self.front.stop(Duration::from_secs(30)),
-            "threads are left over"
-        );
+        stop(&self.server);
     }
 }
 

@@ -1,20 +1,21 @@
 //! Clients that are slow, many, large or not HTTP at all.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use xray::http::server::Request;
-use xray::proxy::{Body, ForwardError, Front, Limits, LocalSampling, Response, Upstream};
+use xray::proxy::{
+    Body, ClientResources, ForwardError, Handler, Incoming, Limits, LocalSampling, Response,
+};
 
 use xray_test_support::DEADLINE;
 use xray_test_support::http_client::HttpClient;
 use xray_test_support::watch::wait_until;
 
-use super::harness::{counted, front};
+use super::harness::{self, counted, parts, server, started, stop};
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
 const ASK: &str = "POST /x HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -25,15 +26,11 @@ struct Held {
     go: Mutex<Receiver<()>>,
 }
 
-impl Upstream for Held {
-    fn forward(&self, _: &Request) -> Result<Response, ForwardError> {
+impl Handler for Held {
+    fn handle(&self, _: &Incoming<'_>) -> Result<Response, ForwardError> {
         self.began.send(()).unwrap();
         self.go.lock().unwrap().recv().unwrap();
-        Ok(Response {
-            status: 200,
-            headers: Vec::new(),
-            body: Body::Full(Vec::new()),
-        })
+        Ok(Response::new(200, Vec::new(), Body::Full(Vec::new())))
     }
 }
 
@@ -54,60 +51,62 @@ fn connections(connections: usize) -> Limits {
     }
 }
 
-#[track_caller]
-fn stop(front: Front) {
-    assert!(front.stop(DEADLINE), "threads are left over");
-}
-
 #[test]
 fn the_connection_idle_longest_makes_room() {
-    let (address, front, counts) = counted(connections(2), Arc::new(LocalSampling));
+    let (address, server, counts) = counted(connections(2), Arc::new(LocalSampling));
     let (mut first, mut second) = (HttpClient::connect(address), HttpClient::connect(address));
     assert_eq!(first.ask(HEALTH).status, 200);
     assert_eq!(second.ask(HEALTH).status, 200);
     // An answer is there a moment before its connection is idle again.
-    wait_until("both are idle", || counts.idle() == 2);
+    wait_until("the connections are idle", || {
+        harness::connections(&counts, "idle") == 2
+    });
     // Used again: now the second one is the oldest.
     assert_eq!(first.ask(HEALTH).status, 200);
-    wait_until("both are idle", || counts.idle() == 2);
+    wait_until("the connections are idle", || {
+        harness::connections(&counts, "idle") == 2
+    });
     let mut third = HttpClient::connect(address);
     assert_eq!(third.ask(HEALTH).status, 200);
     assert!(second.is_closed());
     assert_eq!(first.ask(HEALTH).status, 200);
-    assert_eq!(counts.shed(), 1);
-    stop(front);
+    assert_eq!(counts.snapshot().shed, 1);
+    stop(&server);
 }
 
 #[test]
 fn a_connection_that_never_asks_makes_room_too() {
-    let (address, front) = front(connections(1), Arc::new(LocalSampling));
+    let (address, server) = server(connections(1), Arc::new(LocalSampling));
     let mut silent = HttpClient::connect(address);
     let mut client = HttpClient::connect(address);
     assert_eq!(client.ask(HEALTH).status, 200);
     assert!(silent.is_closed());
-    stop(front);
+    stop(&server);
 }
 
 #[test]
 fn when_all_are_busy_the_new_one_is_told() {
-    let (upstream, begun, go) = held();
-    let (address, front) = front(connections(1), upstream);
+    let (handler, begun, go) = held();
+    let (address, server) = server(connections(1), handler);
     let mut busy = HttpClient::connect(address);
     busy.send(ASK);
     begun.recv_timeout(DEADLINE).unwrap();
 
     let mut refused = HttpClient::connect(address);
-    let answer = refused.response();
+    let answer = refused.ask(ASK);
     answer.assert_empty(503);
     assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(answer.header("retry-after"), Some("1"));
     assert!(refused.is_closed());
+    // Health has places of its own.
+    assert_eq!(HttpClient::connect(address).ask(HEALTH).status, 200);
 
     go.send(()).unwrap();
     assert_eq!(busy.response().status, 200);
     // And it is over as soon as one is free: the first is idle again and makes room.
     let mut next = HttpClient::connect(address);
     assert_eq!(next.ask(HEALTH).status, 200);
-    stop(front);
+    stop(&server);
 }
 
 #[test]
@@ -121,12 +120,12 @@ fn a_slow_client_gets_its_place_taken() {
         "POST /x HTTP/1.1\r\n",
         "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{",
     ] {
-        let (address, front) = front(limits, Arc::new(LocalSampling));
+        let (address, server) = server(limits, Arc::new(LocalSampling));
         let mut client = HttpClient::connect(address);
         client.send(slow);
         client.response().assert_empty(408);
         assert_eq!(HttpClient::connect(address).ask(HEALTH).status, 200);
-        stop(front);
+        stop(&server);
     }
 }
 
@@ -137,7 +136,7 @@ fn a_trickle_does_not_keep_a_connection() {
         request: Duration::from_millis(50),
         ..connections(1)
     };
-    let (address, front) = front(limits, Arc::new(LocalSampling));
+    let (address, server) = server(limits, Arc::new(LocalSampling));
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"POST /x HTTP/1.1\r\nA: ").unwrap();
     // Ends because the other side has closed.
@@ -145,7 +144,7 @@ fn a_trickle_does_not_keep_a_connection() {
         std::thread::yield_now();
     }
     assert_eq!(HttpClient::connect(address).ask(HEALTH).status, 200);
-    stop(front);
+    stop(&server);
 }
 
 #[test]
@@ -154,49 +153,48 @@ fn an_idle_connection_ends_in_silence() {
         idle: Duration::from_millis(50),
         ..Limits::DEFAULT
     };
-    let (address, front) = front(limits, Arc::new(LocalSampling));
+    let (address, server) = server(limits, Arc::new(LocalSampling));
     let mut client = HttpClient::connect(address);
     assert_eq!(client.ask(HEALTH).status, 200);
     assert!(client.is_closed());
-    stop(front);
+    stop(&server);
 }
 
 /// A client that does not read its answer is no reason to keep the answer for ever.
 #[test]
 fn an_answer_that_is_not_taken_is_given_up() {
     struct Endless;
-    impl Upstream for Endless {
-        fn forward(&self, _: &Request) -> Result<Response, ForwardError> {
-            Ok(Response {
-                status: 200,
-                headers: Vec::new(),
-                body: Body::Stream {
-                    reader: Box::new(std::io::repeat(b'x')),
-                    length: None,
-                },
-            })
+    impl Handler for Endless {
+        fn handle(&self, _: &Incoming<'_>) -> Result<Response, ForwardError> {
+            let reader = Box::new(std::io::repeat(b'x'));
+            let length = None;
+            Ok(Response::new(
+                200,
+                Vec::new(),
+                Body::Stream { reader, length },
+            ))
         }
     }
     let limits = Limits {
         answer: Duration::from_millis(50),
         ..connections(1)
     };
-    let (address, front) = front(limits, Arc::new(Endless));
+    let (address, server) = server(limits, Arc::new(Endless));
     let mut deaf = HttpClient::connect(address);
     deaf.send(ASK);
     assert!(deaf.response().is_cut_off);
     assert_eq!(HttpClient::connect(address).ask(HEALTH).status, 200);
-    stop(front);
+    stop(&server);
 }
 
 #[test]
 fn refusals_are_empty_and_close() {
-    let (address, front, counts) = counted(Limits::DEFAULT, Arc::new(LocalSampling));
+    let (address, server, counts) = counted(Limits::DEFAULT, Arc::new(LocalSampling));
     let endless = format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}", "a".repeat(70_000));
     let rows: &[(&[u8], u16)] = &[
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET / HTTP/3.0\r\n\r\n", 505),
         (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"POST / HTTP/1.1\r\nHost: h\r\nExpect: x\r\n\r\n", 417),
@@ -211,29 +209,53 @@ fn refusals_are_empty_and_close() {
         assert_eq!(answer.header("connection"), Some("close"));
         assert!(client.is_closed());
     }
-    assert_eq!(counts.refused(), rows.len() as u64);
-    stop(front);
+    let refused = counts.snapshot().refused;
+    let refused: u64 = refused.iter().map(|(_, count)| count).sum();
+    assert_eq!(refused, rows.len() as u64);
+    stop(&server);
+}
+
+/// Text of HTTP/1.1 would be unreadable to it.
+#[test]
+fn a_client_of_grpc_is_told_what_to_set() {
+    let (address, server, counts) = counted(Limits::DEFAULT, Arc::new(LocalSampling));
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .unwrap();
+    let mut frames = Vec::new();
+    client.read_to_end(&mut frames).unwrap();
+    assert_eq!(&frames[..9], [0, 0, 0, 4, 0, 0, 0, 0, 0], "settings");
+    assert_eq!(frames[12], 7, "go away");
+    let hint = String::from_utf8_lossy(&frames);
+    assert!(
+        hint.contains("OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
+        "{hint}"
+    );
+    let refused = counts.snapshot().refused;
+    assert!(refused.contains(&("http2", 1)), "{refused:?}");
+    stop(&server);
 }
 
 /// The client is still sending when it is refused: a reset would hide the answer from it.
 #[test]
 fn a_body_too_large_is_refused_in_a_way_that_arrives() {
-    let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+    let (address, server) = server(Limits::DEFAULT, Arc::new(LocalSampling));
     let mut client = HttpClient::connect(address);
     client.send("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\n");
     client.try_send(&vec![b'x'; 9_000_000]);
     client.response().assert_empty(413);
-    stop(front);
+    stop(&server);
 }
 
 #[test]
 fn large_bodies_share_a_budget_and_small_ones_need_none() {
-    let (upstream, begun, go) = held();
-    let limits = Limits {
-        bodies: 3 * 1024 * 1024,
-        ..Limits::DEFAULT
-    };
-    let (address, front) = front(limits, upstream);
+    let (handler, begun, go) = held();
+    // Half of it is for bodies.
+    let resources = ClientResources::new(6 * 1024 * 1024, 0);
+    let counts = Arc::default();
+    let (address, server) = started(parts(Limits::DEFAULT, resources, handler, counts));
     let large = |client: &mut HttpClient| {
         client.send("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n");
         client.try_send(&vec![b'x'; 2_000_000]);
@@ -265,7 +287,7 @@ fn large_bodies_share_a_budget_and_small_ones_need_none() {
     begun.recv_timeout(DEADLINE).unwrap();
     go.send(()).unwrap();
     assert_eq!(first.response().status, 200);
-    stop(front);
+    stop(&server);
 }
 
 proptest! {
@@ -275,12 +297,12 @@ proptest! {
         garbage in prop::collection::vec(any::<u8>(), 0..2000),
         start in prop::sample::select(&["", "GET / HTTP/1.1\r\n", "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"]),
     ) {
-        let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+        let (address, server) = server(Limits::DEFAULT, Arc::new(LocalSampling));
         let mut client = HttpClient::connect(address);
         client.try_send(start.as_bytes());
         client.try_send(&garbage);
         prop_assert_eq!(HttpClient::connect(address).ask(HEALTH).status, 200);
         drop(client);
-        stop(front);
+        stop(&server);
     }
 }

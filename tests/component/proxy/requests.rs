@@ -6,20 +6,27 @@ use xray::proxy::Limits;
 
 use xray_test_support::endpoint::Endpoint;
 use xray_test_support::http::Request;
+use xray_test_support::watch::wait_until;
 use xray_test_support::xray::{KEY_ID, SECRET};
 
-use super::harness::{ProxyHarness, assert_signed_by, key, ok, reply};
+use super::harness::{ProxyHarness, answered, assert_signed_by, key, ok, reply};
 
 /// Header names that may go upstream; those of the client only where it sent them.
-const ALWAYS: [&str; 4] = ["authorization", "host", "user-agent", "x-amz-date"];
-const CLIENTS: [&str; 3] = ["accept-encoding", "content-encoding", "content-type"];
+const ALWAYS: [&str; 5] = [
+    "accept-encoding",
+    "authorization",
+    "host",
+    "user-agent",
+    "x-amz-date",
+];
+const CLIENTS: [&str; 2] = ["content-encoding", "content-type"];
 
 struct Case {
     who: &'static str,
     sent: &'static str,
     line: &'static str,
-    /// Content-Type, Content-Encoding, Accept-Encoding as they must arrive.
-    headers: [Option<&'static str>; 3],
+    /// Content-Type and Content-Encoding as they must arrive.
+    headers: [Option<&'static str>; 2],
     /// `None`: no Content-Length either.
     body: Option<&'static str>,
 }
@@ -32,122 +39,122 @@ const CASES: &[Case] = &[
         who: "aws-xray-sdk (Python) 2.15 by botocore 1.44",
         sent: "POST /GetSamplingRules HTTP/1.1\r\nHost: 127.0.0.1:2000\r\nAccept-Encoding: identity\r\nContent-Type: application/json\r\nUser-Agent: Botocore/1.44.5\r\namz-sdk-invocation-id: 85d92df4\r\namz-sdk-request: attempt=1; max=3\r\nContent-Length: 2\r\n\r\n{}",
         line: "POST /GetSamplingRules",
-        headers: [JSON, None, Some("identity")], body: Some("{}"),
+        headers: [JSON, None], body: Some("{}"),
     },
     Case {
         who: "aws-xray-sdk-core (Node) 3.12",
         sent: "POST /GetSamplingRules HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\nHost: 127.0.0.1:2000\r\nConnection: keep-alive\r\n\r\n{}",
         line: "POST /GetSamplingRules",
-        headers: [JSON, None, None], body: Some("{}"),
+        headers: [JSON, None], body: Some("{}"),
     },
     Case {
         who: "aws-xray-sdk-go 2.0: no Content-Type, gzip asked for",
         sent: "POST /GetSamplingRules HTTP/1.1\r\nHost: 127.0.0.1:2000\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: 19\r\nAccept-Encoding: gzip\r\n\r\n{\"NextToken\": null}",
         line: "POST /GetSamplingRules",
-        headers: [None, None, Some("gzip")], body: Some("{\"NextToken\": null}"),
+        headers: [None, None], body: Some("{\"NextToken\": null}"),
     },
     Case {
         who: "aws-xray-sdk-java by HttpURLConnection",
         sent: "POST /SamplingTargets HTTP/1.1\r\nContent-Type: application/json\r\nUser-Agent: Java/17.0.15\r\nHost: 127.0.0.1:2000\r\nAccept: text/html, image/gif, image/jpeg, */*; q=0.2\r\nConnection: keep-alive\r\nContent-Length: 27\r\n\r\n{\"Timestamp\":1700000000123}",
         line: "POST /SamplingTargets",
-        headers: [JSON, None, None], body: Some("{\"Timestamp\":1700000000123}"),
+        headers: [JSON, None], body: Some("{\"Timestamp\":1700000000123}"),
     },
     Case {
         who: "aws-xray-sdk-dotnet: empty body with a charset",
         sent: "POST /GetSamplingRules HTTP/1.1\r\nHost: 127.0.0.1:2000\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 0\r\n\r\n",
         line: "POST /GetSamplingRules",
-        headers: [Some("application/json; charset=utf-8"), None, None], body: Some(""),
+        headers: [Some("application/json; charset=utf-8"), None], body: Some(""),
     },
     Case {
         who: "ADOT Python by requests: empty body",
         sent: "POST /GetSamplingRules HTTP/1.1\r\nHost: 127.0.0.1:2000\r\nUser-Agent: python-requests/2.34\r\nAccept-Encoding: gzip, deflate\r\nAccept: */*\r\nConnection: keep-alive\r\ncontent-type: application/json\r\nContent-Length: 0\r\n\r\n",
         line: "POST /GetSamplingRules",
-        headers: [JSON, None, Some("gzip, deflate")], body: Some(""),
+        headers: [JSON, None], body: Some(""),
     },
     Case {
         who: "@opentelemetry/sampler-aws-xray (JS): neither body nor type",
         sent: "POST /GetSamplingRules HTTP/1.1\r\nHost: localhost:2000\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
         line: "POST /GetSamplingRules",
-        headers: [None, None, None], body: Some(""),
+        headers: [None, None], body: Some(""),
     },
     Case {
         who: "curl -X POST: no length at all",
         sent: "POST /GetSamplingRules HTTP/1.1\r\nHost: xray-daemon:2000\r\nUser-Agent: curl/8\r\nAccept: */*\r\n\r\n",
         line: "POST /GetSamplingRules",
-        headers: [None, None, None], body: Some(""),
+        headers: [None, None], body: Some(""),
     },
     Case {
         who: "aws-xray-sdk-ruby: signed with dummy keys, an empty header value",
         sent: "POST /GetSamplingRules HTTP/1.1\r\nAccept-Encoding: \r\nUser-Agent: aws-sdk-ruby3/3.168.1\r\nContent-Type: application/json\r\nHost: 127.0.0.1:33786\r\nX-Amz-Date: 20261122T193112Z\r\nX-Amz-Security-Token: stale\r\nX-Amz-Content-Sha256: 44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\r\nAuthorization: AWS4-HMAC-SHA256 Credential=dummy/20261122/us-west-2/xray/aws4_request, SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date, Signature=f5c6\r\nContent-Length: 2\r\nAccept: */*\r\n\r\n{}",
         line: "POST /GetSamplingRules",
-        headers: [JSON, None, Some("")], body: Some("{}"),
+        headers: [JSON, None], body: Some("{}"),
     },
     Case {
         // https://github.com/aws/aws-xray-daemon/issues/199: any of these broke the signature.
         who: "behind Envoy, Istio or a load balancer",
-        sent: "POST /SamplingTargets HTTP/1.1\r\nHost: xray.tracing.svc.cluster.local:2000\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: http\r\nForwarded: for=10.0.0.1\r\nVia: 1.1 mesh\r\nX-Envoy-Attempt-Count: 1\r\nX-Request-Id: 7\r\nX-Amzn-Trace-Id: Root=1-a\r\nTE: trailers\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nConnection: keep-alive, X-Private\r\nX-Private: 1\r\nUpgrade: h2c\r\nCookie: a=b\r\nOrigin: http://x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]",
+        sent: "POST /SamplingTargets HTTP/1.1\r\nHost: xray.tracing.svc.cluster.local:2000\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: http\r\nForwarded: for=10.0.0.1\r\nVia: 1.1 mesh\r\nX-Envoy-Attempt-Count: 1\r\nX-Request-Id: 7\r\nX-Amzn-Trace-Id: Root=1-a\r\nTE: trailers\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nConnection: keep-alive, X-Private\r\nX-Private: 1\r\nUpgrade: h2c\r\nCookie: a=b\r\nSec-Fetch-Mode: cors\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]",
         line: "POST /SamplingTargets",
-        headers: [JSON, None, None], body: Some("[]"),
+        headers: [JSON, None], body: Some("[]"),
     },
     Case {
         who: "the OTLP exporter, compressed",
         sent: "POST /v1/traces HTTP/1.1\r\nHost: 127.0.0.1:2000\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x00\x01\x02",
         line: "POST /v1/traces",
-        headers: [Some("application/x-protobuf"), Some("gzip"), None], body: Some("\x1f\x00\x01\x02"),
+        headers: [Some("application/x-protobuf"), Some("gzip")], body: Some("\x1f\x00\x01\x02"),
     },
     Case {
         who: "a chunked body, with an extension and a trailer",
         sent: "POST /SamplingTargets HTTP/1.1\r\nHost: h\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n1;x=y\r\n[\r\n1\r\n]\r\n0\r\nX-Sum: 1\r\n\r\n",
         line: "POST /SamplingTargets",
-        headers: [None, None, None], body: Some("[]"),
+        headers: [None, None], body: Some("[]"),
     },
     Case {
         who: "HTTP/1.0",
         sent: "POST /GetSamplingRules HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
         line: "POST /GetSamplingRules",
-        headers: [JSON, None, None], body: Some("{}"),
+        headers: [JSON, None], body: Some("{}"),
     },
     Case {
         who: "a person: any method, path and query",
         sent: "GET /Groups/a%20b?c=d HTTP/1.1\r\nHost: h\r\n\r\n",
         line: "GET /Groups/a%20b?c=d",
-        headers: [None, None, None], body: None,
+        headers: [None, None], body: None,
     },
     Case {
         who: "a target in absolute form",
         sent: "GET http://127.0.0.1:2000/x HTTP/1.1\r\nHost: h\r\n\r\n",
         line: "GET /x",
-        headers: [None, None, None], body: None,
+        headers: [None, None], body: None,
     },
     Case {
         who: "a method of nobody's, with a body",
         sent: "PURGE /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx",
         line: "PURGE /x",
-        headers: [None, None, None], body: Some("x"),
+        headers: [None, None], body: Some("x"),
     },
     Case {
         who: "a GET with a body",
         sent: "GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx",
         line: "GET /x",
-        headers: [None, None, None], body: Some("x"),
+        headers: [None, None], body: Some("x"),
     },
     Case {
         who: "a path of its own as another method",
         sent: "POST /healthz HTTP/1.1\r\nHost: h\r\n\r\n",
         line: "POST /healthz",
-        headers: [None, None, None], body: Some(""),
+        headers: [None, None], body: Some(""),
     },
     Case {
         who: "a list header in two lines",
-        sent: "POST /x HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\naccept-encoding: br\r\n\r\n",
+        sent: "POST /x HTTP/1.1\r\nHost: h\r\nContent-Encoding: gzip\r\ncontent-encoding: br\r\n\r\n",
         line: "POST /x",
-        headers: [None, None, Some("gzip, br")], body: Some(""),
+        headers: [None, Some("gzip, br")], body: Some(""),
     },
     Case {
         who: "an empty Content-Type",
         sent: "POST /x HTTP/1.1\r\nHost: h\r\nContent-Type:\r\n\r\n",
         line: "POST /x",
-        headers: [Some(""), None, None], body: Some(""),
+        headers: [Some(""), None], body: Some(""),
     },
 ];
 
@@ -184,7 +191,7 @@ fn a_fresh_signed_request_goes_upstream() {
             "{}",
             case.who
         );
-        let [content_type, content_encoding, accept_encoding] = case.headers;
+        let [content_type, content_encoding] = case.headers;
         assert_eq!(
             received.header("content-type"),
             content_type,
@@ -197,12 +204,8 @@ fn a_fresh_signed_request_goes_upstream() {
             "{}",
             case.who
         );
-        assert_eq!(
-            received.header("accept-encoding"),
-            accept_encoding,
-            "{}",
-            case.who
-        );
+        // A compressed answer could not be searched for secrets.
+        assert_eq!(received.header("accept-encoding"), Some("identity"));
         assert_eq!(
             received.header("host"),
             Some(service.address().to_string().as_str())
@@ -224,7 +227,10 @@ fn a_fresh_signed_request_goes_upstream() {
         assert!(signed.contains(expected), "{signed} of {}", case.who);
     }
     assert!(!service.has_more_requests());
-    assert_eq!(proxy.counts.forwarded(), CASES.len() as u64);
+    // An answer is there a moment before it is counted.
+    wait_until("all are counted", || {
+        answered(&proxy.counts, "2xx") == CASES.len() as u64
+    });
     proxy.stop();
 }
 

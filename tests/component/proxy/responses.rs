@@ -7,11 +7,11 @@ use xray::proxy::{Limits, LocalSampling};
 use xray_test_support::endpoint::{Endpoint, Reply};
 use xray_test_support::http_client::HttpClient;
 
-use super::harness::{ProxyHarness, front, ok, reply};
+use super::harness::{ProxyHarness, ok, reply, server, stop};
 
-const ASK: &str = "POST /GetSamplingRules HTTP/1.1\r\nHost: h\r\n\r\n";
+const ASK: &str = "POST /SamplingTargets HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// A front before a service that answers everything with `bytes` and closes.
+/// A server before a service that answers everything with `bytes` and closes.
 fn answering(bytes: impl AsRef<[u8]>) -> (Endpoint, ProxyHarness) {
     let bytes = bytes.as_ref().to_vec();
     let service = Endpoint::start(move |_, _| Reply::RawThenClose(bytes.clone()));
@@ -242,7 +242,7 @@ fn the_daemons_own_paths_are_answered_here() {
 
 #[test]
 fn sampling_is_answered_without_aws() {
-    let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+    let (address, server) = server(Limits::DEFAULT, Arc::new(LocalSampling));
     let mut client = HttpClient::connect(address);
     let mut ask = |line: &str, headers: &str| {
         client.ask(format!("{line} HTTP/1.1\r\nHost: h\r\n{headers}\r\n"))
@@ -275,5 +275,5 @@ fn sampling_is_answered_without_aws() {
     ask("POST /EncryptionConfig", "").assert_empty(404);
     ask("GET /GetSamplingRules", "").assert_empty(404);
     assert_eq!(ask("GET /healthz", "").body, b"ok\n");
-    assert!(front.stop(std::time::Duration::from_secs(30)));
+    stop(&server);
 }

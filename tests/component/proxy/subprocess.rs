@@ -13,7 +13,7 @@ use xray_test_support::process::{Process, Stdout, limited_command};
 use xray_test_support::procfs;
 use xray_test_support::watch::wait_until;
 
-use super::harness::{counted, front};
+use super::harness::{connections, counted, server, stop};
 
 const CHILD: &str = "XRAY_TEST_SUBPROCESS";
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -69,12 +69,13 @@ fn threads() -> usize {
 fn a_thousand_health_checks_leave_nothing() {
     in_subprocess("a_thousand_health_checks_leave_nothing", 256, || {
         let before = (descriptors(), threads());
-        let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+        let (address, server) = server(Limits::DEFAULT, Arc::new(LocalSampling));
         for _ in 0..1000 {
             drop(TcpStream::connect(address).unwrap());
         }
         assert_eq!(HttpClient::connect(address).ask(HEALTH).status, 200);
-        assert!(front.stop(DEADLINE));
+        stop(&server);
+        drop(server);
         // Each thread has said that it is done; the last instructions of some may be to come.
         wait_until("no thread is left", || threads() == before.1);
         assert_eq!((descriptors(), threads()), before);
@@ -87,10 +88,12 @@ fn a_thousand_health_checks_leave_nothing() {
 fn running_out_of_descriptors_costs_idle_connections_only() {
     let name = "running_out_of_descriptors_costs_idle_connections_only";
     in_subprocess(name, 64, || {
-        let (address, front, counts) = counted(Limits::DEFAULT, Arc::new(LocalSampling));
+        let (address, server, counts) = counted(Limits::DEFAULT, Arc::new(LocalSampling));
         let mut idle = HttpClient::connect(address);
         assert_eq!(idle.ask(HEALTH).status, 200);
-        wait_until("the connection is idle", || counts.idle() == 1);
+        wait_until("the connection is idle", || {
+            connections(&counts, "idle") == 1
+        });
         // Both ends are in this process, so that the client needs its descriptor first.
         let waiting = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let waiting = waiting.unwrap();
@@ -103,7 +106,8 @@ fn running_out_of_descriptors_costs_idle_connections_only() {
         assert_eq!(served.ask(HEALTH).status, 200);
         assert!(idle.is_closed());
         drop(others);
-        assert!(front.stop(DEADLINE));
+        stop(&server);
+        drop(server);
         let said = SAID.lock().unwrap();
         assert!(
             said.len() == 1 && said[0].contains("cannot accept"),
@@ -116,11 +120,12 @@ fn running_out_of_descriptors_costs_idle_connections_only() {
 #[test]
 fn the_log_holds_nothing_of_a_clients_secrets() {
     in_subprocess("the_log_holds_nothing_of_a_clients_secrets", 256, || {
-        let (address, front) = front(Limits::DEFAULT, Arc::new(LocalSampling));
+        let (address, server) = server(Limits::DEFAULT, Arc::new(LocalSampling));
         let mut client = HttpClient::connect(address);
         client.ask("POST /seen?q=s3cret HTTP/1.1\r\nHost: h\r\nAuthorization: s3cret\r\nContent-Length: 6\r\n\r\ns3cret");
         client.ask("s3cret\r\n\r\n").assert_empty(400);
-        assert!(front.stop(DEADLINE));
+        stop(&server);
+        drop(server);
         let said = SAID.lock().unwrap().join("\n");
         assert!(said.contains("/seen"), "{said}");
         assert!(!said.contains("s3cret"), "{said}");

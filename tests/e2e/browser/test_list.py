@@ -217,8 +217,13 @@ def test_a_hidden_page_gives_its_stream_back(source, page):
     expect(rows(page)).to_have_count(3)
     with page.expect_event("requestfailed", lambda asked: asked.url.endswith("/api/events")):
         page.evaluate(HIDE, True)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
     source.send(segment(trace_id(9), "newest", time.time(), 0.1))
     source.wait_total(4)
+    # Had it a stream, or asked for one, that would have come before this.
+    page.evaluate("fetch('/page/icon.svg').then(() => 0)")
+    assert [url.rsplit("/", 1)[1] for url in asked] == ["icon.svg"]
     expect(rows(page)).to_have_count(3)
     page.evaluate(HIDE, False)
     expect(rows(page)).to_have_count(4)

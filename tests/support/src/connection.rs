@@ -123,7 +123,7 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// The next `length` bytes; fewer where the connection ends before.
-    fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+    pub fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
         while self.end - self.start < length && self.fill()? {}
         let length = length.min(self.end - self.start);
         let taken = self.buffer[self.start..self.start + length].to_vec();

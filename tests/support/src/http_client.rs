@@ -54,6 +54,11 @@ impl HttpClient {
         self.0.read_response_head().expect("the head of a response")
     }
 
+    /// The next bytes, whatever they mean; fewer where the connection ends before.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        self.0.take(length).unwrap()
+    }
+
     /// Waits for the server to close; false where it has more to say.
     #[track_caller]
     pub fn is_closed(&mut self) -> bool {

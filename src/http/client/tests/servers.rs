@@ -86,6 +86,25 @@ impl Authority {
         }
     }
 
+    /// A certificate for a server with this name from a CA with that one, which has its own from
+    /// this one.
+    pub(super) fn issue_through(&self, ca: &str, name: &str) -> Identity {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, ca);
+        let key = KeyPair::generate().unwrap();
+        let own = params.signed_by(&key, &self.issuer).unwrap();
+        let between = rcgen::Issuer::new(params, key);
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &between).unwrap();
+        Identity {
+            chain: vec![certificate.der().clone(), own.der().clone()],
+            key: key_of(&key),
+        }
+    }
+
     pub(super) fn issue(&self, name: &str) -> Identity {
         self.issue_with(name, |_| ())
     }

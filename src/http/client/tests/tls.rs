@@ -48,6 +48,27 @@ fn a_private_root_is_trusted_only_when_named() {
     }
 }
 
+/// The CA at the end of the chain is the one that would have to be trusted.
+#[test]
+fn the_unknown_ca_is_the_last_one() {
+    let (known, unknown) = (Authority::new("Corp Root"), Authority::new("Other Root"));
+    for (authority, expected) in [(&known, Ok(200)), (&unknown, Err("(CN=Other Root)"))] {
+        let (url, server) = tls_server(authority.issue_through("Between", "localhost"));
+        let answer = ask(&trusting(&known), &url);
+        server.join().unwrap();
+        match expected {
+            Ok(status) => assert_eq!(answer, Ok(status)),
+            Err(words) => {
+                let text = answer.unwrap_err().to_string();
+                assert!(
+                    text.contains("from an unknown CA") && text.contains(words),
+                    "{text}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn both_versions_of_tls_are_spoken() {
     let authority = Authority::new("A");

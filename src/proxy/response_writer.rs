@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::upstream::{Body, Response};
+use super::handler::{Body, Response};
 use crate::http::server::{
     BodyFraming, Persistence, Request, chunk_end, chunk_start, response_head,
 };
@@ -15,11 +15,12 @@ const PIECE: usize = 8 * 1024;
 /// Who ended an answer too early.
 pub(super) enum Broken {
     Client,
-    Service(io::Error),
+    /// Where the answer comes from.
+    Source(io::Error),
 }
 
 /// Writes `response`; whether the connection stays open.
-pub(super) fn pass_on(
+pub(super) fn write_response(
     out: &mut Output<'_>,
     request: &Request,
     response: Response,
@@ -34,11 +35,11 @@ pub(super) fn pass_on(
             ..
         } => BodyFraming::Length(length),
         Body::Head(None) => BodyFraming::Absent,
-        Body::Stream { .. } if request.http10 => {
+        Body::Stream { .. } | Body::Live(_) if request.http10 => {
             persistence = Persistence::Close;
             BodyFraming::UntilClose
         }
-        Body::Stream { .. } => BodyFraming::Chunked,
+        Body::Stream { .. } | Body::Live(_) => BodyFraming::Chunked,
     };
     let mut waiting = Vec::new();
     response_head(
@@ -51,7 +52,11 @@ pub(super) fn pass_on(
     if framing != BodyFraming::Absent && request.method != "HEAD" {
         match response.body {
             Body::Full(body) => waiting.extend_from_slice(&body),
-            Body::Stream { reader, .. } => stream_body(out, &mut waiting, reader, framing)?,
+            Body::Stream { reader, .. } => copy(out, &mut waiting, reader, framing, PIECE)?,
+            Body::Live(reader) => {
+                out.forever();
+                copy(out, &mut waiting, reader, framing, 0)?;
+            }
             Body::Head(_) => {}
         }
     }
@@ -59,13 +64,14 @@ pub(super) fn pass_on(
     Ok(persistence != Persistence::Close)
 }
 
-/// Copies the body as it comes. The last bytes are left in `waiting`, so that a short answer goes
-/// out in one piece.
-fn stream_body(
+/// Copies the body as it comes, in writes of more than `least` bytes. The last bytes are left in
+/// `waiting`, so that a short answer goes out in one piece.
+fn copy(
     out: &mut Output<'_>,
     waiting: &mut Vec<u8>,
-    mut reader: Box<dyn Read>,
+    mut reader: Box<dyn Read + Send>,
     framing: BodyFraming,
+    least: usize,
 ) -> Result<(), Broken> {
     let chunked = framing == BodyFraming::Chunked;
     let mut left = match framing {
@@ -73,10 +79,10 @@ fn stream_body(
         _ => None,
     };
     // The client would take what is over for its next answer, and wait for what is missing.
-    let wrong = || Broken::Service(ErrorKind::UnexpectedEof.into());
+    let wrong = || Broken::Source(ErrorKind::UnexpectedEof.into());
     let mut piece = [0; PIECE];
     loop {
-        let n = reader.read(&mut piece).map_err(Broken::Service)?;
+        let n = reader.read(&mut piece).map_err(Broken::Source)?;
         if n == 0 {
             break;
         }
@@ -90,7 +96,7 @@ fn stream_body(
         if chunked {
             waiting.extend_from_slice(b"\r\n");
         }
-        if waiting.len() > PIECE {
+        if waiting.len() > least {
             out.write_all(waiting).map_err(|_| Broken::Client)?;
             waiting.clear();
         }
@@ -104,19 +110,29 @@ fn stream_body(
     Ok(())
 }
 
-/// Writes to a client until a deadline.
+/// Writes to a client within a time.
 pub(super) struct Output<'a> {
     stream: &'a TcpStream,
-    deadline: Instant,
+    /// For all of the answer, or for each write.
+    limit: Limit,
     /// Nothing has been written yet.
     is_fresh: bool,
 }
+
+#[derive(Clone, Copy)]
+enum Limit {
+    At(Instant),
+    Each(Duration),
+}
+
+/// For one write of a live answer: its client reads, or is gone.
+const LIVE_WRITE: Duration = Duration::from_secs(10);
 
 impl<'a> Output<'a> {
     pub(super) fn new(stream: &'a TcpStream, limit: Duration) -> Self {
         Output {
             stream,
-            deadline: Instant::now() + limit,
+            limit: Limit::At(Instant::now() + limit),
             is_fresh: true,
         }
     }
@@ -125,9 +141,17 @@ impl<'a> Output<'a> {
         self.is_fresh
     }
 
-    pub(super) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    fn forever(&mut self) {
+        self.limit = Limit::Each(LIVE_WRITE);
+    }
+
+    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let deadline = match self.limit {
+            Limit::At(deadline) => deadline,
+            Limit::Each(time) => Instant::now() + time,
+        };
         while !bytes.is_empty() {
-            let left = self.deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(ErrorKind::TimedOut.into());
             }

@@ -1,7 +1,6 @@
 //! Answers sampling calls without AWS, for the exporters that show traces here.
 
-use super::upstream::{Body, ForwardError, Response, Upstream};
-use crate::http::server::Request;
+use super::handler::{Body, ForwardError, Handler, Incoming, Response};
 
 /// X-Ray's default rule at 100 %, so that every trace is shown. `Version`, `ResourceARN` and the
 /// empty `Attributes` are what SDKs demand of a rule before they use it.
@@ -14,8 +13,9 @@ const TARGETS: &str =
 /// Plays X-Ray for clients on this machine.
 pub struct LocalSampling;
 
-impl Upstream for LocalSampling {
-    fn forward(&self, request: &Request) -> Result<Response, ForwardError> {
+impl Handler for LocalSampling {
+    fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError> {
+        let request = incoming.request;
         let json = Some("application/json");
         let (status, content_type, body) = match (request.method.as_str(), request.path()) {
             ("POST", "/GetSamplingRules") => (200, json, RULES),
@@ -31,10 +31,10 @@ impl Upstream for LocalSampling {
             .map(|value| ("Content-Type".to_owned(), value.as_bytes().to_vec()))
             .into_iter()
             .collect();
-        Ok(Response {
+        Ok(Response::new(
             status,
             headers,
-            body: Body::Full(body.as_bytes().to_vec()),
-        })
+            Body::Full(body.as_bytes().to_vec()),
+        ))
     }
 }

@@ -1,0 +1,142 @@
+//! Memory that clients may take: so many bytes together, and each gives back what it took.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A number of bytes that is shared out.
+#[derive(Debug)]
+pub(crate) struct ByteBudget {
+    limit: usize,
+    used: Mutex<usize>,
+    /// Signalled when bytes are given back.
+    freed: Condvar,
+}
+
+/// A part of a [`ByteBudget`]. Given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Arc<ByteBudget>,
+    bytes: usize,
+}
+
+impl ByteBudget {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(ByteBudget {
+            limit,
+            used: Mutex::new(0),
+            freed: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes that are taken now.
+    pub(crate) fn used(&self) -> usize {
+        *self.lock()
+    }
+
+    /// A charge of `bytes`, if there are as many.
+    pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        let mut charge = Charge {
+            budget: Arc::clone(self),
+            bytes: 0,
+        };
+        charge.resize(bytes).then_some(charge)
+    }
+
+    /// The same, but waits up to `limit` for others to give back.
+    pub(crate) fn wait(self: &Arc<Self>, bytes: usize, limit: Duration) -> Option<Charge> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let used = self.lock();
+            if used.saturating_add(bytes) <= self.limit {
+                drop(used);
+                match self.charge(bytes) {
+                    None => continue,
+                    charge => return charge,
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            // Woken or not, the loop looks again.
+            let _ = self.freed.wait_timeout(used, left);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Charge {
+    /// Makes the charge one of `bytes`. `false`, and nothing changes, when there are not as many.
+    pub(crate) fn resize(&mut self, bytes: usize) -> bool {
+        let mut used = self.budget.lock();
+        let others = *used - self.bytes;
+        if bytes > self.bytes && others.saturating_add(bytes) > self.budget.limit {
+            return false;
+        }
+        *used = others + bytes;
+        let shrinks = bytes < self.bytes;
+        self.bytes = bytes;
+        drop(used);
+        if shrinks {
+            self.budget.freed.notify_all();
+        }
+        true
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.resize(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::thread;
+
+    #[test]
+    fn what_is_given_back_is_given_to_who_waits() {
+        let budget = ByteBudget::new(10);
+        let first = budget.charge(8).unwrap();
+        assert!(budget.charge(3).is_none());
+        assert!(budget.wait(3, Duration::ZERO).is_none());
+        let waiting = thread::spawn({
+            let budget = Arc::clone(&budget);
+            move || budget.wait(10, Duration::from_secs(60)).is_some()
+        });
+        drop(first);
+        assert!(waiting.join().unwrap());
+        assert_eq!(budget.used(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_the_limit_and_nothing_is_lost(
+            steps in prop::collection::vec((0usize..4, 0usize..80), 1..60),
+        ) {
+            let budget = ByteBudget::new(100);
+            let mut charges: Vec<Charge> = (0..4).map(|_| budget.charge(0).unwrap()).collect();
+            let mut model = [0usize; 4];
+            for (which, bytes) in steps {
+                let others: usize = model.iter().sum::<usize>() - model[which];
+                let fits = bytes <= model[which] || others + bytes <= 100;
+                prop_assert_eq!(charges[which].resize(bytes), fits);
+                if fits {
+                    model[which] = bytes;
+                }
+                prop_assert_eq!(budget.used(), model.iter().sum::<usize>());
+            }
+            charges.clear();
+            prop_assert_eq!(budget.used(), 0);
+        }
+    }
+}

@@ -1,0 +1,550 @@
+//! Signs requests anew and sends them to X-Ray.
+
+use std::io::{self, Cursor, Read};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_credential_types::Credentials;
+use ureq::AsSendBody;
+use ureq::http;
+
+use super::action::Action;
+use super::budget::Charge;
+use super::counts::Counts;
+use super::handler::{Body, ForwardError, Handler, Incoming, Response};
+use super::headers;
+use super::masking::Mask;
+use super::report::Reports;
+use super::resources::{ClientResources, FORWARD_MEMORY};
+use super::sampling_cache::{Answer, Attempted, MAX_ANSWER, SamplingCache};
+use crate::aws::clock::{Clock, DatedAnswer, Reading, SigningTime};
+use crate::aws::error_codes::{self, ServiceError};
+use crate::aws::sigv4::{SignRequest, sign};
+use crate::credentials::target::Target;
+use crate::credentials::{CredentialCache, IssuedCredentials};
+use crate::http::call::Call;
+use crate::http::client::ServiceEndpoint;
+use crate::http::error::{TransportError, TransportErrorKind};
+use crate::http::server::Request;
+use crate::http::url;
+
+/// How long a request waits for memory, for the region and for credentials, in all. The Java SDK
+/// and the PHP sampler give up after 2 s and then sample blindly for 300 s; a call over a warm
+/// connection takes a fraction of what is left.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// As much of an answer that is no success is read to find its error.
+const MAX_ERROR: u64 = 16 * 1024;
+
+/// Forwards requests to X-Ray, signed with the daemon's credentials.
+pub struct SigningForwarder {
+    shared: Arc<Shared>,
+    cache: Arc<SamplingCache>,
+}
+
+struct Shared {
+    clock: Arc<Clock>,
+    resources: Arc<ClientResources>,
+    counts: Arc<Counts>,
+    reports: Reports,
+    target: Mutex<Known>,
+    changed: Condvar,
+}
+
+enum Known {
+    NotYet,
+    Is(Arc<Target>),
+    Stopped,
+}
+
+/// A request of a client's, as it goes to X-Ray.
+struct Outgoing {
+    request: Arc<Request>,
+    action: Action,
+    headers: Vec<(&'static str, String)>,
+    /// Until when it may wait for what it needs.
+    patience: Instant,
+}
+
+/// An answer, and what it was asked with.
+struct Asked {
+    response: http::Response<ureq::Body>,
+    /// Secrets that stood in the request.
+    mask: Mask,
+    signed: SigningTime,
+    received: Reading,
+    /// Who was asked.
+    host: String,
+    /// The beginning of the body of an answer that is no success.
+    read: Vec<u8>,
+}
+
+impl SigningForwarder {
+    /// Requests wait a moment, then fail, until the [target](Self::set_target) is set. Sampling
+    /// rules are served from before for `max_rules_age`.
+    pub fn new(
+        clock: Arc<Clock>,
+        resources: Arc<ClientResources>,
+        counts: Arc<Counts>,
+        max_rules_age: Duration,
+    ) -> Self {
+        SigningForwarder {
+            cache: SamplingCache::new(max_rules_age, Arc::clone(&resources)),
+            shared: Arc::new(Shared {
+                clock,
+                resources,
+                counts,
+                reports: Reports::default(),
+                target: Mutex::new(Known::NotYet),
+                changed: Condvar::new(),
+            }),
+        }
+    }
+
+    /// Where requests go from now on.
+    pub fn set_target(&self, target: Arc<Target>) {
+        let mut known = self.shared.lock();
+        if !matches!(*known, Known::Stopped) {
+            *known = Known::Is(target);
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Asks the service for nothing, unsigned, once the target is set: name, TLS and clock skew
+    /// are then known before the first client asks. Blocks; no answer is no harm.
+    pub fn warm(&self) {
+        let Some(target) = self.shared.target(Duration::ZERO) else {
+            return;
+        };
+        let signed = self.shared.clock.signing_time();
+        let endpoint = target.forwards.current();
+        if let Ok(response) = endpoint.agent.head(format!("{}/", endpoint.url)).call() {
+            let answer = DatedAnswer::new(Reading::now(), response.headers(), "");
+            self.shared.clock.learn(signed, &answer);
+        }
+    }
+
+    /// The answer to a request for sampling rules, which may be one from before.
+    fn sampling_rules(
+        &self,
+        outgoing: &Arc<Outgoing>,
+        client: &Call,
+    ) -> Option<Result<Response, ForwardError>> {
+        let (shared, asked) = (Arc::clone(&self.shared), Arc::clone(outgoing));
+        let attempt = move || match shared.forward(&asked, &Arc::default()) {
+            Ok(response) => whole(response),
+            Err(error) => Attempted::Failed(error),
+        };
+        self.cache.answer(&outgoing.request.body, client, attempt)
+    }
+}
+
+impl Handler for SigningForwarder {
+    fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError> {
+        let outgoing = Arc::new(Outgoing::new(incoming)?);
+        let is_cached = outgoing.action == Action::GetSamplingRules
+            && outgoing.request.target == outgoing.request.path();
+        if is_cached && let Some(answer) = self.sampling_rules(&outgoing, incoming.call) {
+            return answer;
+        }
+        self.shared.forward(&outgoing, incoming.call)
+    }
+
+    fn stop(&self) {
+        let mut known = self.shared.lock();
+        if let Known::Is(target) = &*known {
+            target.forwards.shutdown();
+        }
+        *known = Known::Stopped;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Outgoing {
+    fn new(incoming: &Incoming<'_>) -> Result<Self, ForwardError> {
+        let request = incoming.request;
+        // Whoever answers it sends the request back as it came: signature and token too.
+        if request.method.eq_ignore_ascii_case("TRACE") {
+            return Err(ForwardError::Request);
+        }
+        Ok(Outgoing {
+            action: Action::of(request),
+            headers: headers::forwarded(request)?,
+            request: Arc::clone(request),
+            patience: incoming.received + PATIENCE,
+        })
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn target(&self, limit: Duration) -> Option<Arc<Target>> {
+        let (known, _) = self
+            .changed
+            .wait_timeout_while(self.lock(), limit, |known| matches!(known, Known::NotYet))
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Known::Is(target) => Some(Arc::clone(target)),
+            Known::NotYet | Known::Stopped => None,
+        }
+    }
+
+    fn forward(
+        self: &Arc<Self>,
+        outgoing: &Outgoing,
+        call: &Arc<Call>,
+    ) -> Result<Response, ForwardError> {
+        let result = self.ask_with_good_credentials(outgoing, call);
+        let result = match result {
+            Err(_) if call.is_cancelled() => Err(ForwardError::ClientLeft),
+            result => result,
+        };
+        if let Err(error) = &result {
+            self.reports.failure(outgoing.action, error);
+        }
+        result
+    }
+
+    fn ask_with_good_credentials(
+        self: &Arc<Self>,
+        outgoing: &Outgoing,
+        call: &Arc<Call>,
+    ) -> Result<Response, ForwardError> {
+        let deadline = outgoing.patience;
+        let memory = self.resources.answers.wait(FORWARD_MEMORY, left(deadline));
+        let memory = memory.ok_or(ForwardError::Busy)?;
+        let target = self.target(left(deadline)).ok_or(ForwardError::NoTarget)?;
+        let cache = &target.credentials;
+        let issued = cache
+            .wait(left(deadline))
+            .ok_or(ForwardError::NoCredentials)?;
+        let mut asked = self.ask(&target, outgoing, &issued.credentials, call)?;
+        if let Some(newer) = self.cure(&asked, (cache, &issued), deadline) {
+            asked = self.ask(&target, outgoing, &newer.credentials, call)?;
+        }
+        if asked.status() >= 400 {
+            let error = asked.error();
+            self.reports
+                .refusal(outgoing.action, asked.status(), &error);
+        }
+        let call = Arc::clone(call);
+        let host = asked.host.clone();
+        Ok(
+            asked.into_response(&outgoing.request, |masked| UpstreamBody {
+                masked,
+                host,
+                call,
+                shared: Arc::clone(self),
+                action: outgoing.action,
+                _memory: memory,
+            }),
+        )
+    }
+
+    fn ask(
+        &self,
+        target: &Target,
+        outgoing: &Outgoing,
+        credentials: &Credentials,
+        call: &Arc<Call>,
+    ) -> Result<Asked, ForwardError> {
+        let request = &*outgoing.request;
+        let endpoint = target.forwards.current();
+        let url = format!("{}{}", endpoint.url, request.target);
+        let mut upstream = http::Request::builder()
+            .method(request.method.as_str())
+            .uri(&url);
+        for (name, value) in &outgoing.headers {
+            upstream = upstream.header(*name, value);
+        }
+        if upstream.uri_ref().is_none() {
+            return Err(ForwardError::Request);
+        }
+        let to_sign: Vec<(&str, &str)> = outgoing
+            .headers
+            .iter()
+            .filter(|(name, _)| *name == headers::SIGNED)
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let signed = self.clock.signing_time();
+        let signature = sign(&SignRequest {
+            method: &request.method,
+            url: &url,
+            headers: &to_sign,
+            body: &request.body,
+            region: &target.region,
+            service: "xray",
+            time: signed.time(),
+            credentials,
+        })
+        .map_err(|error| ForwardError::Sign(error.to_string()))?;
+        for (name, value) in &signature {
+            upstream = upstream.header(name, value);
+        }
+        let response = self.send(endpoint, upstream, outgoing, call)?;
+        let received = Reading::now();
+        let host = url::host(&endpoint.url);
+        // Passed on, it would make the client wait for another answer on a connection that has
+        // none.
+        if response.status().is_informational() {
+            let unasked = io::Error::other("it switched protocols unasked");
+            return Err(transport(unasked.into(), host));
+        }
+        let token = credentials
+            .session_token()
+            .filter(|token| !token.is_empty());
+        if token.is_some() && headers::is_coded(response.headers()) {
+            return Err(ForwardError::Compressed);
+        }
+        let mut asked = Asked {
+            response,
+            mask: Mask::new(token.into_iter().chain(signature_in(&signature))),
+            signed,
+            received,
+            host: host.to_owned(),
+            read: Vec::new(),
+        };
+        asked.read_error()?;
+        Ok(asked)
+    }
+
+    /// Sends a request, and once more where X-Ray closed the kept connection before it arrived.
+    fn send(
+        &self,
+        endpoint: &ServiceEndpoint,
+        upstream: http::request::Builder,
+        outgoing: &Outgoing,
+        call: &Arc<Call>,
+    ) -> Result<http::Response<ureq::Body>, ForwardError> {
+        let request = &outgoing.request;
+        // A body that is empty is announced as such for the methods that have one, and left away
+        // for the others.
+        let has_body =
+            !request.body.is_empty() || matches!(request.method.as_str(), "POST" | "PUT" | "PATCH");
+        let body = has_body.then_some(request.body.as_slice());
+        let upstream = match body {
+            Some(body) => upstream.body(body).map(Upstream::WithBody),
+            None => upstream.body(()).map(Upstream::Without),
+        };
+        // The error repeats the URL, which is the client's.
+        let upstream = upstream.map_err(|_| ForwardError::Request)?;
+        let again = (outgoing.action.is_known()).then(|| upstream.clone());
+        let first = call.send(|| upstream.run(endpoint, Connection::Any));
+        match (first, again) {
+            (Err(ForwardError::Transport(error)), Some(again))
+                if error.kind == TransportErrorKind::ClosedIdle && !call.is_cancelled() =>
+            {
+                self.counts.sent_again();
+                call.send(|| again.run(endpoint, Connection::New))
+            }
+            (first, _) => first,
+        }
+    }
+
+    /// Learns the time from an answer. Whether it is a refusal of a request signed with `issued`
+    /// that newer ones cure, or the time just learnt; the credentials to sign with then.
+    fn cure(
+        &self,
+        asked: &Asked,
+        (cache, issued): (&CredentialCache, &IssuedCredentials),
+        deadline: Instant,
+    ) -> Option<IssuedCredentials> {
+        let code = match asked.status() {
+            400 | 401 | 403 => asked.error().code,
+            _ => String::new(),
+        };
+        let headers = asked.response.headers();
+        let answer = DatedAnswer::new(asked.received, headers, &code);
+        if self.clock.learn(asked.signed, &answer) {
+            return Some(issued.clone());
+        }
+        if !error_codes::blames_credentials(&code) || !cache.reject(issued.generation) {
+            return None;
+        }
+        let newer = cache.wait(left(deadline))?;
+        (newer.generation != issued.generation).then_some(newer)
+    }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+fn transport(error: ureq::Error, host: &str) -> ForwardError {
+    ForwardError::Transport(Arc::new(TransportError::from_ureq(error, host)))
+}
+
+/// An answer ended before its end.
+fn broken_off(error: &io::Error, host: &str) -> ForwardError {
+    transport(io::Error::from(error.kind()).into(), host)
+}
+
+/// The signature in the headers that signing adds.
+fn signature_in(headers: &[(String, String)]) -> Option<&str> {
+    let (_, value) = headers.iter().find(|(name, _)| name == "authorization")?;
+    Some(value.rsplit_once("Signature=")?.1)
+}
+
+/// A request that is ready to go.
+#[derive(Clone)]
+enum Upstream<'a> {
+    WithBody(http::Request<&'a [u8]>),
+    Without(http::Request<()>),
+}
+
+/// Which connection a request goes by.
+#[derive(Clone, Copy)]
+enum Connection {
+    Any,
+    New,
+}
+
+impl Upstream<'_> {
+    fn run(
+        self,
+        endpoint: &ServiceEndpoint,
+        connection: Connection,
+    ) -> Result<http::Response<ureq::Body>, ForwardError> {
+        match self {
+            Upstream::WithBody(request) => run(endpoint, request, connection),
+            Upstream::Without(request) => run(endpoint, request, connection),
+        }
+    }
+}
+
+fn run(
+    endpoint: &ServiceEndpoint,
+    request: http::Request<impl AsSendBody>,
+    connection: Connection,
+) -> Result<http::Response<ureq::Body>, ForwardError> {
+    // What the client did not send is not sent for it.
+    let config = endpoint
+        .agent
+        .configure_request(request)
+        .accept("")
+        .accept_encoding("")
+        .allow_non_standard_methods(true);
+    let request = match connection {
+        Connection::Any => config.build(),
+        // No kept connection is young enough.
+        Connection::New => config.max_idle_age(Duration::ZERO).build(),
+    };
+    endpoint.agent.run(request).map_err(|error| match error {
+        // These repeat the URL, which is the client's.
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => ForwardError::Request,
+        error => transport(error, url::host(&endpoint.url)),
+    })
+}
+
+impl Asked {
+    fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    fn read_error(&mut self) -> Result<(), ForwardError> {
+        if self.status() < 400 {
+            return Ok(());
+        }
+        let body = self.response.body_mut().as_reader();
+        body.take(MAX_ERROR)
+            .read_to_end(&mut self.read)
+            .map_err(|error| transport(error.into(), &self.host))?;
+        Ok(())
+    }
+
+    /// What X-Ray says is wrong. Without secrets.
+    fn error(&self) -> ServiceError {
+        let header = self.response.headers().get("x-amzn-errortype");
+        let header = header.and_then(|value| value.to_str().ok());
+        let mut error = ServiceError::read(header, &self.mask.text(&self.read));
+        error.code = String::from_utf8_lossy(&self.mask.text(error.code.as_bytes())).into_owned();
+        error
+    }
+
+    fn into_response(
+        self,
+        request: &Request,
+        follow: impl FnOnce(Box<dyn Read + Send>) -> UpstreamBody,
+    ) -> Response {
+        let (parts, body) = self.response.into_parts();
+        // For a HEAD the header says more than the body, which has none.
+        let declared = parts
+            .headers
+            .get("content-length")
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        let mut passed = headers::passed_back(&parts.headers);
+        for (_, value) in &mut passed {
+            *value = self.mask.text(value);
+        }
+        let body = if request.method == "HEAD" {
+            Body::Head(declared)
+        } else {
+            // ureq takes a length of zero for no body, of which it tells no length.
+            let length = body.content_length().or(declared
+                .filter(|&length| length == 0 && !parts.headers.contains_key("transfer-encoding")));
+            let body = Cursor::new(self.read).chain(body.into_reader());
+            let reader = Box::new(follow(self.mask.reader(body)));
+            Body::Stream { reader, length }
+        };
+        Response::new(parts.status.as_u16(), passed, body)
+    }
+}
+
+/// The body of an answer, while it is read.
+struct UpstreamBody {
+    masked: Box<dyn Read + Send>,
+    host: String,
+    call: Arc<Call>,
+    shared: Arc<Shared>,
+    action: Action,
+    _memory: Charge,
+}
+
+impl Read for UpstreamBody {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.masked.read(out);
+        match &read {
+            Ok(0) => self.call.finish(),
+            Ok(_) => {}
+            Err(_) if self.call.is_cancelled() => {}
+            Err(error) => {
+                let error = broken_off(error, &self.host);
+                self.shared.reports.failure(self.action, &error);
+            }
+        }
+        read
+    }
+}
+
+impl Drop for UpstreamBody {
+    fn drop(&mut self) {
+        self.call.finish();
+    }
+}
+
+/// An answer for all who asked the same.
+fn whole(response: Response) -> Attempted {
+    let body = match response.body {
+        Body::Full(body) => body,
+        Body::Head(_) | Body::Live(_) => Vec::new(),
+        Body::Stream { reader, .. } => {
+            let mut body = Vec::new();
+            let limit = MAX_ANSWER as u64 + 1;
+            if let Err(error) = reader.take(limit).read_to_end(&mut body) {
+                return Attempted::Failed(broken_off(&error, "X-Ray"));
+            }
+            if body.len() > MAX_ANSWER {
+                return Attempted::TooLong;
+            }
+            body
+        }
+    };
+    Attempted::Answered(Answer {
+        status: response.status,
+        headers: response.headers,
+        body: body.into(),
+    })
+}

@@ -1,0 +1,159 @@
+//! Who answers requests, and what an answer is.
+
+use std::fmt;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::counts::Outcome;
+use crate::http::call::Call;
+use crate::http::error::TransportError;
+use crate::http::server::Request;
+
+/// Answers requests.
+pub trait Handler: Send + Sync {
+    /// Answers one request. Blocks, for a bounded time.
+    ///
+    /// # Errors
+    /// When there is no answer. The client gets the error's status and an empty body.
+    fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError>;
+
+    /// Whether this handler decides by itself if a web page may send `request`. Without that, no
+    /// page may whose origin was not allowed.
+    fn judges_web_pages(&self, _request: &Request) -> bool {
+        false
+    }
+
+    /// Lets the requests under way, and all after them, fail at once.
+    fn stop(&self) {}
+}
+
+/// A request as it has come in.
+pub struct Incoming<'a> {
+    /// The request.
+    pub request: &'a Arc<Request>,
+    /// When it was here whole. Clients give up about two seconds later.
+    pub received: Instant,
+    /// The address that the client connected to.
+    pub local_address: Option<SocketAddr>,
+    /// Cancelled when the client has gone.
+    pub call: &'a Arc<Call>,
+}
+
+/// An answer.
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, without framing and hop-by-hop ones; the values hold no CR or LF.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, in whatever content coding the headers say.
+    pub body: Body,
+    /// The answer was kept from an earlier request.
+    pub(super) is_kept: bool,
+}
+
+/// The body of an answer.
+pub enum Body {
+    /// Whole.
+    Full(Vec<u8>),
+    /// Still to be read, for a bounded time.
+    Stream {
+        /// The bytes; an error where they end too early.
+        reader: Box<dyn Read + Send>,
+        /// Their number, where it is known.
+        length: Option<u64>,
+    },
+    /// Events as they come: each read goes to the client at once, and a daemon that stops does not
+    /// wait for the end.
+    Live(Box<dyn Read + Send>),
+    /// None, though it may be known how long it would be: the answer to a `HEAD`.
+    Head(Option<u64>),
+}
+
+impl Response {
+    /// An answer with these parts.
+    #[must_use]
+    pub fn new(status: u16, headers: Vec<(String, Vec<u8>)>, body: Body) -> Self {
+        Response {
+            status,
+            headers,
+            body,
+            is_kept: false,
+        }
+    }
+
+    /// An answer without a body. SDKs take any JSON that they find for an answer of X-Ray's,
+    /// whatever the status.
+    pub(super) fn empty(status: u16) -> Self {
+        Response::new(status, Vec::new(), Body::Full(Vec::new()))
+    }
+}
+
+/// Why a request was not answered by X-Ray.
+#[derive(Clone, Debug)]
+pub enum ForwardError {
+    /// The method, path or a header cannot stand in a request to X-Ray: 400.
+    Request,
+    /// It is not known yet where to send it.
+    NoTarget,
+    /// There is nothing to sign it with.
+    NoCredentials,
+    /// It could not be signed: why.
+    Sign(String),
+    /// X-Ray could not be reached, or its answer not read.
+    Transport(Arc<TransportError>),
+    /// X-Ray's answer is compressed, and so cannot be searched for the session token.
+    Compressed,
+    /// Other clients use all the memory there is for clients: 503.
+    Busy,
+    /// The client has gone.
+    ClientLeft,
+}
+
+impl ForwardError {
+    /// The status the client gets.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            ForwardError::Request => 400,
+            ForwardError::Busy => 503,
+            _ => 502,
+        }
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            ForwardError::Request => Outcome::BadRequest,
+            ForwardError::NoTarget => Outcome::NoRegion,
+            ForwardError::NoCredentials => Outcome::NoCredentials,
+            ForwardError::Sign(_) => Outcome::NotSigned,
+            ForwardError::Transport(_) => Outcome::NoAnswer,
+            ForwardError::Compressed => Outcome::Compressed,
+            ForwardError::Busy => Outcome::Busy,
+            ForwardError::ClientLeft => Outcome::ClientLeft,
+        }
+    }
+}
+
+impl fmt::Display for ForwardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ForwardError::Request => {
+                "its method, path or headers cannot stand in a request to X-Ray"
+            }
+            ForwardError::NoTarget => "the region is not known yet",
+            ForwardError::NoCredentials => "there are no AWS credentials to sign it with",
+            ForwardError::Sign(error) => error,
+            ForwardError::Transport(error) => return write!(f, "no answer from X-Ray: {error}"),
+            ForwardError::Compressed => {
+                "X-Ray's answer is compressed although it was asked not to be, so a session token \
+                 in it could not be hidden"
+            }
+            ForwardError::Busy => "the requests of other clients use all memory there is for them",
+            ForwardError::ClientLeft => "the client has gone",
+        })
+    }
+}
+
+impl std::error::Error for ForwardError {}

@@ -1,0 +1,118 @@
+//! What clients may take together: memory, and threads.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use super::budget::ByteBudget;
+use super::system_limits::ThreadRoom;
+use crate::http::server::MAX_HEAD;
+
+/// The stack of a thread that serves a client. A TLS handshake in a debug build is the deepest it
+/// goes. Only what is used of it takes memory.
+const STACK: usize = 256 * 1024;
+
+/// What a thread takes: the part of its stack that is used, and the kernel's own.
+pub(super) const THREAD_MEMORY: usize = 32 * 1024;
+
+/// What a request that is forwarded takes besides: the buffers of a TLS connection.
+pub(super) const FORWARD_MEMORY: usize = 112 * 1024;
+
+/// The resources of the clients.
+#[derive(Debug)]
+pub struct ClientResources {
+    /// For requests that come in. Half of the memory, so that bodies never keep out small calls.
+    pub(super) bodies: Arc<ByteBudget>,
+    /// For requests that are answered: the other half.
+    pub(super) answers: Arc<ByteBudget>,
+    threads: Mutex<ThreadRoom>,
+}
+
+impl ClientResources {
+    /// Clients may take `memory` bytes, and threads as long as `reserved_threads` are left to
+    /// uploading.
+    #[must_use]
+    pub fn new(memory: usize, reserved_threads: usize) -> Arc<Self> {
+        Arc::new(ClientResources {
+            bodies: ByteBudget::new(memory / 2),
+            answers: ByteBudget::new(memory / 2),
+            threads: Mutex::new(ThreadRoom::new(reserved_threads)),
+        })
+    }
+
+    /// The longest body that fits.
+    pub(super) fn max_body(&self) -> usize {
+        self.bodies.limit().saturating_sub(2 * MAX_HEAD)
+    }
+
+    /// Bytes in use, and how many there are.
+    pub(super) fn memory(&self) -> (usize, usize) {
+        let parts = [&self.bodies, &self.answers];
+        let used = parts.iter().map(|part| part.used()).sum();
+        let limit = parts.iter().map(|part| part.limit()).sum();
+        (used, limit)
+    }
+
+    /// Starts a thread for `job`, or gives the job back when there is none to be had.
+    pub(super) fn start<F>(self: &Arc<Self>, name: &str, job: F) -> Result<(), NoThread<F>>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let now = Instant::now();
+        let Some(running) = self.take_thread(now) else {
+            return Err(NoThread { job, error: None });
+        };
+        // The job comes back by this way, since a thread that does not start drops its closure.
+        let slot = Arc::new(Mutex::new(Some((job, running))));
+        let take = |slot: &Mutex<Option<(F, Running)>>| {
+            slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        let started = thread::Builder::new()
+            .name(name.to_owned())
+            .stack_size(STACK)
+            .spawn({
+                let slot = Arc::clone(&slot);
+                move || {
+                    if let Some((job, running)) = take(&slot) {
+                        job();
+                        drop(running);
+                    }
+                }
+            });
+        let Err(error) = started else { return Ok(()) };
+        self.threads().refused(now);
+        match take(&slot) {
+            Some((job, _)) => Err(NoThread {
+                job,
+                error: Some(error),
+            }),
+            // Only a thread that runs can have taken it.
+            None => Ok(()),
+        }
+    }
+
+    fn take_thread(self: &Arc<Self>, now: Instant) -> Option<Running> {
+        self.threads().take(now).then(|| Running(Arc::clone(self)))
+    }
+
+    fn threads(&self) -> MutexGuard<'_, ThreadRoom> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One thread that serves a client.
+struct Running(Arc<ClientResources>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.threads().give_back();
+    }
+}
+
+/// A job for which there is no thread.
+pub(super) struct NoThread<F> {
+    pub(super) job: F,
+    /// What the system said; `None` when it was not asked, because too few are left.
+    pub(super) error: Option<io::Error>,
+}

@@ -1,0 +1,99 @@
+//! Lets clients connect, and makes room for them.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::Server;
+use super::connection::Connection;
+use super::dispatch::OPERATOR_SLOTS;
+use super::refuse::retry_after;
+use super::shedding::{SLOW, first_to_go};
+use crate::http::server::{BodyFraming, Persistence, response_head};
+use crate::logging::RateLimit;
+use crate::proxy::counts::Refused;
+
+/// How long accepting rests when the system has no descriptor or memory to give: long enough not
+/// to spin, short against an SDK's patience of 2 s.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections accepted before those that are there have their turn.
+const TURN: usize = 16;
+
+static ACCEPT_FAILED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
+
+impl Server {
+    /// Accepts who waits to connect.
+    pub(super) fn accept(&mut self, now: Instant) {
+        for _ in 0..TURN {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.admit(stream, now),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // The client was gone before its turn came.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // No descriptors or no memory, most likely: it passes, and sooner with one less.
+                Err(error) => {
+                    if let Some(held_back) = ACCEPT_FAILED.allow(now) {
+                        log::error!(
+                            "cannot accept connections on TCP: {error}; closing idle ones and \
+                             trying again (raise the limit of open files if this stays){held_back}"
+                        );
+                    }
+                    // One that has just been let in keeps its descriptor.
+                    self.shed(SLOW, now);
+                    self.accept_after = Some(now + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, now: Instant) {
+        let is_full = |server: &Server| server.connections.len() >= server.limits.connections;
+        if is_full(self) {
+            self.shed(Duration::ZERO, now);
+        }
+        let is_extra = is_full(self);
+        if self.connections.len() >= self.limits.connections.saturating_add(OPERATOR_SLOTS) {
+            self.service.counts.refused(Refused::Busy);
+            return turn_away(&stream);
+        }
+        // A stream that cannot be prepared is of no use.
+        let is_ready = stream.set_nonblocking(true).is_ok() && stream.set_nodelay(true).is_ok();
+        let memory = self.resources.bodies.charge(0);
+        let (true, Some(memory)) = (is_ready, memory) else {
+            return;
+        };
+        let max_body = self.resources.max_body();
+        let mut connection = Connection::new(self.next_id, stream, max_body, memory, now);
+        self.next_id += 1;
+        connection.is_extra = is_extra;
+        // The request is usually here already.
+        let received = connection.read(now);
+        self.connections.push(connection);
+        self.received(self.connections.len() - 1, received, now);
+    }
+
+    /// Closes the connection that has to go first, if it has been as it is for `age`.
+    pub(super) fn shed(&mut self, age: Duration, now: Instant) {
+        if let Some(index) = first_to_go(&self.connections, age, now) {
+            self.service.counts.shed();
+            self.remove(index);
+        }
+    }
+}
+
+/// Tells a client for whom there is no place, without ever waiting for it.
+fn turn_away(stream: &TcpStream) {
+    if stream.set_nonblocking(true).is_ok() {
+        let mut out = Vec::new();
+        let framing = BodyFraming::Length(0);
+        response_head(&mut out, 503, &[retry_after()], framing, Persistence::Close);
+        let mut stream = stream;
+        let _ = stream.write(&out);
+        let _ = stream.shutdown(Shutdown::Write);
+        // Bytes left unread would reset the connection before the client has read the answer.
+        let _ = stream.read(&mut [0; 8 * 1024]);
+    }
+}

@@ -1,0 +1,195 @@
+//! Gives requests to threads, and takes their connections back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::connection::{Client, Connection, Phase};
+use super::shedding::slowest_answer;
+use super::{Mailbox, Message, Server};
+use crate::proxy::budget::Charge;
+use crate::proxy::exchange::{Progress, Stage};
+use crate::proxy::resources::{NoThread, THREAD_MEMORY};
+
+/// How long a request waits for a thread and memory. SDKs have 2 s of patience, and need some of
+/// it for the answer.
+pub(super) const QUEUE_TIME: Duration = Duration::from_secs(1);
+
+/// How often it is tried again to start what waits.
+pub(super) const TRY_AGAIN: Duration = Duration::from_millis(50);
+
+/// Connections, and requests at once, beyond the limits, for those who ask the daemon how it is.
+pub(super) const OPERATOR_SLOTS: usize = 4;
+
+/// Says that a request is over, however it ends.
+struct Finish {
+    mailbox: Mailbox,
+    id: u64,
+    keep_open: bool,
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.mailbox.send(Message::Finished {
+            id: self.id,
+            keep_open: self.keep_open,
+        });
+    }
+}
+
+impl Server {
+    /// Starts a thread for each request that waits, the oldest first, as far as there are threads
+    /// and memory.
+    pub(super) fn start_waiting(&mut self, now: Instant) {
+        let waiting = self
+            .connections
+            .iter()
+            .filter(|c| matches!(c.phase, Phase::Waiting(_)));
+        let mut waiting: Vec<(Instant, u64)> = waiting.map(|c| (c.since, c.id)).collect();
+        waiting.sort_unstable();
+        let mut is_full = false;
+        for (_, id) in waiting {
+            // Those of the operator have their own places.
+            if let Some(index) = self.index_of(id)
+                && (!is_full || self.is_operators(index))
+                && let Some(index) = self.make_regular(index, now)
+            {
+                is_full |= !self.start(index, now);
+            }
+        }
+        if is_full {
+            self.hurry(now);
+        }
+    }
+
+    /// Finds a regular place for a connection that was accepted beyond the limit, unless it is
+    /// one of the operator's: its index, or `None` when it has to wait.
+    fn make_regular(&mut self, index: usize, now: Instant) -> Option<usize> {
+        if !self.connections[index].is_extra || self.is_operators(index) {
+            return Some(index);
+        }
+        let id = self.connections[index].id;
+        if self.connections.len() > self.limits.connections {
+            self.shed(Duration::ZERO, now);
+        }
+        if self.connections.len() > self.limits.connections {
+            return None;
+        }
+        let index = self.index_of(id)?;
+        self.connections[index].is_extra = false;
+        Some(index)
+    }
+
+    fn index_of(&self, id: u64) -> Option<usize> {
+        self.connections.iter().position(|c| c.id == id)
+    }
+
+    /// Ends requests whose clients are slow to take the answer, or seem to be gone.
+    fn hurry(&mut self, now: Instant) {
+        if let Some(slow) = slowest_answer(&self.connections, now) {
+            self.service.counts.shed();
+            self.connections[slow].cut();
+        }
+        for connection in &mut self.connections {
+            let is_busy = matches!(connection.phase, Phase::Busy(_));
+            if is_busy && connection.client == Client::SaidAll {
+                connection.give_up();
+            }
+        }
+    }
+
+    /// Starts a thread for a request that waits. `false` when there is none, or no memory.
+    fn start(&mut self, index: usize, now: Instant) -> bool {
+        let is_operators = self.is_operators(index);
+        let Some(memory) = self.slot(is_operators) else {
+            return false;
+        };
+        let connection = &mut self.connections[index];
+        let Phase::Waiting(request) = &connection.phase else {
+            return true;
+        };
+        let (id, progress) = (connection.id, Progress::new(connection.since));
+        let job = {
+            let (request, stream) = (Arc::clone(request), Arc::clone(&connection.stream));
+            let (service, progress) = (Arc::clone(&self.service), Arc::clone(&progress));
+            let mailbox = self.mailbox.clone();
+            move || {
+                let mut finish = Finish {
+                    mailbox,
+                    id,
+                    keep_open: false,
+                };
+                finish.keep_open = stream.set_nonblocking(false).is_ok()
+                    && service.exchange(&stream, &request, &progress);
+                // Both are free before the next request of the connection comes.
+                drop((request, memory));
+            }
+        };
+        match self.resources.start(&format!("tcp-{id}"), job) {
+            Ok(()) => {}
+            // Health and metrics are answered without a thread, too: quickly, if not at once.
+            Err(NoThread { job, .. }) if is_operators => job(),
+            Err(NoThread { error, .. }) => {
+                if let Some(error) = error {
+                    log::debug!("no thread for a request on TCP: {error}");
+                }
+                return false;
+            }
+        }
+        connection.is_operators = is_operators;
+        connection.enter(Phase::Busy(progress), now);
+        true
+    }
+
+    /// A place for one more request: the memory for its thread, which those of the operator have
+    /// apart.
+    fn slot(&self, is_operators: bool) -> Option<Option<Charge>> {
+        let running = self.connections.iter().filter(|c| match &c.phase {
+            // Streams of events are few, and last.
+            Phase::Busy(progress) => {
+                c.is_operators == is_operators && progress.stage() != Stage::Live
+            }
+            _ => false,
+        });
+        let most = match is_operators {
+            true => OPERATOR_SLOTS,
+            false => self.limits.calls,
+        };
+        if running.count() >= most {
+            return None;
+        }
+        match is_operators {
+            true => Some(None),
+            false => self.resources.answers.charge(THREAD_MEMORY).map(Some),
+        }
+    }
+
+    /// Whether the request that waits on a connection is one for the daemon itself.
+    pub(super) fn is_operators(&self, index: usize) -> bool {
+        match &self.connections[index].phase {
+            Phase::Waiting(request) => self.service.operator.owns(request),
+            _ => false,
+        }
+    }
+
+    /// The answer of a connection is out.
+    pub(super) fn finished(&mut self, id: u64, keep_open: bool, now: Instant) {
+        let Some(index) = self.index_of(id) else {
+            return;
+        };
+        let connection = &mut self.connections[index];
+        if connection.client == Client::Gone {
+            self.connections.swap_remove(index);
+        } else if keep_open && self.stopping.is_none() {
+            let received = connection.next_request(now);
+            self.received(index, received, now);
+        } else {
+            connection.linger(now);
+        }
+    }
+
+    pub(super) fn remove(&mut self, index: usize) -> Connection {
+        let mut connection = self.connections.swap_remove(index);
+        connection.cut();
+        connection
+    }
+}

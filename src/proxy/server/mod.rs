@@ -1,0 +1,310 @@
+//! The thread `tcp`: it alone accepts connections and reads requests, and hands each request that
+//! is whole to a thread of its own. So a client that is slow or idle costs no thread, and however
+//! many there are, the daemon's health is answered.
+
+mod accept;
+mod connection;
+mod dispatch;
+mod refuse;
+mod shedding;
+mod stop;
+
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::counts::Refused;
+use super::exchange::Service;
+use super::resources::ClientResources;
+use super::{Limits, OnOver};
+use connection::{Client, Connection, Phase, Received};
+use dispatch::TRY_AGAIN;
+use refuse::LINGER;
+pub(super) use refuse::retry_after;
+use shedding::slowest_request;
+use stop::Stopping;
+
+/// A client that has said all it has to say gets its answer within this, or is taken for gone: a
+/// program that gives up looks the same as one that has closed its half of the connection.
+const GONE: Duration = Duration::from_secs(2);
+
+/// How long waiting for clients rests after an error.
+const WAIT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What wakes the thread.
+pub(super) enum Message {
+    /// A request has been answered.
+    Finished { id: u64, keep_open: bool },
+    /// Requests under way may finish until the deadline; then `on_over` is told whether all have.
+    Stop { deadline: Instant, on_over: OnOver },
+    /// End at once.
+    Close,
+}
+
+/// Sends messages to the thread.
+#[derive(Clone)]
+pub(super) struct Mailbox {
+    messages: Sender<Message>,
+    waker: Arc<UnixStream>,
+}
+
+impl Mailbox {
+    pub(super) fn send(&self, message: Message) {
+        // Fails only when the thread has ended.
+        let _ = self.messages.send(message);
+        // Fails also when the pipe is full: then the thread is about to look anyway.
+        let _ = (&*self.waker).write(&[0]);
+    }
+}
+
+pub(super) struct Server {
+    listener: TcpListener,
+    wakeups: UnixStream,
+    messages: Receiver<Message>,
+    mailbox: Mailbox,
+    service: Arc<Service>,
+    resources: Arc<ClientResources>,
+    limits: Limits,
+    connections: Vec<Connection>,
+    next_id: u64,
+    /// Accepting rests until then.
+    accept_after: Option<Instant>,
+    stopping: Option<Stopping>,
+}
+
+impl Server {
+    pub(super) fn new(
+        listener: TcpListener,
+        service: Arc<Service>,
+        resources: Arc<ClientResources>,
+        limits: Limits,
+    ) -> io::Result<Self> {
+        let (waker, wakeups) = UnixStream::pair()?;
+        for stream in [&waker, &wakeups] {
+            stream.set_nonblocking(true)?;
+        }
+        listener.set_nonblocking(true)?;
+        let (sender, messages) = channel();
+        Ok(Server {
+            listener,
+            wakeups,
+            messages,
+            mailbox: Mailbox {
+                messages: sender,
+                waker: Arc::new(waker),
+            },
+            service,
+            resources,
+            limits,
+            connections: Vec::new(),
+            next_id: 1,
+            accept_after: None,
+            stopping: None,
+        })
+    }
+
+    pub(super) fn mailbox(&self) -> Mailbox {
+        self.mailbox.clone()
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            while let Ok(message) = self.messages.try_recv() {
+                match message {
+                    Message::Finished { id, keep_open } => self.finished(id, keep_open, now),
+                    Message::Stop { deadline, on_over } => self.stop(deadline, on_over, now),
+                    Message::Close => return self.connections.iter_mut().for_each(Connection::cut),
+                }
+            }
+            self.expire(now);
+            self.start_waiting(now);
+            self.end_stopping(now);
+            self.count();
+            match self.wait(now) {
+                Ok((accepts, ready)) => self.serve(accepts, ready, Instant::now()),
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    log::error!("cannot wait for clients on TCP: {error}; trying again");
+                    thread::sleep(WAIT_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Waits until something happens: whether somebody wants to connect, and which connections
+    /// have something to say.
+    fn wait(&self, now: Instant) -> Result<(bool, Vec<(usize, PollFlags)>), Errno> {
+        let mut polled = vec![PollFd::new(&self.wakeups, PollFlags::IN)];
+        if self.accept_after.is_none() {
+            polled.push(PollFd::new(&self.listener, PollFlags::IN));
+        }
+        let first = polled.len();
+        let mut indices = Vec::with_capacity(self.connections.len());
+        for (index, connection) in self.connections.iter().enumerate() {
+            if let Some(events) = events(connection) {
+                indices.push(index);
+                polled.push(PollFd::new(&*connection.stream, events));
+            }
+        }
+        let timeout = self.next_deadline(now).map(|at| {
+            // A moment more, so that the deadline is past then.
+            let left = at.saturating_duration_since(now) + Duration::from_millis(1);
+            Timespec::try_from(left).unwrap_or_default()
+        });
+        poll(&mut polled, timeout.as_ref())?;
+        let accepts = polled[1..first].iter().any(|fd| !fd.revents().is_empty());
+        let events = polled[first..].iter().map(PollFd::revents);
+        let ready = indices.into_iter().zip(events);
+        Ok((accepts, ready.filter(|(_, e)| !e.is_empty()).collect()))
+    }
+
+    fn serve(&mut self, accepts: bool, ready: Vec<(usize, PollFlags)>, now: Instant) {
+        let mut rest = [0; 64];
+        while matches!((&self.wakeups).read(&mut rest), Ok(1..)) {}
+        // From the back, so that one which goes does not move those that are still to come.
+        for (index, events) in ready.into_iter().rev() {
+            self.look_at(index, events, now);
+        }
+        if accepts {
+            self.accept(now);
+        }
+    }
+
+    fn look_at(&mut self, index: usize, events: PollFlags, now: Instant) {
+        let connection = &mut self.connections[index];
+        let is_broken = events.intersects(PollFlags::HUP | PollFlags::ERR);
+        match &connection.phase {
+            Phase::Waiting(_) if is_broken => {
+                self.connections.swap_remove(index);
+            }
+            Phase::Busy(_) if is_broken => connection.give_up(),
+            Phase::Waiting(_) | Phase::Busy(_) => connection.client = Client::SaidAll,
+            Phase::Idle | Phase::Receiving | Phase::Lingering => {
+                let received = connection.read(now);
+                self.received(index, received, now);
+            }
+        }
+    }
+
+    fn received(&mut self, index: usize, received: Received, now: Instant) {
+        match received {
+            Received::Nothing => self.make_room(index, now),
+            Received::Request if self.is_operators(index) => {}
+            Received::Request if self.is_too_late(index) => {
+                self.refuse(index, 503, Refused::Stopping, now);
+            }
+            Received::Request => self.make_room(index, now),
+            Received::Refused(refusal) => self.refuse_unread(index, refusal, now),
+            Received::Gone => {
+                self.connections.swap_remove(index);
+            }
+        }
+    }
+
+    /// Makes room for what a connection has read: the slowest of the others goes first.
+    fn make_room(&mut self, index: usize, now: Instant) {
+        while !self.connections[index].charge() {
+            match slowest_request(&self.connections, now) {
+                Some(slow) => {
+                    self.service.counts.shed();
+                    self.refuse(slow, 503, Refused::TooSlow, now);
+                }
+                None => {
+                    let why = "other clients use all the memory for what they send (raise -m)";
+                    return self.refuse_busy(index, why, now);
+                }
+            }
+        }
+    }
+
+    /// Ends what takes too long.
+    fn expire(&mut self, now: Instant) {
+        self.accept_after = self.accept_after.filter(|at| now < *at);
+        for index in (0..self.connections.len()).rev() {
+            let Some(deadline) = self.deadline(&self.connections[index]) else {
+                continue;
+            };
+            if now < deadline {
+                continue;
+            }
+            match &self.connections[index].phase {
+                Phase::Idle | Phase::Lingering => {
+                    self.connections.swap_remove(index);
+                }
+                Phase::Receiving => self.refuse(index, 408, Refused::TooSlow, now),
+                Phase::Waiting(_) => {
+                    let why =
+                        "there is no thread or memory for it (raise -m, or the limit of tasks)";
+                    self.refuse_busy(index, why, now);
+                }
+                Phase::Busy(_) => self.connections[index].give_up(),
+            }
+        }
+    }
+
+    /// When a connection has been as it is for too long.
+    fn deadline(&self, connection: &Connection) -> Option<Instant> {
+        match connection.phase {
+            Phase::Idle => connection.since.checked_add(self.limits.idle),
+            Phase::Receiving => connection.began.checked_add(self.limits.request),
+            Phase::Waiting(_) => connection.since.checked_add(dispatch::QUEUE_TIME),
+            Phase::Busy(_) if connection.client != Client::SaidAll => None,
+            Phase::Busy(_) => connection.since.checked_add(GONE),
+            Phase::Lingering => connection.since.checked_add(LINGER),
+        }
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let of_connections = self.connections.iter().filter_map(|c| self.deadline(c));
+        let waits = self
+            .connections
+            .iter()
+            .any(|c| matches!(c.phase, Phase::Waiting(_)));
+        let others = [
+            waits.then(|| now + TRY_AGAIN),
+            self.accept_after,
+            self.stopping.as_ref().and_then(Stopping::deadline),
+        ];
+        of_connections.chain(others.into_iter().flatten()).min()
+    }
+
+    /// Brings the gauges up to date.
+    fn count(&self) {
+        let [mut idle, mut receiving, mut busy] = [0; 3];
+        for connection in &self.connections {
+            *match connection.phase {
+                Phase::Idle | Phase::Lingering => &mut idle,
+                Phase::Receiving => &mut receiving,
+                Phase::Waiting(_) | Phase::Busy(_) => &mut busy,
+            } += 1;
+        }
+        self.service.counts.connections(idle, receiving, busy);
+        let (used, limit) = self.resources.memory();
+        self.service.counts.memory(used, limit);
+    }
+}
+
+/// What is waited for on a connection; `None` where nothing can come any more.
+fn events(connection: &Connection) -> Option<PollFlags> {
+    match (&connection.phase, connection.client) {
+        (Phase::Idle | Phase::Receiving | Phase::Lingering, _) => Some(PollFlags::IN),
+        (_, Client::There) => Some(SAID_ALL),
+        // Only that the connection breaks, which is always told.
+        (_, Client::SaidAll) => Some(PollFlags::empty()),
+        (_, Client::Gone) => None,
+    }
+}
+
+/// The client sends nothing more.
+#[cfg(target_os = "linux")]
+const SAID_ALL: PollFlags = PollFlags::RDHUP;
+#[cfg(not(target_os = "linux"))]
+const SAID_ALL: PollFlags = PollFlags::empty();

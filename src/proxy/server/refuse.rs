@@ -1,0 +1,74 @@
+//! Answers requests that are not served, and says why.
+
+use std::time::{Duration, Instant};
+
+use super::Server;
+use crate::http::server::Refusal;
+use crate::logging::RateLimit;
+use crate::proxy::counts::Refused;
+
+/// How long what a refused client still sends is read.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+const MINUTE: Duration = Duration::from_secs(60);
+static BUSY: RateLimit = RateLimit::new(1, MINUTE);
+static TOO_LARGE: RateLimit = RateLimit::new(1, MINUTE);
+static HTTP2: RateLimit = RateLimit::new(1, MINUTE);
+
+/// Asks the client to come again soon.
+pub(in crate::proxy) fn retry_after() -> (String, Vec<u8>) {
+    ("Retry-After".to_owned(), b"1".to_vec())
+}
+
+impl Server {
+    /// Answers `status` with an empty body.
+    pub(super) fn refuse(&mut self, index: usize, status: u16, reason: Refused, now: Instant) {
+        self.service.counts.refused(reason);
+        let headers = (status == 503).then(retry_after);
+        self.connections[index].refuse(status, headers.as_slice(), now);
+    }
+
+    /// Answers 503, because too much is going on.
+    pub(super) fn refuse_busy(&mut self, index: usize, why: &str, now: Instant) {
+        if let Some(held_back) = BUSY.allow(now) {
+            log::warn!("a request on TCP was answered 503: {why}{held_back}");
+        }
+        self.refuse(index, 503, Refused::Busy, now);
+    }
+
+    /// Refuses a request that cannot be read to its end.
+    pub(super) fn refuse_unread(&mut self, index: usize, refusal: Refusal, now: Instant) {
+        match refusal {
+            Refusal::Http2 => {
+                if let Some(held_back) = HTTP2.allow(now) {
+                    log::warn!(
+                        "a client speaks HTTP/2 or gRPC on TCP, which takes OTLP over HTTP/1.1 \
+                         only: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf in the \
+                         client{held_back}"
+                    );
+                }
+                self.service.counts.refused(Refused::Http2);
+                self.connections[index].refuse_http2(now);
+            }
+            Refusal::BodyTooLarge => {
+                let most = self.resources.max_body();
+                if let Some(held_back) = TOO_LARGE.allow(now) {
+                    log::warn!(
+                        "a request on TCP was answered 413: its body is over {most} bytes; let \
+                         the client send less at once (OTEL_BSP_MAX_EXPORT_BATCH_SIZE), or raise \
+                         -m{held_back}"
+                    );
+                }
+                self.refuse(index, refusal.status(), Refused::TooLarge, now);
+            }
+            Refusal::HeadTooLarge => {
+                log::debug!("a request on TCP was refused: {refusal}");
+                self.refuse(index, refusal.status(), Refused::TooLarge, now);
+            }
+            _ => {
+                log::debug!("a request on TCP was refused: {refusal}");
+                self.refuse(index, refusal.status(), Refused::Malformed, now);
+            }
+        }
+    }
+}
