@@ -109,7 +109,7 @@ fn a_token_that_cannot_be_sent_is_not_sent() {
             "holds characters that no header may",
         ),
         ((TOKEN_FILE, file.text()), "holds a line end"),
-        ((TOKEN_FILE, large.text()), "longer than 64 KiB"),
+        ((TOKEN_FILE, large.text()), "larger than 64 KiB"),
         (
             (TOKEN_FILE, "/nonexistent/token".to_owned()),
             "cannot read the token file /nonexistent",
@@ -205,7 +205,7 @@ fn an_endless_body_is_not_read() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("the answer is longer than 64 KiB"),
+        error.contains("the answer is larger than 64 KiB"),
         "{error}"
     );
 }
