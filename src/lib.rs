@@ -18,5 +18,6 @@ pub mod http;
 pub mod config;
 pub mod logging;
 mod cgroup;
+pub mod env;
 
 pub use app::command::main;

@@ -13,8 +13,9 @@ use crate::aws::clock::{self, Clock};
 use crate::batch::Batch;
 use crate::config::cli::Exporter;
 use crate::credentials::plan::is_configured;
-use crate::credentials::sources::{environment, imds};
+use crate::credentials::sources::imds;
 use crate::credentials::target::{self, Found, Settings, TargetError};
+use crate::env;
 use crate::ingest::socket;
 use crate::proxy::{ClientResources, Counts, Handler, LocalSampling, SigningForwarder};
 use crate::upload::counters::ReaderLedger;
@@ -85,7 +86,7 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
             counts,
         });
     }
-    let set = |name| environment::set(&*settings.env, name).unwrap_or_default();
+    let set = |name| env::set(&*settings.env, name).unwrap_or_default();
     let on_drained = {
         let exit = exit.clone();
         Box::new(move || {
@@ -216,7 +217,7 @@ impl Identify {
         let started = spawn("warm-up", move || {
             forwarder.warm();
             let Some(mut imds) = host else { return };
-            let known = |name: &str| environment::set(&*env, name);
+            let known = |name: &str| env::set(&*env, name);
             let mut ask = |name: &str, path: &str| {
                 known(name).or_else(|| match imds.get(path) {
                     Ok(text) => Some(text.trim().to_owned()),

@@ -8,7 +8,7 @@ pub(crate) mod nearest;
 pub mod yaml;
 
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -135,15 +135,7 @@ pub fn load(
 /// # Errors
 /// What the system says, or that the file is too large.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(file::MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() > file::MAX_BYTES {
-        let message = format!("larger than {} KB", file::MAX_BYTES / 1024);
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-    }
-    Ok(bytes)
+    crate::env::read_bounded(path, file::MAX_BYTES as u64)
 }
 
 fn unreadable(path: &Path, error: &io::Error, hint: &str) -> String {

@@ -7,14 +7,17 @@ use aws_credential_types::Credentials;
 
 use super::plan::{Plan, select};
 use super::sources::container::Container;
-use super::sources::environment::{Env, Fixed, set};
+use super::sources::environment::Fixed;
 use super::sources::instance::InstanceRole;
+use super::sources::login::Login;
 use super::sources::process::{Process, RunningProgram};
 use super::sources::roles::{AssumedRole, Role, WebIdentityRole};
 use super::sources::sso::Sso;
 use super::{Renewal, Source, SourceError, date};
+use crate::aws::endpoint::IdentityEndpoints;
 use crate::aws::profile::{Profiles, read_file};
 use crate::credentials::sources::{imds, sts};
+use crate::env::{Env, set};
 
 /// What the sources are built with.
 pub struct Parts {
@@ -24,6 +27,8 @@ pub struct Parts {
     pub role: Option<Role>,
     /// For metadata endpoints.
     pub metadata: ureq::Agent,
+    /// Where people's sessions are renewed.
+    pub identity: IdentityEndpoints,
     /// For roles. Its agents serve IAM Identity Center too, and its timing every source.
     pub sts: sts::Client,
 }
@@ -93,7 +98,12 @@ impl Chain {
     }
 
     fn build(&self, plan: &Plan) -> Box<dyn Source> {
-        let Parts { metadata, sts, .. } = &self.parts;
+        let Parts {
+            metadata,
+            sts,
+            identity,
+            ..
+        } = &self.parts;
         let timing = || sts.timing.clone();
         let instance = |settings: &imds::Settings| {
             Box::new(InstanceRole(imds::Client::new(
@@ -132,7 +142,17 @@ impl Chain {
             )),
             Plan::Sso(settings) => Box::new(Sso {
                 settings: settings.clone(),
+                endpoints: identity.clone(),
                 service: Arc::clone(&sts.service),
+                clock: Arc::clone(&sts.clock),
+                timing: timing(),
+            }),
+            Plan::Login(settings) => Box::new(Login {
+                settings: settings.clone(),
+                region: sts.endpoints.sts_region.clone(),
+                endpoints: identity.clone(),
+                service: Arc::clone(&sts.service),
+                clock: Arc::clone(&sts.clock),
                 timing: timing(),
             }),
             Plan::Role(base, role) => Box::new(AssumedRole::new(

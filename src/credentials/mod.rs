@@ -9,10 +9,9 @@ pub mod plan;
 pub mod schedule;
 pub mod sources;
 pub mod target;
+mod token_file;
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,6 +20,7 @@ use aws_credential_types::Credentials;
 
 use crate::aws::clock::Reading;
 use crate::aws::jitter::jitter;
+use crate::env::read_bounded;
 use sources::process::RunningProgram;
 
 pub use cache::{CredentialCache, CredentialSnapshot, CredentialStatus, IssuedCredentials};
@@ -171,17 +171,10 @@ fn plain(text: &str, secrets: &[&str]) -> String {
     short
 }
 
-/// Reads a token or cache file: UTF-8, at most 64 KiB, so that a wrong path (a device, a log)
-/// fills no memory.
+/// Reads a token or cache file: UTF-8, at most 64 KiB.
 fn read_small(path: &Path) -> Result<String, String> {
-    const LARGEST: u64 = 64 * 1024;
-    let file = File::open(path).map_err(|e| e.to_string())?;
-    let mut text = String::new();
-    match file.take(LARGEST + 1).read_to_string(&mut text) {
-        Ok(read) if read as u64 > LARGEST => Err("it is longer than 64 KiB".to_owned()),
-        Ok(_) => Ok(text),
-        Err(error) => Err(error.to_string()),
-    }
+    let bytes = read_bounded(path, 64 * 1024).map_err(|e| e.to_string())?;
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
 }
 
 #[cfg(test)]

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 
 use crate::aws::clock::Clock;
-use crate::aws::endpoint::{self, EndpointError, Endpoints};
+use crate::aws::endpoint::{self, EndpointError, Endpoints, IdentityEndpoints};
 use crate::aws::profile::{Profiles, read_file};
 use crate::aws::region::{self, NoRegion};
 use crate::config::Config;
 use crate::credentials::chain::{self, Chain};
 use crate::credentials::metadata::{Request, exchange};
-use crate::credentials::sources::environment::{self, Env};
 use crate::credentials::sources::roles::Role;
 use crate::credentials::sources::{imds, sts};
 use crate::credentials::{CredentialCache, SourceError, Timing};
+use crate::env::{Env, set};
 use crate::http::client::{
     AgentError, HttpClientConfig, HttpClientFactory, ServiceClient, metadata_agent,
 };
@@ -130,7 +130,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         no_verify_ssl: config.no_verify_ssl,
         profile_ca_bundle: profiles.value("ca_bundle"),
         connections: config.concurrency,
-        user_agent: &user_agent(environment::set(&**env, "AWS_EXECUTION_ENV").as_deref()),
+        user_agent: &user_agent(set(&**env, "AWS_EXECUTION_ENV").as_deref()),
         env: &**env,
     })
     .map_err(TargetError::Agent)?;
@@ -143,6 +143,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
                 ..Role::new(arn)
             }),
             metadata: metadata.clone(),
+            identity: IdentityEndpoints::load(&**env, profiles),
             sts: sts::Client {
                 service: Arc::clone(&service),
                 endpoints: endpoints.clone(),
@@ -167,7 +168,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         credentials: CredentialCache::new(Box::new(chain), timing),
     };
     // Fargate has no metadata service of EC2.
-    let on_fargate = environment::set(&**env, "AWS_EXECUTION_ENV").as_deref() == Some(FARGATE);
+    let on_fargate = set(&**env, "AWS_EXECUTION_ENV").as_deref() == Some(FARGATE);
     let ask_host = !config.local_mode && !on_fargate;
     Ok(Found {
         region_source: region.source,

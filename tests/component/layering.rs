@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module may use modules of its own room and of rooms behind it in this list.
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "app",
     "proxy",
     "admin",
@@ -20,6 +20,7 @@ const ROOMS: [&str; 14] = [
     "config",
     "logging",
     "cgroup",
+    "env",
 ];
 
 fn root() -> PathBuf {

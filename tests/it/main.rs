@@ -16,6 +16,7 @@ mod network;
 mod platforms;
 mod process;
 mod resource_exhaustion;
+mod sessions;
 mod shutdown;
 mod signature_check;
 mod starved;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::aws::profile::Profiles;
+use crate::env::{Lookup, switch};
 
 pub use skew::{
     DatedAnswer, JUMP, Lesson, PLAUSIBLE, Reading, SigningTime, Skew, SkewEstimate, measure,
@@ -23,14 +24,9 @@ pub struct Clock {
 
 /// Whether the correction is switched off, for [`Clock::new`]: by the environment, else by the
 /// selected profile.
-pub fn is_disabled(env: &dyn Fn(&str) -> Option<String>, profiles: &Profiles) -> bool {
-    match env("AWS_DISABLE_CLOCK_SKEW_CORRECTION")
-        .as_deref()
-        .map(str::trim)
-    {
-        None | Some("") => profiles.is_true("disable_clock_skew_correction"),
-        Some(value) => value.eq_ignore_ascii_case("true"),
-    }
+pub fn is_disabled(env: &Lookup<'_>, profiles: &Profiles) -> bool {
+    switch(env, "AWS_DISABLE_CLOCK_SKEW_CORRECTION")
+        .unwrap_or_else(|| profiles.is_true("disable_clock_skew_correction"))
 }
 
 impl Clock {

@@ -2,16 +2,19 @@
 //!
 //! The rules are those of the two services' endpoint rule sets.
 
+mod identity;
 mod partition;
 mod region;
 
 use std::fmt;
 
 use crate::aws::profile::Profiles;
+use crate::env::{self, Lookup};
 use crate::http::client::ServiceUrls;
 use crate::http::url::{is_host, without_credentials};
 
-pub use partition::{Partition, dns_suffix, partition};
+pub use identity::{IdentityEndpoints, IdentityService};
+pub use partition::{Partition, partition};
 pub use region::{hint, is_region};
 
 /// Where a custom endpoint may be written, each with what was found there, and the two switches.
@@ -117,13 +120,9 @@ impl Endpoints {
     pub fn load(
         region: &str,
         configured: Option<&str>,
-        env: &dyn Fn(&str) -> Option<String>,
+        env: &Lookup<'_>,
         profiles: &Profiles,
     ) -> Result<Self, EndpointError> {
-        let switch = |variable, key| match env(variable).as_deref().map(str::trim) {
-            None | Some("") => profiles.is_true(key),
-            Some(value) => value.eq_ignore_ascii_case("true"),
-        };
         Self::resolve(
             region,
             &Sources {
@@ -134,12 +133,7 @@ impl Endpoints {
                 profile_xray: profiles.service_endpoint("xray"),
                 profile_sts: profiles.service_endpoint("sts"),
                 profile_all: profiles.value("endpoint_url"),
-                ignore_urls: switch(
-                    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-                    "ignore_configured_endpoint_urls",
-                ),
-                fips: switch("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
-                dual_stack: switch("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint"),
+                ..Sources::switches(env, profiles)
             },
         )
     }
@@ -204,6 +198,21 @@ impl Endpoints {
 }
 
 impl Sources<'_> {
+    /// What is said once for all services.
+    fn switches(env: &Lookup<'_>, profiles: &Profiles) -> Self {
+        let switch =
+            |variable, key| env::switch(env, variable).unwrap_or_else(|| profiles.is_true(key));
+        Self {
+            ignore_urls: switch(
+                "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+                "ignore_configured_endpoint_urls",
+            ),
+            fips: switch("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
+            dual_stack: switch("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint"),
+            ..Self::default()
+        }
+    }
+
     fn url<'a>(&self, url: Option<&'a str>) -> Option<&'a str> {
         url.filter(|_| !self.ignore_urls)
     }

@@ -78,8 +78,3 @@ pub fn partition(region: &str) -> &'static Partition {
         .find(|p| region.starts_with(p.prefix))
         .unwrap_or(&PARTITIONS[PARTITIONS.len() - 1])
 }
-
-/// The DNS suffix of a region's partition: `amazonaws.com`.
-pub fn dns_suffix(region: &str) -> &'static str {
-    partition(region).suffix
-}

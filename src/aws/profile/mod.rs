@@ -4,9 +4,10 @@ mod parser;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::env::{self, Lookup, read_bounded, set};
 
 pub use parser::{Kind, Sections, parse};
 
@@ -37,8 +38,7 @@ impl Profile {
 
     /// Whether `key` is `true`, in any case.
     pub fn is_true(&self, key: &str) -> bool {
-        self.get(key)
-            .is_some_and(|v| v.eq_ignore_ascii_case("true"))
+        self.get(key).is_some_and(env::is_true)
     }
 
     /// The value of the indented `name` under `key`.
@@ -118,7 +118,7 @@ impl Profiles {
     /// When `AWS_PROFILE` names a profile that does not exist. A missing profile of
     /// `AWS_DEFAULT_PROFILE`, or a missing `default`, is an empty one.
     pub fn load(
-        env: &dyn Fn(&str) -> Option<String>,
+        env: &Lookup<'_>,
         read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<Self, ProfileError> {
         let locations = locations(env);
@@ -129,7 +129,7 @@ impl Profiles {
             (locations.credentials, Kind::Credentials, CREDENTIALS_FILE),
         ] {
             let Some(path) = path else { continue };
-            let named = is_set(env, variable).is_some();
+            let named = set(env, variable).is_some();
             match text(&path, read) {
                 Ok(text) => merge(&mut sections, parse(&text, kind), &path, kind),
                 // Only a file that was asked for by name is missed.
@@ -140,7 +140,7 @@ impl Profiles {
             }
             searched.push(path);
         }
-        let explicit = is_set(env, "AWS_PROFILE");
+        let explicit = set(env, "AWS_PROFILE");
         if let Some(name) = &explicit
             && !sections.profiles.contains_key(name)
         {
@@ -150,7 +150,7 @@ impl Profiles {
             });
         }
         let selected = explicit
-            .or_else(|| is_set(env, "AWS_DEFAULT_PROFILE"))
+            .or_else(|| set(env, "AWS_DEFAULT_PROFILE"))
             .unwrap_or_else(|| "default".to_owned());
         Ok(Self { sections, selected })
     }
@@ -209,9 +209,9 @@ const CONFIG_FILE: &str = "AWS_CONFIG_FILE";
 const CREDENTIALS_FILE: &str = "AWS_SHARED_CREDENTIALS_FILE";
 
 /// Where the files are, by the environment alone.
-pub fn locations(env: &dyn Fn(&str) -> Option<String>) -> Locations {
-    let home = is_set(env, "HOME").map(PathBuf::from);
-    let locate = |variable, file: &str| match is_set(env, variable) {
+pub fn locations(env: &Lookup<'_>) -> Locations {
+    let home = set(env, "HOME").map(PathBuf::from);
+    let locate = |variable, file: &str| match set(env, variable) {
         Some(path) => Some(match (path.strip_prefix("~/"), &home) {
             (Some(rest), Some(home)) => home.join(rest),
             _ => PathBuf::from(path),
@@ -229,27 +229,12 @@ pub fn locations(env: &dyn Fn(&str) -> Option<String>) -> Locations {
 /// # Errors
 /// As reading does.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let read = File::open(path)?
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)?;
-    if read as u64 > MAX_FILE {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "larger than 1 MiB",
-        ));
-    }
-    Ok(bytes)
+    read_bounded(path, MAX_FILE)
 }
 
 fn text(path: &Path, read: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> io::Result<String> {
     String::from_utf8(read(path)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"))
-}
-
-/// A blank variable is as good as none.
-fn is_set(env: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<String> {
-    env(name).filter(|value| !value.trim().is_empty())
 }
 
 /// Adds `file` to `sections`, its properties winning one by one.

@@ -251,7 +251,7 @@ fn warnings_name_the_line_and_never_quote_it() {
 #[test]
 fn a_huge_file_is_not_read() {
     let error = read_file(Path::new("/dev/zero")).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
 }
 
 proptest! {

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::aws::endpoint::is_region;
+use crate::env::{Lookup, set};
 
 /// Where the region may be written, and who may be asked.
 pub struct Sources<'a> {
     /// `-n` or `Region` in cfg.yaml.
     pub configured: Option<&'a str>,
     /// The environment.
-    pub env: &'a dyn Fn(&str) -> Option<String>,
+    pub env: &'a Lookup<'a>,
     /// Name of the selected profile, and its `region`.
     pub profile: (&'a str, Option<&'a str>),
     /// `-o`: no metadata is asked for.
@@ -168,13 +169,9 @@ impl Search {
     }
 }
 
-fn set(sources: &Sources<'_>, name: &str) -> Option<String> {
-    (sources.env)(name).filter(|value| !value.trim().is_empty())
-}
-
 fn ecs_file(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
     const VARIABLE: &str = "ECS_CONTAINER_METADATA_FILE";
-    let Some(path) = set(sources, VARIABLE) else {
+    let Some(path) = set(sources.env, VARIABLE) else {
         search.note(VARIABLE, "not set");
         return None;
     };
@@ -209,7 +206,7 @@ fn ecs_task(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
         "ECS_CONTAINER_METADATA_URI_V4",
         "ECS_CONTAINER_METADATA_URI",
     ] {
-        let Some(base) = set(sources, variable) else {
+        let Some(base) = set(sources.env, variable) else {
             search.note(variable, "not set");
             continue;
         };

@@ -6,12 +6,13 @@ mod profile;
 use aws_credential_types::Credentials;
 
 use super::SourceError;
-use super::sources::environment::{Keys, keys, set};
+use super::sources::environment::{Keys, keys};
 use super::sources::roles::{Role, WebIdentity};
 use crate::aws::profile::Profiles;
-use crate::credentials::sources::{container, imds, sso};
-
-type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+use crate::credentials::sources::login::LoginSettings;
+use crate::credentials::sources::sso::SsoSettings;
+use crate::credentials::sources::{container, imds};
+use crate::env::{Lookup, set};
 
 /// A source, and what it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,9 @@ pub enum Plan {
     /// A program: the profile's name and the command line.
     Process(String, String),
     /// IAM Identity Center.
-    Sso(sso::Settings),
+    Sso(SsoSettings),
+    /// A session of `aws login`.
+    Login(LoginSettings),
     /// A role on top of another source.
     Role(Box<Plan>, Role),
 }
@@ -50,6 +53,7 @@ impl Plan {
             Self::WebIdentity(_) => "there is a web identity token file",
             Self::Process(..) => "the profile has a credential_process",
             Self::Sso(_) => "the profile has sso_ keys",
+            Self::Login(_) => "the profile has a login_session",
             Self::Role(base, _) => base.why(),
         }
     }
@@ -68,7 +72,7 @@ pub struct Selection {
 /// of `-r`, rightly or wrongly. The EC2 metadata service counts only when
 /// `AWS_EC2_METADATA_SERVICE_ENDPOINT` names it: whether it is there cannot be known without
 /// asking.
-pub fn is_configured(env: Env<'_>, profiles: &Profiles, role_arn: Option<&str>) -> bool {
+pub fn is_configured(env: &Lookup<'_>, profiles: &Profiles, role_arn: Option<&str>) -> bool {
     let last_resort = matches!(
         select(env, profiles, None),
         Ok(Selection {
@@ -84,7 +88,7 @@ pub fn is_configured(env: Env<'_>, profiles: &Profiles, role_arn: Option<&str>) 
 /// # Errors
 /// When what is configured contradicts itself or is incomplete.
 pub fn select(
-    env: Env<'_>,
+    env: &Lookup<'_>,
     profiles: &Profiles,
     role: Option<&Role>,
 ) -> Result<Selection, SourceError> {
@@ -106,7 +110,7 @@ pub fn select(
 }
 
 struct Search<'a> {
-    env: Env<'a>,
+    env: &'a Lookup<'a>,
     profiles: &'a Profiles,
     passed: Vec<String>,
     warnings: Vec<String>,
@@ -156,7 +160,7 @@ impl Search<'_> {
     }
 
     /// What the host gives: the container's role, or the instance's.
-    fn platform(&mut self, profile: &dyn Fn(&str) -> Option<String>) -> Result<Plan, SourceError> {
+    fn platform(&mut self, profile: &Lookup<'_>) -> Result<Plan, SourceError> {
         if let Some(settings) = container::settings(self.env) {
             return Ok(Plan::Container(settings));
         }

@@ -2,10 +2,13 @@
 
 use super::{Plan, Search};
 use crate::aws::profile::Profile;
-use crate::credentials::sources::environment::{Keys, keys, set};
+use crate::credentials::sources::environment::{Keys, keys};
+use crate::credentials::sources::login::{self, LoginSettings};
 use crate::credentials::sources::roles::{Role, WebIdentity};
-use crate::credentials::sources::{container, imds, sso};
+use crate::credentials::sources::sso::{self, SsoSettings};
+use crate::credentials::sources::{container, imds};
 use crate::credentials::{SourceError, json};
+use crate::env::set;
 
 impl Search<'_> {
     /// A profile and, before it in `path`, those that lead to it.
@@ -140,11 +143,18 @@ impl Search<'_> {
         if profile.properties().any(|(key, _)| key.starts_with("sso_")) {
             return self.sso(name, profile).map(Some);
         }
-        if profile.get("login_session").is_some() {
-            return Err(SourceError::Setting(format!(
-                "profile {name}: sessions of `aws login` cannot be used here; \
-                 set credential_process to a program that prints their credentials"
-            )));
+        if let Some(session) = profile.get("login_session") {
+            let directory = set(self.env, "AWS_LOGIN_CACHE_DIRECTORY");
+            let home = set(self.env, "HOME");
+            if home.is_none() && directory.is_none() {
+                return Err(SourceError::Setting(format!(
+                    "profile {name}: the variable HOME is missing"
+                )));
+            }
+            return Ok(Some(Plan::Login(LoginSettings {
+                profile: name.to_owned(),
+                cache: login::cache_file(directory.as_deref(), &home.unwrap_or_default(), session),
+            })));
         }
         let process = profile.get("credential_process");
         Ok(process.map(|line| Plan::Process(name.to_owned(), line.to_owned())))
@@ -182,7 +192,7 @@ impl Search<'_> {
         };
         let start_url = need(holder, "sso_start_url")?;
         let home = set(self.env, "HOME").ok_or_else(|| missing("the variable HOME"))?;
-        Ok(Plan::Sso(sso::Settings {
+        Ok(Plan::Sso(SsoSettings {
             profile: name.to_owned(),
             cache: sso::cache_file(&home, session.map_or(&start_url, |(name, _)| name)),
             region: need(holder, "sso_region")?,

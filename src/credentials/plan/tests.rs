@@ -25,7 +25,7 @@ fn env_of(vars: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
     }
 }
 
-fn profiles(env: Env<'_>, config: &str) -> Profiles {
+fn profiles(env: &Lookup<'_>, config: &str) -> Profiles {
     let read = |path: &Path| match path.ends_with("config") {
         true => Ok(config.as_bytes().to_vec()),
         false => Err(io::ErrorKind::NotFound.into()),
@@ -281,9 +281,9 @@ fn a_role_says_what_the_profile_says() {
 #[test]
 fn identity_center() {
     let expected = |profile: &str, key: &str| {
-        Ok(Plan::Sso(sso::Settings {
+        Ok(Plan::Sso(SsoSettings {
             profile: profile.into(),
-            cache: sso::cache_file("/home/me", key),
+            cache: crate::credentials::sources::sso::cache_file("/home/me", key),
             region: "eu-west-1".into(),
             account_id: "1".into(),
             role_name: "r".into(),
@@ -316,6 +316,38 @@ fn identity_center() {
 }
 
 #[test]
+fn sessions_of_aws_login() {
+    let session = "arn:aws:sts::012345678910:assumed-role/Admin/admin";
+    let config = format!("[default]\nlogin_session = {session}\n");
+    let file = "4b0ba8f99f075c0633e122fd73346ce203a3faf18ea0310eb2d29df1bab2e255.json";
+    for (vars, folder) in [
+        (vec![], "/home/me/.aws/login/cache"),
+        (vec![("AWS_LOGIN_CACHE_DIRECTORY", "/cache")], "/cache"),
+        (
+            vec![("AWS_LOGIN_CACHE_DIRECTORY", "~/cache")],
+            "/home/me/cache",
+        ),
+    ] {
+        let expected = Plan::Login(LoginSettings {
+            profile: "default".into(),
+            cache: std::path::Path::new(folder).join(file),
+        });
+        assert_eq!(plan(&vars, &config), Ok(expected));
+    }
+    // After sso_ keys, before a program.
+    let both = format!("{config}credential_process = /bin/true\n");
+    assert!(matches!(plan(&[], &both), Ok(Plan::Login(_))));
+    let on_top = format!(
+        "[default]\nrole_arn=r\nsource_profile=b\n[profile b]\n{}",
+        "login_session = s\n"
+    );
+    let Ok(Plan::Role(base, _)) = plan(&[], &on_top) else {
+        panic!("no role");
+    };
+    assert!(matches!(*base, Plan::Login(_)));
+}
+
+#[test]
 fn contradictions_are_told_and_nothing_else_is_tried() {
     let b = format!("[profile b]\n{KEYS}");
     for (vars, config, why) in [
@@ -339,7 +371,6 @@ fn contradictions_are_told_and_nothing_else_is_tried() {
         (vec![NO_EC2], "[default]\nrole_arn=r\ncredential_source=Ec2InstanceMetadata\n".into(), "AWS_EC2_METADATA_DISABLED is true"),
         (vec![], format!("[default]\nrole_arn=r\nsource_profile=b\nmfa_serial=m\n{b}"), "mfa_serial"),
         (vec![], format!("[default]\nrole_arn=r\nsource_profile=b\nduration_seconds=1h\n{b}"), "duration_seconds is not a number"),
-        (vec![], "[default]\nlogin_session=arn\n".into(), "`aws login` cannot be used"),
         (vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "x")], String::new(), "must be IPv4 or IPv6"),
     ] {
         let error = plan(&vars, &config).unwrap_err();

@@ -1,13 +1,9 @@
 //! Keys in environment variables.
 
-use std::sync::Arc;
-
 use aws_credential_types::Credentials;
 
 use crate::credentials::{Renewal, Source, SourceError, json};
-
-/// The environment, for all threads.
-pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+use crate::env::{Lookup, set};
 
 /// What the environment says about keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +21,7 @@ pub enum Keys {
 /// Reads `AWS_ACCESS_KEY_ID` (else `AWS_ACCESS_KEY`), `AWS_SECRET_ACCESS_KEY` (else
 /// `AWS_SECRET_KEY`) and `AWS_SESSION_TOKEN`, as the Go SDK does, except that blank values count
 /// as unset: a blank key signs requests that can only fail.
-pub fn keys(env: &dyn Fn(&str) -> Option<String>) -> Keys {
+pub fn keys(env: &Lookup<'_>) -> Keys {
     let first = |names: [&'static str; 2]| {
         let found = |name| Some((set(env, name)?, name));
         names.into_iter().find_map(found)
@@ -44,13 +40,6 @@ pub fn keys(env: &dyn Fn(&str) -> Option<String>) -> Keys {
         (None, Some(_)) => Keys::Half("AWS_ACCESS_KEY_ID"),
         (None, None) => Keys::None,
     }
-}
-
-/// The value of a variable, without blanks at its ends; `None` when blank or unset.
-pub fn set(env: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<String> {
-    let value = env(name)?;
-    let value = value.trim();
-    (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// Keys that never change: from the environment, or from a file that is watched by others.

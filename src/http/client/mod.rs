@@ -23,6 +23,7 @@ use rustls::ClientConfig;
 use ureq::Agent;
 use ureq::http::Uri;
 
+use crate::env::Lookup;
 use crate::http::dns::Resolver;
 use crate::http::url;
 use connector::{HttpConnector, LookUpLater, RouteFlag};
@@ -71,7 +72,7 @@ pub struct HttpClientConfig<'a> {
     /// `User-Agent` of requests, and of CONNECT.
     pub user_agent: &'a str,
     /// The environment.
-    pub env: &'a dyn Fn(&str) -> Option<String>,
+    pub env: &'a Lookup<'a>,
 }
 
 /// Builds agents for X-Ray, STS and the like: the trust roots are read once and shared, the proxy

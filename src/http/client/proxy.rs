@@ -4,6 +4,7 @@ use ureq::http::Uri;
 use ureq::{Proxy, ProxyProtocol};
 
 use super::AgentError;
+use crate::env::{Lookup, set};
 use crate::http::{no_proxy, url};
 
 /// The proxy, and the hosts that are reached without it.
@@ -20,10 +21,7 @@ impl ProxySettings {
     ///
     /// # Errors
     /// When the address cannot be used.
-    pub(super) fn new(
-        configured: &str,
-        env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, AgentError> {
+    pub(super) fn new(configured: &str, env: &Lookup<'_>) -> Result<Self, AgentError> {
         let from_env = configured.trim().is_empty();
         let named = match from_env {
             true => first(env, &["HTTPS_PROXY", "https_proxy"]),
@@ -59,12 +57,7 @@ fn parse(address: &str) -> Option<Proxy> {
     (is_known && url::is_host(proxy.host())).then_some(proxy)
 }
 
-fn first(
-    env: &dyn Fn(&str) -> Option<String>,
-    names: &[&'static str],
-) -> Option<(&'static str, String)> {
-    names.iter().find_map(|name| {
-        let value = env(name).filter(|value| !value.trim().is_empty());
-        value.map(|value| (*name, value))
-    })
+fn first(env: &Lookup<'_>, names: &[&'static str]) -> Option<(&'static str, String)> {
+    let found = |name: &&'static str| Some((*name, set(env, name)?));
+    names.iter().find_map(found)
 }

@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::AgentError;
+use crate::env::{self, Lookup};
 
 /// A bundle with every public root is 220 KB; a wrong file must not fill the memory.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -46,14 +47,11 @@ pub(super) const HOST_PATHS: HostPaths<'static> = HostPaths {
 /// # Errors
 /// When a file that is named cannot be used, or nobody would be trusted.
 pub(super) fn roots(
-    env: &dyn Fn(&str) -> Option<String>,
+    env: &Lookup<'_>,
     profile_ca_bundle: Option<&str>,
     host: &HostPaths<'_>,
 ) -> Result<RootCertStore, AgentError> {
-    let set = |name: &'static str| {
-        let value = env(name).filter(|value| !value.trim().is_empty());
-        value.map(|value| (name, value))
-    };
+    let set = |name: &'static str| Some((name, env::set(env, name)?));
     let in_profile = profile_ca_bundle.map(|path| ("ca_bundle", path.to_owned()));
     let mut store = Store::new();
     if let Some((source, path)) = set("AWS_CA_BUNDLE").or(in_profile) {

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use xray::aws::endpoint::IdentityEndpoints;
 use xray::aws::profile::{Profiles, read_file};
 use xray::credentials::chain::{Chain, Parts};
 use xray::credentials::sources::roles::Role;
@@ -23,6 +24,7 @@ fn chain(vars: &[Var<'_>], role_arn: Option<&str>, sts: &str, time: &Time) -> Ch
         env: Arc::new(env),
         role: role_arn.map(Role::new),
         metadata: metadata_agent(&Resolver::start().unwrap()),
+        identity: IdentityEndpoints::default(),
         sts: client(sts, time),
     };
     Chain::new(parts, &profiles)

@@ -109,7 +109,7 @@ fn a_token_that_cannot_be_sent_is_not_sent() {
             "holds characters that no header may",
         ),
         ((TOKEN_FILE, file.text()), "holds a line end"),
-        ((TOKEN_FILE, large.text()), "longer than 64 KiB"),
+        ((TOKEN_FILE, large.text()), "larger than 64 KiB"),
         (
             (TOKEN_FILE, "/nonexistent/token".to_owned()),
             "cannot read the token file /nonexistent",

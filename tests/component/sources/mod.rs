@@ -3,6 +3,7 @@
 mod chain;
 mod container;
 mod imds;
+mod sessions;
 mod sts;
 mod through_proxy;
 

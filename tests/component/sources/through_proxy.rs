@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use xray::aws::clock::Clock;
+use xray::aws::endpoint::IdentityEndpoints;
 use xray::credentials::Source;
 use xray::credentials::sources::roles::{WebIdentity, WebIdentityRole};
-use xray::credentials::sources::sso::{Settings, Sso};
+use xray::credentials::sources::sso::{Sso, SsoSettings};
 use xray::http::client::{HttpClientConfig, HttpClientFactory};
 use xray::http::dns::Resolver;
 
@@ -17,15 +19,15 @@ use xray_test_support::sts::{form, sts_json};
 use xray_test_support::tls::Authority;
 
 /// A proxy that stands at both ends of its tunnels.
-struct Proxy {
-    service: Arc<HttpClientFactory>,
+pub(super) struct Proxy {
+    pub(super) service: Arc<HttpClientFactory>,
     endpoint: Endpoint,
     _bundle: ScratchFile,
 }
 
 impl Proxy {
     /// Is `host` to whoever asks for it, and answers all with `answer`.
-    fn to(host: &str, answer: Response) -> Self {
+    pub(super) fn to(host: &str, answer: Response) -> Self {
         let Authority { server, pem } = Authority::new(&[host]);
         let endpoint = Endpoint::start(move |_, request| match request.method.as_str() {
             "CONNECT" => Reply::Tunnel(server.clone()),
@@ -49,7 +51,7 @@ impl Proxy {
     }
 
     /// The request for a tunnel and the one that came through it.
-    fn seen(&self) -> (Request, Request) {
+    pub(super) fn seen(&self) -> (Request, Request) {
         let tunnel = self.endpoint.next_request();
         assert_eq!(tunnel.method, "CONNECT");
         // base64 of us@er:pass
@@ -104,7 +106,9 @@ fn identity_center_is_asked() {
             "eu-west-1",
             "portal.sso.eu-west-1.amazonaws.com",
             Response::new(401, r#"{"message":"Session token not found or invalid"}"#),
-            Some("is refused: the session is over; run: aws sso login --profile dev"),
+            Some(
+                "is refused: the session is over (expiry: 2025-01-01T06:00:00Z); run: aws sso login --profile dev",
+            ),
         ),
         (
             "eu-west-1",
@@ -115,14 +119,16 @@ fn identity_center_is_asked() {
     ] {
         let proxy = Proxy::to(host, answer);
         let mut source = Sso {
-            settings: Settings {
+            settings: SsoSettings {
                 profile: "dev".to_owned(),
                 cache: cache.path().to_owned(),
                 region: region.to_owned(),
                 account_id: "123456789012".to_owned(),
                 role_name: "a b".to_owned(),
             },
+            endpoints: IdentityEndpoints::default(),
             service: proxy.service.clone(),
+            clock: Arc::new(Clock::new(true)),
             timing: Time::at(NOW).timing(),
         };
         match (source.fetch(), why) {

@@ -1,7 +1,7 @@
 //! The container credentials endpoint: ECS task roles, EKS Pod Identity, and whatever else
 //! listens where `AWS_CONTAINER_CREDENTIALS_*` points.
 
-mod target;
+pub mod target;
 
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use aws_credential_types::Credentials;
 use ureq::http::Uri;
 
 use crate::credentials::metadata::{Failed, Request, attempts, exchange};
-use crate::credentials::sources::environment::set;
 use crate::credentials::{Source, SourceError, Timing, json};
+use crate::env::{Lookup, set};
 use target::{Target, shown, target};
 
 /// The ECS agent, on every ECS host and on Fargate.
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Authorization {
 
 /// Reads the environment: the relative URI before the full one, the token file before the token.
 /// `None` when neither URI is set.
-pub fn settings(env: &dyn Fn(&str) -> Option<String>) -> Option<Settings> {
+pub fn settings(env: &Lookup<'_>) -> Option<Settings> {
     let (variable, url) = match set(env, RELATIVE_URI) {
         Some(path) => (RELATIVE_URI, format!("{ECS}{path}")),
         None => (FULL_URI, set(env, FULL_URI)?),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::credentials::SourceError;
-use crate::credentials::sources::environment::set;
+use crate::env::{Lookup, is_true, set, switch};
 
 const IPV4: &str = "http://169.254.169.254";
 const IPV6: &str = "http://[fd00:ec2::254]";
@@ -33,12 +33,8 @@ const MOST_TRIES: u32 = 10;
 ///
 /// # Errors
 /// When the endpoint mode is neither `IPv4` nor `IPv6`.
-pub fn settings(
-    env: &dyn Fn(&str) -> Option<String>,
-    profile: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<Settings>, SourceError> {
-    let is_true = |value: Option<String>| value.is_some_and(|v| v.eq_ignore_ascii_case("true"));
-    if is_true(set(env, "AWS_EC2_METADATA_DISABLED")) {
+pub fn settings(env: &Lookup<'_>, profile: &Lookup<'_>) -> Result<Option<Settings>, SourceError> {
+    if switch(env, "AWS_EC2_METADATA_DISABLED") == Some(true) {
         return Ok(None);
     }
     let either = |variable, key| set(env, variable).or_else(|| set(profile, key));
@@ -61,10 +57,8 @@ pub fn settings(
         }
         _ => IPV4.to_owned(),
     };
-    let forbidden = is_true(either(
-        "AWS_EC2_METADATA_V1_DISABLED",
-        "ec2_metadata_v1_disabled",
-    ));
+    let forbidden = either("AWS_EC2_METADATA_V1_DISABLED", "ec2_metadata_v1_disabled")
+        .is_some_and(|value| is_true(&value));
     let number = |variable, key| -> Option<u32> {
         let number = either(variable, key)?.parse().ok()?;
         (number > 0).then_some(number)

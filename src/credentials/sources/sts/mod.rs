@@ -15,8 +15,8 @@ use crate::aws::endpoint::Endpoints;
 use crate::aws::error_codes;
 use crate::aws::sigv4::{SignRequest, sign};
 use crate::credentials::metadata::{Failed, Request, attempts, exchange};
-use crate::credentials::sources::environment::set;
 use crate::credentials::{SourceError, Timing, plain};
+use crate::env::{Lookup, set};
 use crate::http::client::HttpClientFactory;
 use answer::Unread;
 
@@ -42,7 +42,7 @@ pub struct Client {
 
 /// Whom a service acts for, so that a role can refuse to be assumed for anybody else: the variables
 /// of the CloudWatch agent, which count when both are set.
-pub fn on_behalf(env: &dyn Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+pub fn on_behalf(env: &Lookup<'_>) -> Vec<(&'static str, String)> {
     let both = set(env, "AMZ_SOURCE_ACCOUNT").zip(set(env, "AMZ_SOURCE_ARN"));
     both.map_or_else(Vec::new, |(account, arn)| {
         vec![("x-amz-source-account", account), ("x-amz-source-arn", arn)]

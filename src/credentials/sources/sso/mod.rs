@@ -1,24 +1,31 @@
-//! IAM Identity Center: the access token that `aws sso login` has left in a cache file.
-//!
-//! The token is used, not renewed: that needs a browser, or a client registration of its own.
+//! IAM Identity Center: the session that `aws sso login` has left in a cache file, renewed while the
+//! identity center allows it.
+
+pub mod token;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use serde_json::Value;
 
-use crate::aws::endpoint::{dns_suffix, is_region};
+use crate::aws::clock::Clock;
+use crate::aws::endpoint::{IdentityEndpoints, IdentityService};
 use crate::credentials::metadata::{Failed, Request, attempts, exchange};
 use crate::credentials::sources::sts;
+use crate::credentials::sources::token_service::{TokenError, TokenRequest, ask};
+use crate::credentials::token_file::Replacement;
 use crate::credentials::{Source, SourceError, Timing, date, json, read_small};
 use crate::http::client::HttpClientFactory;
+use token::SsoToken;
+
+/// Tokens are renewed when they have no longer to live.
+const THRESHOLD: Duration = Duration::from_secs(300);
 
 /// What a profile says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct SsoSettings {
     /// Name of the profile.
     pub profile: String,
     /// File of the token.
@@ -41,10 +48,14 @@ pub fn cache_file(home: &str, key: &str) -> PathBuf {
 /// A profile with `sso_*` keys, as a source.
 pub struct Sso {
     /// What the profile says.
-    pub settings: Settings,
-    /// Makes the agent.
+    pub settings: SsoSettings,
+    /// How the identity center is reached.
+    pub endpoints: IdentityEndpoints,
+    /// Makes the agents.
     pub service: Arc<HttpClientFactory>,
-    /// For the pauses, and to see whether the token has expired.
+    /// Learns the time.
+    pub clock: Arc<Clock>,
+    /// For the pauses, and to see how long the token lasts.
     pub timing: Timing,
 }
 
@@ -57,27 +68,77 @@ impl Sso {
         ))
     }
 
-    fn token(&self) -> Result<String, SourceError> {
-        let wrong = |what: &str| self.wrong(what);
+    /// The token, renewed if it must be and can be. One that seems to have expired is tried all the
+    /// same: whether the clock of this host is right, the portal knows.
+    fn token(&self) -> Result<SsoToken, SourceError> {
         let text = read_small(&self.settings.cache)
-            .map_err(|why| wrong(&format!("cannot be read ({why})")))?;
-        let fields = json::object(text.as_bytes()).map_err(|e| wrong(&format!("is {e}")))?;
-        let field = |name| fields.get(name).and_then(Value::as_str).unwrap_or_default();
-        let token = field("accessToken");
-        let Some(expires) = date::parse(field("expiresAt")) else {
-            return Err(wrong("says no expiry"));
+            .map_err(|why| self.wrong(&format!("cannot be read ({why})")))?;
+        let token = SsoToken::parse(&text).map_err(|why| self.wrong(&why))?;
+        let now = (self.timing.now)();
+        let left = token.expires.duration_since(now).unwrap_or_default();
+        let Some(body) = token.renewal(now).filter(|_| left <= THRESHOLD) else {
+            return Ok(token);
         };
-        if expires <= (self.timing.now)() {
-            return Err(wrong(&format!("has expired at {}", date::format(expires))));
-        }
-        match !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()) {
-            true => Ok(token.to_owned()),
-            false => Err(wrong("holds no token")),
+        match self.renew(&token, &body, now) {
+            Err(error) if !left.is_zero() => {
+                log::warn!(
+                    "The token of {} is used until {}: {error}",
+                    self.name(),
+                    date::format(token.expires)
+                );
+                Ok(token)
+            }
+            renewed => renewed,
         }
     }
 
-    fn once(&self, token: &str) -> Result<Credentials, Failed> {
-        let Settings {
+    fn renew(
+        &self,
+        token: &SsoToken,
+        body: &str,
+        now: SystemTime,
+    ) -> Result<SsoToken, SourceError> {
+        let replacement = Replacement::begin(&self.settings.cache).map_err(|why| {
+            self.wrong(&format!(
+                "cannot be renewed, because it cannot be replaced ({why}): make its folder \
+                 writable for this daemon"
+            ))
+        })?;
+        let base = self
+            .endpoints
+            .url(IdentityService::Oidc, &self.settings.region)
+            .map_err(|e| SourceError::Setting(e.to_string()))?;
+        let from = format!("IAM Identity Center {base}");
+        let answer = ask(
+            &self.service,
+            &self.clock,
+            &self.timing,
+            &TokenRequest {
+                from: &from,
+                url: &format!("{base}/token"),
+                header: None,
+                body,
+                secrets: &token.secrets(),
+            },
+        );
+        let answer = answer.map_err(|error| match error {
+            TokenError::SessionOver(code) => self.wrong(&format!("is over ({code})")),
+            TokenError::Other(error) => error,
+        })?;
+        let renewed = token
+            .renewed(&answer, now)
+            .map_err(|why| SourceError::Unusable { from, why })?;
+        if let Err(why) = replacement.commit(&renewed.text()) {
+            log::error!(
+                "{}",
+                self.wrong(&format!("was renewed, but cannot be written back ({why})"))
+            );
+        }
+        Ok(renewed)
+    }
+
+    fn once(&self, token: &SsoToken) -> Result<Credentials, Failed> {
+        let SsoSettings {
             region,
             account_id,
             role_name,
@@ -87,11 +148,12 @@ impl Sso {
             error: SourceError::Setting(why),
             again: false,
         };
-        if !is_region(region) {
-            return Err(setting(format!("sso_region {region:?} is not a region")));
-        }
-        let from = format!("https://portal.sso.{region}.{}", dns_suffix(region));
-        let mut url = format!("{from}/federation/credentials?role_name=");
+        let base = self
+            .endpoints
+            .url(IdentityService::Portal, region)
+            .map_err(|e| setting(e.to_string()))?;
+        let from = format!("IAM Identity Center {base}");
+        let mut url = format!("{base}/federation/credentials?role_name=");
         sts::encode(role_name, &mut url);
         url.push_str("&account_id=");
         sts::encode(account_id, &mut url);
@@ -102,7 +164,7 @@ impl Sso {
         let request = Request {
             method: "GET",
             url: &url,
-            headers: &[("x-amz-sso_bearer_token", token)],
+            headers: &[("x-amz-sso_bearer_token", &token.access_token)],
             body: None,
             connect: Duration::from_secs(3),
             total: Duration::from_secs(10),
@@ -115,15 +177,18 @@ impl Sso {
             },
         })?;
         if answer.status == 401 {
+            let expires = date::format(token.expires);
             return Err(Failed {
                 again: false,
-                error: self.wrong("is refused: the session is over"),
+                error: self.wrong(&format!(
+                    "is refused: the session is over (expiry: {expires})"
+                )),
             });
         }
         if !answer.is_success() {
             return Err(Failed {
                 again: answer.is_transient(),
-                error: answer.refusal(&from, &[token]),
+                error: answer.refusal(&from, &[&token.access_token]),
             });
         }
         read(&answer.body).map_err(|why| Failed {
@@ -170,9 +235,6 @@ fn read(body: &[u8]) -> Result<Credentials, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::client::HttpClientConfig;
-    use crate::http::dns::Resolver;
-    use std::fs;
 
     #[test]
     fn cache_files_are_found_where_the_cli_puts_them() {
@@ -208,72 +270,5 @@ mod tests {
                 "{body}: {error}"
             );
         }
-    }
-
-    #[test]
-    fn a_token_that_cannot_be_used_says_what_to_do() {
-        let cache = std::env::temp_dir().join(format!("xray-sso-{}.json", std::process::id()));
-        let now = date::parse("2025-01-01T00:00:00Z").unwrap();
-        let service = HttpClientFactory::new(HttpClientConfig {
-            resolver: Resolver::start().unwrap(),
-            proxy_address: "",
-            no_verify_ssl: false,
-            profile_ca_bundle: None,
-            connections: 0,
-            user_agent: "test",
-            env: &|_| None,
-        });
-        let sso = Sso {
-            settings: Settings {
-                profile: "dev".into(),
-                cache: cache.clone(),
-                region: "us-east-1".into(),
-                account_id: "1".into(),
-                role_name: "r".into(),
-            },
-            service: Arc::new(service.unwrap()),
-            timing: Timing::new(Arc::new(move || now)),
-        };
-        for (text, expected) in [
-            (
-                r#"{"accessToken":"hush","expiresAt":"2025-01-01T00:00:01Z"}"#,
-                Ok("hush"),
-            ),
-            (
-                r#"{"accessToken":"hush","expiresAt":"2025-01-01T00:00:00Z"}"#,
-                Err("has expired at 2025-01-01T00:00:00Z"),
-            ),
-            (r#"{"accessToken":"hush"}"#, Err("says no expiry")),
-            (
-                r#"{"accessToken":"hu\nsh","expiresAt":"2025-01-01T00:00:01Z"}"#,
-                Err("holds no token"),
-            ),
-            (
-                r#"{"accessToken":"hush","expi"#,
-                Err("is not a JSON object"),
-            ),
-        ] {
-            fs::write(&cache, text).unwrap();
-            match (sso.token(), expected) {
-                (Ok(token), Ok(expected)) => assert_eq!(token, expected),
-                (Err(error), Err(why)) => {
-                    let error = error.to_string();
-                    assert!(error.contains(why), "{error}");
-                    assert!(
-                        error.ends_with("run: aws sso login --profile dev"),
-                        "{error}"
-                    );
-                    assert!(!error.contains("hush"), "{error}");
-                }
-                (found, _) => panic!("{text}: {found:?}"),
-            }
-        }
-        fs::remove_file(&cache).unwrap();
-        assert!(
-            sso.token()
-                .unwrap_err()
-                .to_string()
-                .contains("cannot be read")
-        );
     }
 }

@@ -1,0 +1,153 @@
+//! `aws login`: the session of a person who has signed in by the browser. Its keys last a quarter of
+//! an hour; they are in a cache file with all that their renewal takes, for half a day.
+
+pub mod dpop;
+pub mod token;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use sha2::{Digest, Sha256};
+
+use crate::aws::clock::Clock;
+use crate::aws::endpoint::{IdentityEndpoints, IdentityService};
+use crate::credentials::sources::token_service::{TokenError, TokenRequest, ask};
+use crate::credentials::token_file::Replacement;
+use crate::credentials::{Source, SourceError, Timing, date, read_small};
+use crate::http::client::HttpClientFactory;
+use dpop::ProofKey;
+use token::LoginToken;
+
+/// Keys are renewed when they have no longer to live, as in the SDKs.
+const THRESHOLD: Duration = Duration::from_secs(300);
+
+/// What a profile says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginSettings {
+    /// Name of the profile.
+    pub profile: String,
+    /// File of the session.
+    pub cache: PathBuf,
+}
+
+/// The cache file of a session: in `directory` (`AWS_LOGIN_CACHE_DIRECTORY`), else below `home`.
+pub fn cache_file(directory: Option<&str>, home: &str, session: &str) -> PathBuf {
+    let name = hex::encode(Sha256::digest(session.trim())) + ".json";
+    match directory {
+        Some(directory) => match directory.strip_prefix("~/") {
+            Some(rest) => Path::new(home).join(rest),
+            None => PathBuf::from(directory),
+        },
+        None => Path::new(home).join(".aws/login/cache"),
+    }
+    .join(name)
+}
+
+/// A profile with a `login_session`, as a source.
+pub struct Login {
+    /// What the profile says.
+    pub settings: LoginSettings,
+    /// Where AWS Sign-In is asked, unless the session says where it began.
+    pub region: String,
+    /// How AWS Sign-In is reached there.
+    pub endpoints: IdentityEndpoints,
+    /// Makes the agent.
+    pub service: Arc<HttpClientFactory>,
+    /// The time that a proof must have.
+    pub clock: Arc<Clock>,
+    /// For the pauses, and to see how long the keys last.
+    pub timing: Timing,
+}
+
+impl Login {
+    fn wrong(&self, what: &str) -> SourceError {
+        SourceError::Setting(format!(
+            "the session {} of profile {} {what}; run: aws login --profile {1}",
+            self.settings.cache.display(),
+            self.settings.profile,
+        ))
+    }
+
+    fn read(&self) -> Result<LoginToken, SourceError> {
+        let text = read_small(&self.settings.cache)
+            .map_err(|why| self.wrong(&format!("cannot be read ({why})")))?;
+        LoginToken::parse(&text).map_err(|why| self.wrong(&why))
+    }
+
+    fn renew(&self, token: &LoginToken) -> Result<Credentials, SourceError> {
+        let replacement = Replacement::begin(&self.settings.cache).map_err(|why| {
+            self.wrong(&format!(
+                "cannot be renewed, because its file cannot be replaced ({why}): make its folder \
+                 writable for this daemon"
+            ))
+        })?;
+        let key = ProofKey::from_pem(&token.proof_key)
+            .map_err(|why| self.wrong(&format!("holds a dpopKey that {why}")))?;
+        let region = token.region.as_deref().unwrap_or(&self.region);
+        let setting = |why: String| SourceError::Setting(why);
+        let base = self
+            .endpoints
+            .url(IdentityService::SignIn, region)
+            .map_err(|e| setting(e.to_string()))?;
+        let url = format!("{base}/v1/token");
+        let proof = key
+            .proof(&url, self.clock.now())
+            .ok_or_else(|| setting("the system gives no random numbers".to_owned()))?;
+        let from = format!("AWS Sign-In {base}");
+        let answer = ask(
+            &self.service,
+            &self.clock,
+            &self.timing,
+            &TokenRequest {
+                from: &from,
+                url: &url,
+                header: Some(("dpop", &proof)),
+                body: &token.renewal(),
+                secrets: &[&token.refresh_token, &proof],
+            },
+        );
+        let answer = answer.map_err(|error| match error {
+            TokenError::SessionOver(code) => self.wrong(&format!("is over ({code})")),
+            TokenError::Other(error) => error,
+        })?;
+        let renewed = token
+            .renewed(&answer, (self.timing.now)())
+            .map_err(|why| SourceError::Unusable { from, why })?;
+        if let Err(why) = replacement.commit(&renewed.text()) {
+            log::error!(
+                "{}",
+                self.wrong(&format!("was renewed, but cannot be written back ({why})"))
+            );
+        }
+        Ok(renewed.credentials)
+    }
+}
+
+impl Source for Login {
+    fn name(&self) -> String {
+        format!("aws login session of profile {}", self.settings.profile)
+    }
+
+    fn fetch(&mut self) -> Result<Credentials, SourceError> {
+        let token = self.read()?;
+        let now = (self.timing.now)();
+        let expires = token.credentials.expiry().unwrap_or(now);
+        let left = expires.duration_since(now).unwrap_or_default();
+        if left > THRESHOLD {
+            return Ok(token.credentials);
+        }
+        match self.renew(&token) {
+            Err(error) if !left.is_zero() => {
+                log::warn!(
+                    "The keys of {} are used until {}: {error}",
+                    self.name(),
+                    date::format(expires)
+                );
+                Ok(token.credentials)
+            }
+            renewed => renewed,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The request by which a person's session is renewed: AWS Sign-In and IAM Identity Center differ
+//! in their fields only.
+
+use std::time::Duration;
+
+use crate::aws::clock::{Clock, DatedAnswer, Reading};
+use crate::credentials::metadata::{Failed, Lost, Request, attempts, exchange};
+use crate::credentials::{SourceError, Timing, json, plain};
+use crate::http::client::{AgentError, HttpClientFactory};
+
+/// A request for new tokens.
+pub struct TokenRequest<'a> {
+    /// Whom it asks, for error messages.
+    pub from: &'a str,
+    /// The URL.
+    pub url: &'a str,
+    /// A header besides those that every request has, such as a proof.
+    pub header: Option<(&'a str, &'a str)>,
+    /// A JSON object.
+    pub body: &'a str,
+    /// What an error message must not quote.
+    pub secrets: &'a [&'a str],
+}
+
+/// Why there are no new tokens.
+#[derive(Debug)]
+pub enum TokenError {
+    /// The session cannot be renewed any more: the person must begin another one. With the code.
+    SessionOver(String),
+    /// Anything else.
+    Other(SourceError),
+}
+
+/// Codes after which no other request will do.
+const SESSION_OVER: [&str; 6] = [
+    "TOKEN_EXPIRED",
+    "AUTHCODE_EXPIRED",
+    "USER_CREDENTIALS_CHANGED",
+    "expired_token",
+    "invalid_grant",
+    "invalid_client",
+];
+
+/// Asks. A request that may have arrived is not repeated at once: it may have made its token
+/// worthless.
+///
+/// # Errors
+/// Why there is no answer with tokens.
+pub fn ask(
+    service: &HttpClientFactory,
+    clock: &Clock,
+    timing: &Timing,
+    request: &TokenRequest<'_>,
+) -> Result<Vec<u8>, TokenError> {
+    let setting = |e: AgentError| TokenError::Other(SourceError::Setting(e.to_string()));
+    let agent = service.agent(request.url).map_err(setting)?;
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(request.header);
+    let asked = Request {
+        method: "POST",
+        url: request.url,
+        headers: &headers,
+        body: Some(request.body.as_bytes()),
+        connect: Duration::from_secs(3),
+        total: Duration::from_secs(10),
+    };
+    let mut once = || {
+        let sent = clock.signing_time();
+        let answer = exchange(&agent, &asked).map_err(|failure| Failed {
+            again: failure.lost == Lost::NoConnection,
+            error: SourceError::Unreachable {
+                from: request.from.to_owned(),
+                why: failure.why,
+            },
+        })?;
+        // A proof has a time too.
+        clock.learn(sent, &DatedAnswer::new(Reading::now(), &answer.headers, ""));
+        match answer.is_transient() {
+            true => Err(Failed {
+                again: true,
+                error: answer.refusal(request.from, request.secrets),
+            }),
+            false => Ok(answer),
+        }
+    };
+    let answer =
+        attempts(timing, 3, Duration::from_secs(2), &mut once).map_err(TokenError::Other)?;
+    if answer.is_success() {
+        return Ok(answer.body);
+    }
+    let (code, message) = problem(&answer.body);
+    if SESSION_OVER.contains(&code.as_str()) {
+        return Err(TokenError::SessionOver(code));
+    }
+    Err(TokenError::Other(SourceError::Refused {
+        from: request.from.to_owned(),
+        status: answer.status,
+        code: plain(&code, request.secrets),
+        message: plain(&message, request.secrets),
+    }))
+}
+
+/// Code and words of an answer that says no, in OAuth's names and in AWS's.
+fn problem(body: &[u8]) -> (String, String) {
+    let Ok(fields) = json::object(body) else {
+        return (String::new(), String::from_utf8_lossy(body).into_owned());
+    };
+    let text = |names: &[&str]| {
+        let mut found = names.iter().filter_map(|name| fields.get(*name)?.as_str());
+        found.next().unwrap_or_default().to_owned()
+    };
+    (
+        text(&["error", "code", "__type"]),
+        text(&["error_description", "message", "Message"]),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_in_every_form() {
+        for (body, code, message) in [
+            (
+                r#"{"error":"TOKEN_EXPIRED","message":"over"}"#,
+                "TOKEN_EXPIRED",
+                "over",
+            ),
+            (
+                r#"{"error":"invalid_grant","error_description":"no"}"#,
+                "invalid_grant",
+                "no",
+            ),
+            (r#"{"__type":"X","Message":"y"}"#, "X", "y"),
+            (r#"{"error":7}"#, "", ""),
+            ("Bad Gateway", "", "Bad Gateway"),
+        ] {
+            assert_eq!(
+                problem(body.as_bytes()),
+                (code.to_owned(), message.to_owned())
+            );
+        }
+    }
+}
