@@ -1,16 +1,16 @@
 //! `--spool DIR`: request bodies that wait in files, so that an outage of X-Ray may last longer than
 //! memory does, and so that a restart in the middle of it loses nothing.
 //!
-//! One thread does all the disk I/O. It is told what to do by [`SpoolMessage`]s on a channel and
-//! answers with [`SpoolEvent`]s, so that a disk that hangs holds up nobody else. Whoever sends a
-//! [`SpoolMessage::Store`] still has the item until [`SpoolEvent::Stored`] comes.
+//! One thread does all the disk I/O. It is told what to do by `SpoolMessage`s on a channel and
+//! answers with `SpoolEvent`s, so that a disk that hangs holds up nobody else. Whoever sends a
+//! `SpoolMessage::Store` still has the item until `SpoolEvent::Stored` comes.
 //!
 //! # What survives what
 //!
 //! * The end of the process, `kill -9` and a crash included: every item that was answered with
 //!   `Stored`. The operating system has it then.
-//! * The end of the host, power included: what was `Stored` more than [`SYNC_INTERVAL`] before, and
-//!   everything up to a [`SpoolEvent::Flushed`] without an error. A file is also synchronised when
+//! * The end of the host, power included: what was `Stored` more than `SYNC_INTERVAL` before, and
+//!   everything up to a `SpoolEvent::Flushed` without an error. A file is also synchronised when
 //!   it is full.
 //! * A torn tail (the record that was being written) costs that record alone, and it was not yet
 //!   answered with `Stored`. A damaged record costs itself alone.

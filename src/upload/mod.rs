@@ -1,6 +1,6 @@
 //! From the batch to X-Ray: one uploader thread decides, sender threads carry the requests.
 //!
-//! [`uploader`] is the state machine without threads, sockets or clocks; [`runner`] is the thread
+//! `uploader` is the state machine without threads, sockets or clocks; `runner` is the thread
 //! around it.
 
 pub mod back_off;
