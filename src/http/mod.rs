@@ -4,6 +4,6 @@ pub mod call;
 pub mod client;
 pub mod dns;
 pub mod error;
-mod no_proxy;
+pub mod no_proxy;
 pub mod server;
 pub(crate) mod url;

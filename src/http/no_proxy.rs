@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 /// Whether `list` (the value of `NO_PROXY`) exempts `host`:`port`. `host` may carry the brackets of
 /// an IPv6 literal and a trailing dot; entries that make no sense match nothing.
-pub(crate) fn exempts(list: &str, host: &str, port: u16) -> bool {
+pub fn exempts(list: &str, host: &str, port: u16) -> bool {
     let host = bare(host);
     let address = address(host);
     list.split([',', ' ', '\t'])
@@ -23,7 +23,7 @@ pub(crate) fn exempts(list: &str, host: &str, port: u16) -> bool {
 }
 
 /// Whether `host` is this machine: `localhost`, a name under it, or a loopback address.
-pub(crate) fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let host = bare(host);
     match address(host) {
         Some(ip) => ip.is_loopback(),

@@ -7,9 +7,11 @@ const LONGEST: usize = 80;
 
 /// The names in a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Names {
-    pub(super) subject: String,
-    pub(super) issuer: String,
+pub struct Names {
+    /// Whose it is: `CN=localhost`.
+    pub subject: String,
+    /// Who issued it.
+    pub issuer: String,
 }
 
 const INTEGER: u8 = 0x02;
@@ -28,7 +30,7 @@ const ATTRIBUTES: [(&str, [u8; 3]); 3] = [
 ];
 
 /// Reads the names in a certificate in DER; `None` when it is not one.
-pub(super) fn names(der: &[u8]) -> Option<Names> {
+pub fn names(der: &[u8]) -> Option<Names> {
     let (certificate, _) = value(der, SEQUENCE)?;
     let (mut body, _) = value(certificate, SEQUENCE)?;
     if let Some((_, rest)) = value(body, VERSION) {

@@ -4,7 +4,7 @@
 //! A connection in use keeps its address until it is closed by the peer or has been idle for
 //! `IDLE_AGE`.
 
-mod certificate;
+pub mod certificate;
 mod connect;
 mod connector;
 mod proxy;
@@ -35,6 +35,8 @@ pub use service::{ServiceClient, ServiceEndpoint, ServiceUrls};
 const METADATA_CONNECT: Duration = Duration::from_secs(1);
 /// One metadata call whole, body included: the SDKs' limit for an operation on IMDS.
 const METADATA_TOTAL: Duration = Duration::from_secs(5);
+/// Calls have limits of their own, of which none is longer.
+const LONGEST_METADATA_CALL: Duration = Duration::from_secs(3600);
 /// Name, proxy, TCP and TLS handshakes together: several round trips to the far side of the world.
 const SERVICE_CONNECT: Duration = Duration::from_secs(3);
 /// One request whole, name look-up to last byte: a sender must come back while its batch is worth a
@@ -151,8 +153,7 @@ pub fn metadata_agent(resolver: &Resolver) -> Agent {
         resolver: resolver.clone(),
         tls: None,
         user_agent: String::new(),
-        // Its calls have their own.
-        limit: Duration::MAX,
+        limit: LONGEST_METADATA_CALL,
         route_flag: None,
     };
     Agent::with_parts(config, connector, LookUpLater)

@@ -65,7 +65,7 @@ impl HttpTransport {
             sent = self.stream.flush();
         }
         match sent {
-            Err(error) if is_farewell(&error) => self.send_error = Some(error),
+            Err(error) if is_disconnect(&error) => self.send_error = Some(error),
             sent => sent?,
         }
         Ok(())
@@ -76,7 +76,7 @@ impl HttpTransport {
         match self.stream.read(space) {
             Ok(0) if let Some(error) = self.send_error.take() => Err(error.into()),
             Err(error)
-                if is_farewell(&error)
+                if is_disconnect(&error)
                     && let Some(error) = self.send_error.take() =>
             {
                 Err(error.into())
@@ -89,7 +89,7 @@ impl HttpTransport {
     fn was_closed_idle(&self, result: &Result<usize, ureq::Error>) -> bool {
         let ended = match result {
             Ok(amount) => *amount == 0,
-            Err(ureq::Error::Io(error)) => is_farewell(error),
+            Err(ureq::Error::Io(error)) => is_disconnect(error),
             Err(_) => false,
         };
         ended && self.was_used && !self.is_answered
@@ -103,7 +103,7 @@ fn is_refusal(answer: &[u8]) -> bool {
     matches!(status, Some(b'3'..=b'5'))
 }
 
-fn is_farewell(error: &io::Error) -> bool {
+fn is_disconnect(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         error.kind(),

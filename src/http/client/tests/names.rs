@@ -95,7 +95,7 @@ fn the_address_that_answered_is_the_first_next_time() {
 
 /// An address that takes connections and says nothing is the last one next time.
 #[test]
-fn an_address_that_shakes_no_hands_loses_its_place() {
+fn an_address_whose_handshake_hangs_is_tried_last() {
     let (port, server) = serve(1, |mut stream| {
         // Until the client gives up.
         std::io::Read::read_to_end(&mut stream, &mut Vec::new()).unwrap()
