@@ -24,8 +24,11 @@ pub(super) const FORWARD_MEMORY: usize = 112 * 1024;
 pub struct ClientResources {
     /// For requests that come in. Half of the memory, so that bodies never keep out small calls.
     pub(super) bodies: Arc<ByteBudget>,
-    /// For requests that are answered: the other half.
+    /// For the threads that answer: a quarter, so that those which wait to be forwarded do not take
+    /// what they wait for.
     pub(super) answers: Arc<ByteBudget>,
+    /// For requests that are forwarded: the last quarter.
+    pub(super) forwards: Arc<ByteBudget>,
     threads: Mutex<ThreadRoom>,
 }
 
@@ -36,7 +39,8 @@ impl ClientResources {
     pub fn new(memory: usize, reserved_threads: usize) -> Arc<Self> {
         Arc::new(ClientResources {
             bodies: ByteBudget::new(memory / 2),
-            answers: ByteBudget::new(memory / 2),
+            answers: ByteBudget::new(memory / 4),
+            forwards: ByteBudget::new(memory / 4),
             threads: Mutex::new(ThreadRoom::new(reserved_threads)),
         })
     }
@@ -48,7 +52,7 @@ impl ClientResources {
 
     /// Bytes in use, and how many there are.
     pub(super) fn memory(&self) -> (usize, usize) {
-        let parts = [&self.bodies, &self.answers];
+        let parts = [&self.bodies, &self.answers, &self.forwards];
         let used = parts.iter().map(|part| part.used()).sum();
         let limit = parts.iter().map(|part| part.limit()).sum();
         (used, limit)
