@@ -120,3 +120,47 @@ pub(super) struct NoThread<F> {
     /// What the system said; `None` when it was not asked, because too few are left.
     pub(super) error: Option<io::Error>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::iter::from_fn;
+    use std::sync::mpsc::channel;
+
+    /// Otherwise a crowd could take all memory for threads, which then wait for it in vain.
+    #[test]
+    fn nobody_takes_what_others_wait_for() {
+        let clients = ClientResources::new(3 * 1024 * 1024, 0);
+        let parts = [
+            (&clients.bodies, 64 * 1024),
+            (&clients.answers, THREAD_MEMORY),
+            (&clients.forwards, FORWARD_MEMORY),
+        ];
+        for taken in 0..parts.len() {
+            let (budget, bytes) = parts[taken];
+            let all: Vec<_> = from_fn(|| budget.charge(bytes)).collect();
+            assert!(all.len() > 5, "{} of {bytes} bytes", all.len());
+            for (other, (budget, bytes)) in parts.iter().enumerate() {
+                assert!(other == taken || budget.charge(*bytes).is_some());
+            }
+        }
+        assert_eq!(clients.memory(), (0, 3 * 1024 * 1024));
+    }
+
+    #[test]
+    fn a_job_runs_on_a_thread_or_comes_back() {
+        let clients = ClientResources::new(0, 0);
+        let (sender, name) = channel();
+        let job = move || {
+            let name = thread::current().name().map(str::to_owned);
+            sender.send(name).unwrap();
+        };
+        assert!(clients.start("tcp-7", job).is_ok());
+        assert_eq!(name.recv().unwrap().as_deref(), Some("tcp-7"));
+        // The system has refused a thread, so that only one may run for a while.
+        clients.threads().take(Instant::now());
+        clients.threads().refused(Instant::now());
+        let back = clients.start("tcp-8", || ()).err();
+        assert!(back.is_some_and(|back| back.error.is_none()));
+    }
+}
