@@ -214,7 +214,7 @@ impl Shared {
         call: &Arc<Call>,
     ) -> Result<Response, ForwardError> {
         let deadline = outgoing.patience;
-        let memory = self.resources.answers.wait(FORWARD_MEMORY, left(deadline));
+        let memory = self.resources.forwards.wait(FORWARD_MEMORY, left(deadline));
         let memory = memory.ok_or(ForwardError::Busy)?;
         let target = self.target(left(deadline)).ok_or(ForwardError::NoTarget)?;
         let cache = &target.credentials;

@@ -24,8 +24,11 @@ pub(super) const FORWARD_MEMORY: usize = 112 * 1024;
 pub struct ClientResources {
     /// For requests that come in. Half of the memory, so that bodies never keep out small calls.
     pub(super) bodies: Arc<ByteBudget>,
-    /// For requests that are answered: the other half.
+    /// For the threads that answer: a quarter, so that those which wait to be forwarded do not take
+    /// what they wait for.
     pub(super) answers: Arc<ByteBudget>,
+    /// For requests that are forwarded: the last quarter.
+    pub(super) forwards: Arc<ByteBudget>,
     threads: Mutex<ThreadRoom>,
 }
 
@@ -36,7 +39,8 @@ impl ClientResources {
     pub fn new(memory: usize, reserved_threads: usize) -> Arc<Self> {
         Arc::new(ClientResources {
             bodies: ByteBudget::new(memory / 2),
-            answers: ByteBudget::new(memory / 2),
+            answers: ByteBudget::new(memory / 4),
+            forwards: ByteBudget::new(memory / 4),
             threads: Mutex::new(ThreadRoom::new(reserved_threads)),
         })
     }
@@ -48,7 +52,7 @@ impl ClientResources {
 
     /// Bytes in use, and how many there are.
     pub(super) fn memory(&self) -> (usize, usize) {
-        let parts = [&self.bodies, &self.answers];
+        let parts = [&self.bodies, &self.answers, &self.forwards];
         let used = parts.iter().map(|part| part.used()).sum();
         let limit = parts.iter().map(|part| part.limit()).sum();
         (used, limit)
@@ -115,4 +119,48 @@ pub(super) struct NoThread<F> {
     pub(super) job: F,
     /// What the system said; `None` when it was not asked, because too few are left.
     pub(super) error: Option<io::Error>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::iter::from_fn;
+    use std::sync::mpsc::channel;
+
+    /// Otherwise a crowd could take all memory for threads, which then wait for it in vain.
+    #[test]
+    fn nobody_takes_what_others_wait_for() {
+        let clients = ClientResources::new(3 * 1024 * 1024, 0);
+        let parts = [
+            (&clients.bodies, 64 * 1024),
+            (&clients.answers, THREAD_MEMORY),
+            (&clients.forwards, FORWARD_MEMORY),
+        ];
+        for taken in 0..parts.len() {
+            let (budget, bytes) = parts[taken];
+            let all: Vec<_> = from_fn(|| budget.charge(bytes)).collect();
+            assert!(all.len() > 5, "{} of {bytes} bytes", all.len());
+            for (other, (budget, bytes)) in parts.iter().enumerate() {
+                assert!(other == taken || budget.charge(*bytes).is_some());
+            }
+        }
+        assert_eq!(clients.memory(), (0, 3 * 1024 * 1024));
+    }
+
+    #[test]
+    fn a_job_runs_on_a_thread_or_comes_back() {
+        let clients = ClientResources::new(0, 0);
+        let (sender, name) = channel();
+        let job = move || {
+            let name = thread::current().name().map(str::to_owned);
+            sender.send(name).unwrap();
+        };
+        assert!(clients.start("tcp-7", job).is_ok());
+        assert_eq!(name.recv().unwrap().as_deref(), Some("tcp-7"));
+        // The system has refused a thread, so that only one may run for a while.
+        clients.threads().take(Instant::now());
+        clients.threads().refused(Instant::now());
+        let back = clients.start("tcp-8", || ()).err();
+        assert!(back.is_some_and(|back| back.error.is_none()));
+    }
 }

@@ -15,6 +15,9 @@ const MAX_TASKS: Controller = Controller {
     version2: "pids.max",
 };
 
+/// Threads for clients that there are in any case, if there are any at all.
+const FEW: u64 = 2;
+
 /// Where there are so many more threads than needed, it is looked again after this time only.
 const PLENTY: u64 = 256;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -57,7 +60,7 @@ struct UserTasks {
 }
 
 impl ThreadRoom {
-    /// Leaves `reserved` threads to uploading, but not more than half of those that are left now.
+    /// Leaves `reserved` threads to uploading, and a few to clients where there are not as many.
     pub(super) fn new(reserved: usize) -> Self {
         let files = cgroup::files(MAX_TASKS);
         let groups = files.into_iter().filter(|file| file.exists());
@@ -83,7 +86,7 @@ impl ThreadRoom {
             plenty_until: None,
         };
         let left = room.left(Instant::now());
-        room.reserved = (reserved as u64).min(left / 2);
+        room.reserved = (reserved as u64).min(left.saturating_sub(FEW));
         room
     }
 

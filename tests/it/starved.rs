@@ -1,20 +1,20 @@
 //! Clients of the TCP port under the limits of a small container: the real binary in a control
 //! group, with few tasks, with little memory.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use xray_test_support::daemon::{Launch, Running};
 use xray_test_support::http::Response;
 use xray_test_support::http_client::exchange;
 use xray_test_support::load::{UdpClient, segment};
-use xray_test_support::watch::Watch;
-use xray_test_support::xray::Fault;
-use xray_test_support::xray::{FakeXray, KEY_ID, REGION, SECRET};
+use xray_test_support::watch::wait_until;
+use xray_test_support::xray::{FakeXray, Fault};
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: xray\r\nConnection: close\r\n\r\n";
 const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: xray\r\nConnection: close\r\n\r\n";
@@ -24,108 +24,27 @@ const TARGETS: &[u8] = b"POST /SamplingTargets HTTP/1.1\r\nHost: xray\r\nConnect
 /// How long SDKs wait for an answer.
 const SDK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A daemon that was started by a shell, which set its limits first.
-struct Limited {
-    child: Child,
-    udp: SocketAddr,
-    tcp: SocketAddr,
+/// Connections that say `start` and then nothing.
+fn silent_clients(daemon: &Running, number: usize, start: &[u8]) -> Vec<TcpStream> {
+    (0..number)
+        .filter_map(|_| {
+            let mut client = TcpStream::connect(daemon.tcp).ok()?;
+            client.set_write_timeout(Some(SDK_PATIENCE)).unwrap();
+            // It may have been told to go already.
+            let _ = client.write_all(start);
+            Some(client)
+        })
+        .collect()
 }
 
-impl Limited {
-    /// `limits` are commands of the shell; the last one may be what starts the daemon.
-    fn start(fake: &FakeXray, limits: &str, arguments: &[&str]) -> Limited {
-        let other = std::env::var("XRAY_UNDER_TEST");
-        let binary = other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_xray"));
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", &format!("{limits} \"$0\" \"$@\""), binary])
-            .args(["-b", "127.0.0.1:0", "-t", "127.0.0.1:0", "-o", "-n", REGION])
-            .args(arguments)
-            .env_clear()
-            .envs([
-                ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-                ("AWS_EC2_METADATA_DISABLED", "true"),
-                ("AWS_ACCESS_KEY_ID", KEY_ID),
-                ("AWS_SECRET_ACCESS_KEY", SECRET),
-                ("AWS_ENDPOINT_URL_XRAY", &fake.url()),
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        if let Some(authority) = &fake.authority {
-            let port = fake.url().rsplit(':').next().unwrap().to_owned();
-            let bundle = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("starved-{port}.pem"));
-            std::fs::write(&bundle, &authority.pem).unwrap();
-            command.env("AWS_CA_BUNDLE", bundle);
-        }
-        let mut child = command.spawn().unwrap();
-        let log = Watch::new(Vec::<String>::new());
-        let log = std::sync::Arc::new(log);
-        let out = child.stdout.take().unwrap();
-        let lines = std::sync::Arc::clone(&log);
-        thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                lines.update(|log| log.push(line));
-            }
-        });
-        let address = |text: &str| {
-            let find = |log: &Vec<String>| {
-                let line = log.iter().find_map(|line| line.split_once(text))?;
-                line.1.trim().parse().ok()
-            };
-            let found = log.wait(xray_test_support::watch::DEADLINE, find);
-            found.unwrap_or_else(|| panic!("no {text:?} in {:?}", log.read(Clone::clone)))
-        };
-        Limited {
-            udp: address("Listening on udp "),
-            tcp: address("Starting proxy http server on "),
-            child,
-        }
-    }
-
-    /// The most memory that was ever resident, in kilobytes.
-    fn peak_kb(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmHWM:"))
-            .unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-
-    #[track_caller]
-    fn is_healthy(&self) {
-        let health = exchange(self.tcp, HEALTH).expect("health");
-        assert_eq!(health.status, 200);
-    }
-
-    fn metrics(&self) -> String {
-        String::from_utf8(exchange(self.tcp, METRICS).unwrap().body).unwrap()
-    }
-
-    /// Connections that say `start` and then nothing.
-    fn silent_clients(&self, number: usize, start: &[u8]) -> Vec<TcpStream> {
-        (0..number)
-            .filter_map(|_| {
-                let mut client = TcpStream::connect(self.tcp).ok()?;
-                client.set_write_timeout(Some(SDK_PATIENCE)).unwrap();
-                // It may have been told to go already.
-                let _ = client.write_all(start);
-                Some(client)
-            })
-            .collect()
-    }
-}
-
-impl Drop for Limited {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+#[track_caller]
+fn is_healthy(daemon: &Running) {
+    assert_eq!(exchange(daemon.tcp, HEALTH).expect("health").status, 200);
 }
 
 /// Sends segments until all of them have arrived.
 #[track_caller]
-fn delivers(fake: &FakeXray, daemon: &Limited, first: usize) {
+fn delivers(fake: &FakeXray, daemon: &Running, first: usize) {
     let segments = first..first + 2_000;
     UdpClient::new(daemon.udp).load(segments.clone(), 2_000);
     let expected: Vec<String> = segments.map(segment).collect();
@@ -148,12 +67,12 @@ fn answers_rules(fake: &FakeXray) {
 
 /// The status of the answer.
 #[track_caller]
-fn asked(daemon: &Limited, request: &[u8]) -> u16 {
+fn asked(daemon: &Running, request: &[u8]) -> u16 {
     exchange(daemon.tcp, request).expect("an answer").status
 }
 
 /// The status that an SDK gets; an error where it has given up.
-fn asked_in_time(daemon: &Limited, request: &[u8]) -> std::io::Result<u16> {
+fn asked_in_time(daemon: &Running, request: &[u8]) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(daemon.tcp)?;
     stream.set_read_timeout(Some(SDK_PATIENCE))?;
     stream.write_all(request)?;
@@ -197,6 +116,13 @@ impl Tasks {
         None
     }
 
+    /// How often a task was refused.
+    fn refused(&self) -> u64 {
+        let events = std::fs::read_to_string(self.0.join("pids.events")).unwrap_or_default();
+        let number = events.lines().find_map(|line| line.strip_prefix("max "));
+        number.map_or(0, |number| number.trim().parse().unwrap())
+    }
+
     /// The command of the shell that enters it.
     fn enter(&self) -> String {
         format!("echo $$ > {}/cgroup.procs && exec", self.0.display())
@@ -213,14 +139,14 @@ impl Drop for Tasks {
 }
 
 /// As many clients as there are tasks, of each kind, take no thread that uploading needs.
-fn clients_leave_threads(fake: &mut FakeXray, daemon: &Limited, tasks: usize) {
+fn clients_leave_threads(fake: &mut FakeXray, daemon: &Running, tasks: usize) {
     answers_rules(fake);
     let mut first = 0;
     for start in [&b""[..], b"POST /Get", &RULES[..RULES.len() - 1]] {
-        let clients = daemon.silent_clients(tasks, start);
+        let clients = silent_clients(daemon, tasks, start);
         delivers(fake, daemon, first);
         first += 10_000;
-        daemon.is_healthy();
+        is_healthy(daemon);
         assert_eq!(asked(daemon, RULES), 200);
         drop(clients);
     }
@@ -237,7 +163,7 @@ fn clients_leave_threads(fake: &mut FakeXray, daemon: &Limited, tasks: usize) {
             });
         }
         delivers(fake, daemon, first);
-        daemon.is_healthy();
+        is_healthy(daemon);
         over.store(true, SeqCst);
     });
 }
@@ -250,8 +176,10 @@ fn few_tasks_in_the_control_group() {
             return;
         };
         let mut fake = FakeXray::start();
-        let daemon = Limited::start(&fake, &group.enter(), &[]);
+        let daemon = Launch::against(&fake).by_shell(&group.enter()).start();
         clients_leave_threads(&mut fake, &daemon, tasks as usize);
+        // Nobody ever asked for a task that was not to be had.
+        assert_eq!(group.refused(), 0);
         drop(daemon);
     }
 }
@@ -269,7 +197,7 @@ fn few_tasks_of_the_user() {
     }
     let mut fake = FakeXray::start();
     let limits = format!("exec prlimit --nproc=24 setpriv --reuid {USER} --clear-groups");
-    let daemon = Limited::start(&fake, &limits, &[]);
+    let daemon = Launch::against(&fake).by_shell(&limits).start();
     clients_leave_threads(&mut fake, &daemon, 24);
 }
 
@@ -282,7 +210,7 @@ const MOST_KB: u64 = if cfg!(debug_assertions) {
 };
 
 #[track_caller]
-fn took_little(daemon: &Limited) {
+fn took_little(daemon: &Running) {
     let peak = daemon.peak_kb();
     eprintln!("peak {peak} KB");
     let most = match std::env::var_os("XRAY_UNDER_TEST") {
@@ -296,27 +224,26 @@ fn took_little(daemon: &Limited) {
 fn half_sent_bodies_take_little_memory() {
     let fake = FakeXray::start();
     answers_rules(&fake);
-    let daemon = Limited::start(&fake, "exec", &["-m", "3"]);
+    let daemon = &Launch::against(&fake).args(["-m", "3"]).start();
     let mut start =
         b"POST /v1/traces HTTP/1.1\r\nHost: xray\r\nContent-Length: 1000000\r\n\r\n".to_vec();
     start.resize(600_000, b'x');
-    let clients = daemon.silent_clients(120, &start);
-    delivers(&fake, &daemon, 0);
-    daemon.is_healthy();
-    assert_eq!(asked(&daemon, RULES), 200);
-    took_little(&daemon);
+    let clients = silent_clients(daemon, 120, &start);
+    delivers(&fake, daemon, 0);
+    is_healthy(daemon);
+    assert_eq!(asked(daemon, RULES), 200);
+    took_little(daemon);
     drop(clients);
     // What clients that have gone took is there for others at once.
-    let memory = |daemon: &Limited| -> u64 {
-        let metrics = daemon.metrics();
+    let memory = || -> u64 {
+        let metrics = exchange(daemon.tcp, METRICS).unwrap().body;
+        let metrics = String::from_utf8(metrics).unwrap();
         let line = metrics
             .lines()
             .find(|l| l.starts_with("xray_proxy_memory_bytes "));
         line.unwrap().split(' ').nth(1).unwrap().parse().unwrap()
     };
-    while memory(&daemon) > 0 {
-        thread::yield_now();
-    }
+    wait_until("their memory is free", || memory() == 0);
     let mut body = start;
     body.resize(600_000 + 400_000 + 80, b'x');
     let head = body.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
@@ -328,12 +255,11 @@ fn half_sent_bodies_take_little_memory() {
 #[test]
 fn pollers_while_x_ray_hangs_take_little_memory() {
     let mut fake = FakeXray::start_tls();
-    let daemon = Limited::start(&fake, "exec", &["-m", "3"]);
+    let daemon = &Launch::against(&fake).args(["-m", "3"]).start();
     fake.inject(Fault::Hang);
     // Clients that ask, wait for two seconds, and ask again.
     thread::scope(|scope| {
         for n in 0..130 {
-            let daemon = &daemon;
             scope.spawn(move || {
                 for round in 0..4 {
                     let request = if (n + round) % 5 == 0 { RULES } else { TARGETS };
@@ -346,11 +272,11 @@ fn pollers_while_x_ray_hangs_take_little_memory() {
         let client = UdpClient::new(daemon.udp);
         client.load(0..2_000, 500);
     });
-    daemon.is_healthy();
-    took_little(&daemon);
+    is_healthy(daemon);
+    took_little(daemon);
     fake.recover();
     answers_rules(&fake);
-    delivers(&fake, &daemon, 10_000);
+    delivers(&fake, daemon, 10_000);
 }
 
 /// Health has places of its own, and an honest call does not wait for those that are slow.
@@ -358,19 +284,19 @@ fn pollers_while_x_ray_hangs_take_little_memory() {
 fn slow_clients_hold_up_nobody() {
     let fake = FakeXray::start();
     answers_rules(&fake);
-    let daemon = Limited::start(&fake, "exec", &["-m", "3"]);
-    let mut stalled = daemon.silent_clients(300, &RULES[..RULES.len() - 1]);
+    let daemon = &Launch::against(&fake).args(["-m", "3"]).start();
+    let mut stalled = silent_clients(daemon, 300, &RULES[..RULES.len() - 1]);
     for round in 0..10 {
         // A byte of a header now and then.
-        for client in daemon.silent_clients(200, b"POST / HTTP/1.1\r\nA: ") {
+        for client in silent_clients(daemon, 200, b"POST / HTTP/1.1\r\nA: ") {
             let _ = (&client).write_all(b"x");
             stalled.push(client);
         }
-        daemon.is_healthy();
+        is_healthy(daemon);
         for request in [RULES, TARGETS] {
-            assert_eq!(asked(&daemon, request), 200, "{round}");
+            assert_eq!(asked(daemon, request), 200, "{round}");
         }
     }
-    delivers(&fake, &daemon, 0);
-    took_little(&daemon);
+    delivers(&fake, daemon, 0);
+    took_little(daemon);
 }

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::Server;
-use super::connection::Connection;
+use super::connection::{Connection, Phase};
 use super::dispatch::OPERATOR_SLOTS;
 use super::refuse::retry_after;
 use super::shedding::{SLOW, first_to_go};
@@ -17,6 +17,9 @@ use crate::proxy::counts::Refused;
 /// to spin, short against an SDK's patience of 2 s.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long accepting rests when all connections are taken and some of them may turn out slow.
+const SOON: Duration = Duration::from_millis(20);
+
 /// Connections accepted before those that are there have their turn.
 const TURN: usize = 16;
 
@@ -26,6 +29,10 @@ impl Server {
     /// Accepts who waits to connect.
     pub(super) fn accept(&mut self, now: Instant) {
         for _ in 0..TURN {
+            if self.is_full() && self.is_about_to_have_room(now) {
+                self.accept_after = Some(now + SOON);
+                return;
+            }
             match self.listener.accept() {
                 Ok((stream, _)) => self.admit(stream, now),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -50,11 +57,10 @@ impl Server {
     }
 
     fn admit(&mut self, stream: TcpStream, now: Instant) {
-        let is_full = |server: &Server| server.connections.len() >= server.limits.connections;
-        if is_full(self) {
+        if self.is_full() {
             self.shed(Duration::ZERO, now);
         }
-        let is_extra = is_full(self);
+        let is_extra = self.is_full();
         if self.connections.len() >= self.limits.connections.saturating_add(OPERATOR_SLOTS) {
             self.service.counts.refused(Refused::Busy);
             return turn_away(&stream);
@@ -73,6 +79,20 @@ impl Server {
         let received = connection.read(now);
         self.connections.push(connection);
         self.received(self.connections.len() - 1, received, now);
+    }
+
+    fn is_full(&self) -> bool {
+        self.connections.len() >= self.limits.connections
+    }
+
+    /// Whether no connection has to go yet, but one that sends its request now may be slow, which
+    /// shows soon. Until then whoever comes waits in the kernel, rather than being turned away.
+    fn is_about_to_have_room(&self, now: Instant) -> bool {
+        first_to_go(&self.connections, Duration::ZERO, now).is_none()
+            && self
+                .connections
+                .iter()
+                .any(|c| matches!(c.phase, Phase::Receiving))
     }
 
     /// Closes the connection that has to go first, if it has been as it is for `age`.

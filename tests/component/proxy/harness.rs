@@ -220,17 +220,8 @@ impl ProxyHarness {
     }
 
     pub fn with(endpoint: &str, limits: Limits, credentials: Vec<Credentials>) -> ProxyHarness {
-        ProxyHarness::with_memory(endpoint, limits, credentials, MEMORY)
-    }
-
-    pub fn with_memory(
-        endpoint: &str,
-        limits: Limits,
-        credentials: Vec<Credentials>,
-        memory: usize,
-    ) -> ProxyHarness {
         let keeper = keeper(credentials);
-        let resources = ClientResources::new(memory, 0);
+        let resources = ClientResources::new(MEMORY, 0);
         let counts = Arc::new(Counts::default());
         let forwarder = forwarder_with(&resources, &counts);
         forwarder.set_target(target(&agents(None), endpoint, &keeper));

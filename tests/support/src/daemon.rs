@@ -20,6 +20,8 @@ pub struct Launch {
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     descriptors: Option<u32>,
+    /// Commands of the shell that start it.
+    wrapper: Option<String>,
     stdout: Stdout,
     /// Home and working directory, empty but for the authority to trust.
     directory: Arc<ScratchDir>,
@@ -34,6 +36,7 @@ impl Launch {
             arguments: Vec::new(),
             environment: BTreeMap::new(),
             descriptors: None,
+            wrapper: None,
             stdout: Stdout::Read,
             directory,
         };
@@ -80,6 +83,13 @@ impl Launch {
         self
     }
 
+    /// Lets a shell run these commands first. The last of them becomes the daemon: it is given the
+    /// daemon's command line.
+    pub fn by_shell(mut self, commands: &str) -> Self {
+        self.wrapper = Some(commands.to_owned());
+        self
+    }
+
     /// Leaves what it writes to standard output in the pipe, until that is full.
     pub fn unread_stdout(mut self) -> Self {
         self.stdout = Stdout::Unread;
@@ -89,6 +99,12 @@ impl Launch {
     /// Starts the process.
     pub fn spawn(&self) -> Daemon {
         let mut command = limited_command(&binary(), self.descriptors);
+        if let Some(wrapper) = &self.wrapper {
+            let mut outer = Command::new("sh");
+            outer.args(["-c", &format!("{wrapper} \"$0\" \"$@\"")]);
+            outer.arg(command.get_program()).args(command.get_args());
+            command = outer;
+        }
         // Whoever started the tests may ignore signals, as nohup does, and that is inherited.
         if cfg!(target_os = "linux") {
             let mut outer = Command::new("env");
