@@ -74,10 +74,16 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         clock: Arc::clone(&clock),
     };
     let kernel_drops = Box::new(move || socket::kernel_drops(&socket));
+    let on_drained = {
+        let exit = exit.clone();
+        Box::new(move || {
+            let _ = exit.send(Exit::Drained);
+        })
+    };
     if let Some(style) = style(&settings) {
         let printer = Printer::new(messages, channel.clone(), readers, style, limit);
         spawn("printer", move || {
-            let counts = printer.run(&*kernel_drops);
+            let counts = printer.run(&*kernel_drops, &*on_drained);
             let _ = exit.send(Exit::UploaderEnded(counts));
         })?;
         return Ok(Backend {
@@ -87,12 +93,6 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         });
     }
     let set = |name| env::set(&*settings.env, name).unwrap_or_default();
-    let on_drained = {
-        let exit = exit.clone();
-        Box::new(move || {
-            let _ = exit.send(Exit::Drained);
-        })
-    };
     let runner = Runner::new(
         RunnerParts {
             limits: UploadLimits {

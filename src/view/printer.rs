@@ -54,8 +54,13 @@ impl Printer {
         }
     }
 
-    /// Prints until the readers have ended. Answers how every segment ended.
-    pub fn run(mut self, kernel_drops: &dyn Fn() -> Option<u64>) -> SegmentCounts {
+    /// Prints until the readers have ended. Answers how every segment ended. `on_drained` is called
+    /// when the shutdown begins: what was received is shown, so that nothing is waited for.
+    pub fn run(
+        mut self,
+        kernel_drops: &dyn Fn() -> Option<u64>,
+        on_drained: &dyn Fn(),
+    ) -> SegmentCounts {
         loop {
             let message = if self.waits() {
                 self.messages.recv_timeout(TICK)
@@ -67,6 +72,10 @@ impl Printer {
             let is_over = match message {
                 Ok(Message::Event(Event::ReadersEnded)) | Err(RecvTimeoutError::Disconnected) => {
                     true
+                }
+                Ok(Message::Event(Event::BeginShutdown(_))) => {
+                    on_drained();
+                    false
                 }
                 Ok(message) => {
                     self.take(message, kernel_drops, now);

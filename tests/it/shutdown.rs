@@ -167,6 +167,19 @@ fn a_stdout_that_nobody_reads_does_not_hold_it() {
     assert!(ended.stderr.iter().any(|line| line.contains(complaint)));
 }
 
+/// The hour proves that nothing is waited for: what was received is printed already.
+#[test]
+fn without_x_ray_it_ends_at_once() {
+    for exporter in ["json", "console"] {
+        let daemon = Launch::bare()
+            .args(["-b", "127.0.0.1:0", "-t", "127.0.0.1:0"])
+            .args(["--exporter", exporter, "--shutdown-timeout", "1h"])
+            .start();
+        UdpClient::new(daemon.udp).document(segment(1));
+        daemon.stop();
+    }
+}
+
 #[test]
 fn the_shutdown_delay_keeps_receiving() {
     let fake = FakeXray::start();
