@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use crate::admin::request_counts::{AnsweredCount, RequestCounts};
 use crate::aws::clock::Skew;
-use crate::upload::metrics::{LATENCY_BUCKETS, OUTCOME_LABELS, Snapshot, UploadMetrics};
+use crate::upload::metrics::{LATENCY_BUCKETS, OUTCOMES, Snapshot, UploadMetrics};
 
 /// What the text is made from.
 pub struct MetricsSnapshot<'a> {
@@ -230,7 +230,7 @@ fn requests(text: &mut String, metrics: &UploadMetrics) {
         "counter",
         "Requests to X-Ray by outcome.",
     );
-    for (outcome, count) in OUTCOME_LABELS.iter().zip(&metrics.outcomes) {
+    for ((_, outcome), count) in OUTCOMES.iter().zip(&metrics.outcomes) {
         let _ = writeln!(
             text,
             "xray_upload_requests_total{{outcome=\"{outcome}\"}} {count}"

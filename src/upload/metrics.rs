@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::counters::SegmentCounts;
 use super::response::XRayResponse;
-use super::sender::{TransportError, TransportErrorKind};
+
 use crate::credentials::CredentialStatus;
+use crate::http::error::{TransportError, TransportErrorKind};
 
 /// Upper bounds of the latency histogram, seconds. X-Ray answers in tens of milliseconds; a
 /// request ends after ten seconds.
@@ -14,53 +15,71 @@ pub const LATENCY_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 /// How a request ended, as far as statistics tell requests apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestOutcome {
-    /// An answer with this status.
-    Status(u16),
-    /// No answer.
-    Failed(TransportErrorKind),
+    /// A status of 200 to 299.
+    Success,
+    /// The status 429.
+    Throttled,
+    /// Another status of 400 to 499.
+    ClientError,
+    /// A status of 500 to 599.
+    ServerError,
+    /// No connection, or no answer, in time.
+    Timeout,
+    /// The connection was refused.
+    Refused,
+    /// The name has no address.
+    UnknownHost,
+    /// Another status, or another reason for no answer.
+    Other,
 }
+
+/// Every outcome with the value of its label `outcome`.
+pub const OUTCOMES: [(RequestOutcome, &str); 8] = [
+    (RequestOutcome::Success, "2xx"),
+    (RequestOutcome::Throttled, "429"),
+    (RequestOutcome::ClientError, "4xx"),
+    (RequestOutcome::ServerError, "5xx"),
+    (RequestOutcome::Timeout, "timeout"),
+    (RequestOutcome::Refused, "refused"),
+    (RequestOutcome::UnknownHost, "unknown_host"),
+    (RequestOutcome::Other, "other"),
+];
 
 impl RequestOutcome {
     pub(super) fn of(result: &Result<XRayResponse, TransportError>) -> Self {
         match result {
-            Ok(response) => RequestOutcome::Status(response.status),
-            Err(error) => RequestOutcome::Failed(error.kind),
+            Ok(response) => Self::of_status(response.status),
+            Err(error) => Self::of_error(error.kind),
         }
     }
 
-    /// The value of the label `outcome`.
-    pub fn label(self) -> &'static str {
-        match self {
-            RequestOutcome::Status(200..=299) => "2xx",
-            RequestOutcome::Status(429) => "429",
-            RequestOutcome::Status(400..=499) => "4xx",
-            RequestOutcome::Status(500..=599) => "5xx",
-            RequestOutcome::Status(_) => "other",
-            RequestOutcome::Failed(TransportErrorKind::Timeout) => "timeout",
-            RequestOutcome::Failed(TransportErrorKind::Refused) => "refused",
-            RequestOutcome::Failed(TransportErrorKind::UnknownHost) => "unknown_host",
-            RequestOutcome::Failed(TransportErrorKind::Other) => "other",
+    pub(super) fn of_status(status: u16) -> Self {
+        match status {
+            200..=299 => RequestOutcome::Success,
+            429 => RequestOutcome::Throttled,
+            400..=499 => RequestOutcome::ClientError,
+            500..=599 => RequestOutcome::ServerError,
+            _ => RequestOutcome::Other,
+        }
+    }
+
+    pub(super) fn of_error(kind: TransportErrorKind) -> Self {
+        match kind {
+            TransportErrorKind::Timeout | TransportErrorKind::ConnectTimeout => {
+                RequestOutcome::Timeout
+            }
+            TransportErrorKind::Refused => RequestOutcome::Refused,
+            TransportErrorKind::UnknownHost => RequestOutcome::UnknownHost,
+            _ => RequestOutcome::Other,
         }
     }
 }
 
-/// The labels of [`RequestOutcome`].
-pub const OUTCOME_LABELS: [&str; 8] = [
-    "2xx",
-    "429",
-    "4xx",
-    "5xx",
-    "timeout",
-    "refused",
-    "unknown_host",
-    "other",
-];
-
 /// Requests by outcome and their latency.
 #[derive(Debug, Clone, Default)]
 pub struct UploadMetrics {
-    /// In the order of [`OUTCOME_LABELS`].
-    pub outcomes: [u64; OUTCOME_LABELS.len()],
+    /// In the order of [`OUTCOMES`].
+    pub outcomes: [u64; OUTCOMES.len()],
     /// Requests that took at most as long as the bound of the same index and longer than the one
     /// before it.
     pub buckets: [u64; LATENCY_BUCKETS.len()],
@@ -70,9 +89,8 @@ pub struct UploadMetrics {
 
 impl UploadMetrics {
     pub(super) fn record(&mut self, outcome: RequestOutcome, took: Duration) {
-        let label = outcome.label();
-        if let Some(index) = OUTCOME_LABELS.iter().position(|known| *known == label) {
-            self.outcomes[index] += 1;
+        for ((known, _), count) in OUTCOMES.iter().zip(&mut self.outcomes) {
+            *count += u64::from(*known == outcome);
         }
         let seconds = took.as_secs_f64();
         if let Some(index) = LATENCY_BUCKETS.iter().position(|bound| seconds <= *bound) {
@@ -109,17 +127,18 @@ mod tests {
     fn every_outcome_has_its_counter() {
         use TransportErrorKind::{Other, Refused, Timeout, UnknownHost};
         let outcomes = [200, 429, 400, 503, 302]
-            .map(RequestOutcome::Status)
+            .map(RequestOutcome::of_status)
             .into_iter()
-            .chain([Timeout, Refused, UnknownHost, Other].map(RequestOutcome::Failed));
+            .chain([Timeout, Refused, UnknownHost, Other].map(RequestOutcome::of_error));
         let mut metrics = UploadMetrics::default();
         for outcome in outcomes {
-            assert!(OUTCOME_LABELS.contains(&outcome.label()), "{outcome:?}");
+            let is_listed = OUTCOMES.iter().any(|(known, _)| *known == outcome);
+            assert!(is_listed, "{outcome:?}");
             metrics.record(outcome, Duration::from_millis(20));
         }
         assert_eq!(metrics.outcomes, [1, 1, 1, 1, 1, 1, 1, 2]);
         assert_eq!(metrics.buckets[1], 9);
-        metrics.record(RequestOutcome::Status(200), Duration::from_secs(60));
+        metrics.record(RequestOutcome::of_status(200), Duration::from_secs(60));
         assert_eq!(metrics.buckets.iter().sum::<u64>(), 9, "above every bound");
     }
 }

@@ -26,6 +26,5 @@ mod uploader;
 pub use channel::UploadChannel;
 pub use health::Health;
 pub use runner::{Runner, RunnerParts};
-pub use sender::{TransportError, TransportErrorKind};
 pub use telemetry::Identity;
 pub use uploader::UploadLimits;

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::response::{Unprocessed, XRayResponse};
-use super::sender::{Payload, TransportError};
+use super::sender::Payload;
 use crate::batch::{Batch, DocumentIds, ids};
+use crate::http::error::TransportError;
 use crate::logging::{self, RateLimit};
 
 /// Delivered batches are logged at most once a second, with the count of those between.

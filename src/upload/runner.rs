@@ -12,9 +12,7 @@ use super::channel::UploadChannel;
 use super::counters::{ReaderLedger, SegmentCounts};
 use super::message::{Event, Message};
 use super::metrics::Snapshot;
-use super::sender::{
-    self, Finished, Payload, SenderId, SignedRequest, TransportError, TransportErrorKind,
-};
+use super::sender::{self, Finished, Payload, SenderId, SignedRequest};
 use super::sender_pool::Choice;
 use super::telemetry::{Identity, Telemetry};
 use super::uploader::{Action, Now, UploadLimits, Uploader};
@@ -23,6 +21,7 @@ use crate::aws::jitter::jitter;
 use crate::aws::sigv4::{SignRequest, sign};
 use crate::batch::Batch;
 use crate::credentials::target::Target;
+use crate::http::error::{TransportError, TransportErrorKind};
 
 /// The kernel's count of dropped datagrams is looked up at most this often: on a host with many
 /// sockets it is long reading.
@@ -272,10 +271,7 @@ impl Runner {
         };
         self.handle(Event::Finished(Box::new(Finished {
             sender: id,
-            result: Err(TransportError {
-                kind: TransportErrorKind::Other,
-                words: failed,
-            }),
+            result: Err(TransportError::new(TransportErrorKind::Other, failed)),
             took: Duration::ZERO,
             received: Reading::now(),
             is_clock_refusal: false,

@@ -1,6 +1,5 @@
 //! Senders: threads that carry one signed request at a time and decide nothing.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -15,7 +14,8 @@ use super::message::Event;
 use super::response::XRayResponse;
 use crate::aws::clock::Reading;
 use crate::batch::Batch;
-use crate::http::{error, url};
+use crate::http::error::TransportError;
+use crate::http::url;
 
 /// The number of a sender: the first has 1.
 pub(super) type SenderId = usize;
@@ -76,51 +76,6 @@ pub struct Finished {
     pub(super) is_clock_refusal: bool,
 }
 
-/// Why there is no answer.
-#[derive(Debug, Clone)]
-pub struct TransportError {
-    /// The kind, as telemetry tells them apart.
-    pub kind: TransportErrorKind,
-    /// What was tried, and how it failed.
-    pub words: String,
-}
-
-/// The kinds of a telemetry record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransportErrorKind {
-    /// Nothing came within the time limit.
-    Timeout,
-    /// The connection was refused.
-    Refused,
-    /// The name has no address.
-    UnknownHost,
-    /// Anything else.
-    Other,
-}
-
-impl fmt::Display for TransportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
-    }
-}
-
-impl TransportError {
-    fn new(error: ureq::Error, url: &str) -> Self {
-        use error::TransportErrorKind as Kind;
-        let error = error::TransportError::from_ureq(error, url::host(url));
-        let kind = match error.kind {
-            Kind::Timeout | Kind::ConnectTimeout => TransportErrorKind::Timeout,
-            Kind::Refused => TransportErrorKind::Refused,
-            Kind::UnknownHost => TransportErrorKind::UnknownHost,
-            _ => TransportErrorKind::Other,
-        };
-        TransportError {
-            kind,
-            words: error.to_string(),
-        }
-    }
-}
-
 /// Starts the thread of a sender. It ends when the channel that is answered is dropped.
 ///
 /// # Errors
@@ -152,7 +107,7 @@ fn run(id: SenderId, requests: &Receiver<SignedRequest>, channel: &UploadChannel
 }
 
 fn post(request: &SignedRequest) -> Result<XRayResponse, TransportError> {
-    exchange(request).map_err(|error| TransportError::new(error, &request.url))
+    exchange(request).map_err(|error| TransportError::from_ureq(error, url::host(&request.url)))
 }
 
 fn exchange(request: &SignedRequest) -> Result<XRayResponse, ureq::Error> {
@@ -163,12 +118,15 @@ fn exchange(request: &SignedRequest) -> Result<XRayResponse, ureq::Error> {
     let prepared = builder
         .body(request.payload.body())
         .map_err(ureq::Error::from)?;
-    let mut config = request.agent.configure_request(prepared);
-    if let Some(timeout) = request.timeout {
-        config = config.timeout_global(Some(timeout));
-    }
-    let prepared = config.build();
-    let mut response = request.agent.run(prepared)?;
+    let mut response = match request.timeout {
+        None => request.agent.run(prepared)?,
+        // A request with a configuration of its own costs a copy of all of it.
+        Some(timeout) => {
+            let config = request.agent.configure_request(prepared);
+            let prepared = config.timeout_global(Some(timeout)).build();
+            request.agent.run(prepared)?
+        }
+    };
     let body = response
         .body_mut()
         .with_config()

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::counters::SegmentCounts;
 use super::metrics::RequestOutcome;
-use super::sender::TransportErrorKind;
 
 /// Time between two records.
 pub const INTERVAL: Duration = Duration::from_secs(60);
@@ -69,14 +68,12 @@ impl Telemetry {
     pub fn failed(&mut self, outcome: RequestOutcome) {
         let errors = &mut self.errors;
         let count = match outcome {
-            RequestOutcome::Status(400..=499) => &mut errors.status_4xx,
-            RequestOutcome::Status(500..=599) => &mut errors.status_5xx,
-            RequestOutcome::Failed(TransportErrorKind::Timeout) => &mut errors.timeout,
-            RequestOutcome::Failed(TransportErrorKind::Refused) => &mut errors.refused,
-            RequestOutcome::Failed(TransportErrorKind::UnknownHost) => &mut errors.unknown_host,
-            RequestOutcome::Status(_) | RequestOutcome::Failed(TransportErrorKind::Other) => {
-                &mut errors.other
-            }
+            RequestOutcome::Throttled | RequestOutcome::ClientError => &mut errors.status_4xx,
+            RequestOutcome::ServerError => &mut errors.status_5xx,
+            RequestOutcome::Timeout => &mut errors.timeout,
+            RequestOutcome::Refused => &mut errors.refused,
+            RequestOutcome::UnknownHost => &mut errors.unknown_host,
+            RequestOutcome::Success | RequestOutcome::Other => &mut errors.other,
         };
         *count += 1;
     }
@@ -139,6 +136,7 @@ fn cut(text: &str, characters: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::error::TransportErrorKind;
 
     fn totals(received: u64, sent: u64) -> SegmentCounts {
         SegmentCounts {
@@ -159,8 +157,8 @@ mod tests {
         assert_eq!(telemetry.next_call(), None);
         let at = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
         telemetry.record(at, totals(10, 4));
-        telemetry.failed(RequestOutcome::Failed(TransportErrorKind::Timeout));
-        telemetry.failed(RequestOutcome::Status(503));
+        telemetry.failed(RequestOutcome::Timeout);
+        telemetry.failed(RequestOutcome::of_status(503));
         telemetry.record(at, totals(11, 11));
         let body = telemetry.next_call().unwrap();
         assert!(body.contains(r#""EC2InstanceId":"""#), "{body}");
@@ -189,8 +187,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_failure_has_its_counter() {
-        let status = RequestOutcome::Status;
-        let failed = RequestOutcome::Failed;
+        let status = RequestOutcome::of_status;
+        let failed = RequestOutcome::of_error;
         for (outcome, key) in [
             (failed(TransportErrorKind::Timeout), "TimeoutCount"),
             (

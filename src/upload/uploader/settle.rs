@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::{Action, Now, Uploader};
 use crate::batch::Batch;
+use crate::http::error::TransportError;
 use crate::upload::destination::Refusal;
 use crate::upload::item::Item;
 use crate::upload::metrics::RequestOutcome;
 use crate::upload::report;
 use crate::upload::response::{HoldReason, Meaning, Unprocessed, XRayResponse};
-use crate::upload::sender::{Finished, Payload, TransportError};
+use crate::upload::sender::{Finished, Payload};
 use crate::upload::sender_pool::{InFlight, Load};
 use crate::upload::settlement::settle;
 
@@ -194,7 +195,7 @@ impl Uploader {
         outcome: RequestOutcome,
         result: &Result<XRayResponse, TransportError>,
     ) {
-        let delivered = matches!(outcome, RequestOutcome::Status(200..=299));
+        let delivered = outcome == RequestOutcome::Success;
         if !delivered {
             self.telemetry.failed(outcome);
             log::debug!("telemetry was not taken: {}", report::explain(result));

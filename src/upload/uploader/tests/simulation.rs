@@ -14,11 +14,12 @@ use crate::credentials::{
 };
 
 use crate::http::client::ServiceClient;
+use crate::http::error::{TransportError, TransportErrorKind};
 use crate::upload::channel::UploadChannel;
 use crate::upload::counters::SegmentCounts;
 use crate::upload::message::{Event, HandOver};
 use crate::upload::response::XRayResponse;
-use crate::upload::sender::{Finished, Payload, SenderId, TransportError, TransportErrorKind};
+use crate::upload::sender::{Finished, Payload, SenderId};
 use crate::upload::sender_pool::Choice;
 use crate::upload::telemetry::{Identity, Telemetry};
 use crate::upload::uploader::{Action, Now, UploadLimits, Uploader};
@@ -72,10 +73,10 @@ impl Answer {
                 };
             }
             Answer::Unreachable => {
-                return Err(TransportError {
-                    kind: TransportErrorKind::Refused,
-                    words: "nobody is there".to_owned(),
-                });
+                return Err(TransportError::new(
+                    TransportErrorKind::Refused,
+                    "nobody is there".to_owned(),
+                ));
             }
             Answer::Delivered => (200, "", unprocessed("", 0)),
             Answer::SomeUnprocessed => (200, "", unprocessed("InvalidSegment", 2)),
