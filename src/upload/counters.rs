@@ -35,14 +35,24 @@ impl SegmentCounts {
         self.rejected + self.spilled + self.kernel_drops + self.refused_at_end
     }
 
+    /// Adds what a reader has taken. What becomes of the documents is for the caller to count.
+    pub(crate) fn add_taken(&mut self, documents: usize, malformed: u16, empty: u16) {
+        let malformed = u64::from(malformed);
+        self.received += documents as u64 + malformed;
+        self.rejected += malformed;
+        self.empty += u64::from(empty);
+    }
+
     /// Adds what one reader has taken and not handed over yet.
     pub(crate) fn add_unreported(&mut self, unreported: Unreported) {
-        let documents = u64::from(unreported.documents);
-        let malformed = u64::from(unreported.malformed);
-        self.received += documents + malformed;
-        self.rejected += malformed;
-        self.held += documents;
-        self.empty += u64::from(unreported.empty);
+        let documents = usize::from(unreported.documents);
+        self.add_taken(documents, unreported.malformed, unreported.empty);
+        self.held += documents as u64;
+    }
+
+    /// Sets the kernel's own count of datagrams dropped on the UDP socket. It never goes back.
+    pub(crate) fn set_kernel_drops(&mut self, drops: u64) {
+        self.kernel_drops = self.kernel_drops.max(drops);
     }
 }
 

@@ -122,13 +122,7 @@ impl Destination {
         if self.refused_in_a_row >= SEVERAL {
             self.all_refused_since.get_or_insert(now);
         }
-        let history = History {
-            cause: RetryCause::Split,
-            attempts: 0,
-            first_refusal: self.deliveries,
-            last_refusal: self.deliveries,
-            not_before: now,
-        };
+        let history = History::new(RetryCause::Split, self.deliveries, now);
         match self.all_refused_since {
             Some(since) if now < since + PATIENCE => {
                 self.back_off.failed(epoch, now, None, jitter);
@@ -175,12 +169,11 @@ impl Destination {
         if item.documents() == 1 && attempts >= MAX_ATTEMPTS && others_passed {
             return Refusal::Rejected(item);
         }
+        let next = now + self.back_off.wait(attempts - 1, jitter);
         let history = History {
-            cause: RetryCause::Suspected,
             attempts,
             first_refusal,
-            last_refusal: self.deliveries,
-            not_before: now + self.back_off.wait(attempts - 1, jitter),
+            ..History::new(RetryCause::Suspected, self.deliveries, next)
         };
         self.retries.push(item, history);
         Refusal::Held
@@ -200,12 +193,10 @@ impl Destination {
         if attempts > MAX_ATTEMPTS {
             return Some(item);
         }
+        let next = now + self.back_off.wait(attempts - 1, jitter);
         let history = History {
-            cause: RetryCause::Unprocessed,
             attempts,
-            first_refusal: self.deliveries,
-            last_refusal: self.deliveries,
-            not_before: now + self.back_off.wait(attempts - 1, jitter),
+            ..History::new(RetryCause::Unprocessed, self.deliveries, next)
         };
         self.retries.push(item, history);
         None

@@ -39,6 +39,19 @@ pub(super) enum RetryCause {
     Unprocessed,
 }
 
+impl History {
+    /// Of documents that were not refused alone yet. `deliveries` is the count of now.
+    pub(super) fn new(cause: RetryCause, deliveries: u64, not_before: Instant) -> Self {
+        History {
+            cause,
+            attempts: 0,
+            first_refusal: deliveries,
+            last_refusal: deliveries,
+            not_before,
+        }
+    }
+}
+
 impl Item {
     pub(super) fn new(batch: Batch, now: Instant) -> Self {
         Item {

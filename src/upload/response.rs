@@ -176,9 +176,7 @@ impl Unprocessed {
 
     /// Whether X-Ray may take the same document later.
     pub fn is_transient(&self) -> bool {
-        let code = error_codes::bare(&self.code);
-        let class = code.as_deref().and_then(error_codes::class);
-        matches!(class, Some(ErrorClass::Throttled | ErrorClass::Service))
+        error_codes::bare(&self.code).is_some_and(|code| error_codes::is_transient(&code))
     }
 }
 

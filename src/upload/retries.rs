@@ -43,13 +43,7 @@ impl Retries {
             let half = |batch| Item {
                 batch,
                 queued_at: item.queued_at,
-                history: Some(History {
-                    cause: RetryCause::Suspected,
-                    attempts: 0,
-                    first_refusal: deliveries,
-                    last_refusal: deliveries,
-                    not_before: now,
-                }),
+                history: Some(History::new(RetryCause::Suspected, deliveries, now)),
             };
             let second = half(second);
             self.bytes += second.bytes();

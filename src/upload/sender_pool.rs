@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::item::History;
+use super::item::{History, Item};
 use super::sender::{Payload, SenderId};
 
 /// A sender that has carried nothing for this long ends, except the last one.
@@ -26,6 +26,20 @@ pub(super) struct InFlight {
     /// The generation of the credentials that it was signed with.
     pub generation: u64,
     pub since: Instant,
+}
+
+impl InFlight {
+    /// The documents that were carried, with their history. `None`: it was telemetry.
+    pub(super) fn into_item(self) -> Option<Item> {
+        match (self.load, Arc::unwrap_or_clone(self.payload)) {
+            (Load::Segments { queued_at, history }, Payload::Segments(batch)) => Some(Item {
+                batch,
+                queued_at,
+                history,
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// Whose request it is.

@@ -166,12 +166,7 @@ impl Uploader {
         let ended = self.senders.end_idle(now.instant);
         self.actions
             .extend(ended.into_iter().map(Action::EndSender));
-        if self.is_drained()
-            && let Some(shutdown) = &mut self.shutdown
-            && !std::mem::replace(&mut shutdown.drained_reported, true)
-        {
-            self.actions.push(Action::Drained);
-        }
+        self.report_drained();
     }
 
     /// When [`tick`](Self::tick) has something to do although nothing happens.
@@ -246,7 +241,7 @@ impl Uploader {
 
     /// Sets the kernel's own count of datagrams dropped on the UDP socket.
     pub(super) fn set_kernel_drops(&mut self, drops: u64) {
-        self.counts.kernel_drops = self.counts.kernel_drops.max(drops);
+        self.counts.set_kernel_drops(drops);
     }
 
     /// Segments by fate, without what readers have not handed over.
@@ -295,10 +290,9 @@ impl Uploader {
     }
 
     fn received(&mut self, hand_over: HandOver, now: Instant) {
-        let (documents, malformed) = (hand_over.batch.len() as u64, u64::from(hand_over.malformed));
-        self.counts.received += documents + malformed;
-        self.counts.rejected += malformed;
-        self.counts.empty += u64::from(hand_over.empty);
+        let documents = hand_over.batch.len();
+        self.counts
+            .add_taken(documents, hand_over.malformed, hand_over.empty);
         self.segments.push(hand_over.batch, now);
         if self.usable_credentials().is_none() {
             self.actions.push(Action::WantCredentials);
@@ -497,6 +491,20 @@ impl Uploader {
     /// Whether no document is held.
     fn is_drained(&self) -> bool {
         self.channel.waiting() == 0 && self.held() == 0
+    }
+
+    /// Tells main, once, that the shutdown has nothing more to wait for.
+    fn report_drained(&mut self) {
+        if let Some(shutdown) = self.shutdown
+            && !shutdown.drained_reported
+            && self.is_drained()
+        {
+            self.shutdown = Some(Shutdown {
+                drained_reported: true,
+                ..shutdown
+            });
+            self.actions.push(Action::Drained);
+        }
     }
 
     /// Whether X-Ray has the last telemetry record. Without any segment there is none.

@@ -103,12 +103,10 @@ impl Printer {
             Message::Event(Event::Batch(hand_over)) => {
                 self.channel.received(&hand_over);
                 self.readers.received(hand_over.reader);
-                let documents = hand_over.batch.len() as u64;
-                let malformed = u64::from(hand_over.malformed);
-                self.counts.received += documents + malformed;
-                self.counts.rejected += malformed;
-                self.counts.empty += u64::from(hand_over.empty);
-                self.counts.sent += documents;
+                let documents = hand_over.batch.len();
+                self.counts
+                    .add_taken(documents, hand_over.malformed, hand_over.empty);
+                self.counts.sent += documents as u64;
                 self.show(&hand_over.batch, now);
             }
             Message::Event(_) => {}
@@ -132,7 +130,7 @@ impl Printer {
 
     fn count_drops(&mut self, kernel_drops: &dyn Fn() -> Option<u64>) {
         if let Some(drops) = kernel_drops() {
-            self.counts.kernel_drops = self.counts.kernel_drops.max(drops);
+            self.counts.set_kernel_drops(drops);
         }
     }
 

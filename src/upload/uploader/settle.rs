@@ -1,6 +1,5 @@
 //! What a finished request does to the documents that it carried.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Action, Now, Uploader};
@@ -11,8 +10,8 @@ use crate::upload::item::Item;
 use crate::upload::metrics::RequestOutcome;
 use crate::upload::report;
 use crate::upload::response::{HoldReason, Meaning, Unprocessed, XRayResponse};
-use crate::upload::sender::{Finished, Payload};
-use crate::upload::sender_pool::{InFlight, Load};
+use crate::upload::sender::Finished;
+use crate::upload::sender_pool::InFlight;
 use crate::upload::settlement::settle;
 
 /// After X-Ray has refused the credentials, newer ones are waited for so long before the same are
@@ -29,31 +28,18 @@ impl Uploader {
         report::request(&in_flight.payload, &finished.result, finished.took);
         let outcome = RequestOutcome::of(&finished.result);
         self.metrics.record(outcome, finished.took);
-        let (epoch, generation, load) = (in_flight.epoch, in_flight.generation, in_flight.load);
-        match (load, Arc::unwrap_or_clone(in_flight.payload)) {
-            (Load::Segments { queued_at, history }, Payload::Segments(batch)) => {
-                let item = Item {
-                    batch,
-                    queued_at,
-                    history,
-                };
-                self.segments_finished(item, (epoch, generation), &finished, now);
-            }
-            _ => self.telemetry_finished(outcome, &finished.result),
+        let (epoch, generation) = (in_flight.epoch, in_flight.generation);
+        match in_flight.into_item() {
+            Some(item) => self.segments_finished(item, (epoch, generation), &finished, now),
+            None => self.telemetry_finished(outcome, &finished.result),
         }
     }
 
     /// A request that was not sent: what it carried waits again.
     pub(super) fn take_back(&mut self, in_flight: InFlight) {
-        match (in_flight.load, Arc::unwrap_or_clone(in_flight.payload)) {
-            (Load::Segments { queued_at, history }, Payload::Segments(batch)) => {
-                self.segments.requeue(Item {
-                    batch,
-                    queued_at,
-                    history,
-                });
-            }
-            _ => self.telemetry.answered(false),
+        match in_flight.into_item() {
+            Some(item) => self.segments.requeue(item),
+            None => self.telemetry.answered(false),
         }
     }
 
