@@ -4,5 +4,6 @@ pub mod backend;
 pub mod command;
 pub mod daemon;
 mod exits;
+mod shutdown;
 pub mod healthcheck;
 pub mod memory;

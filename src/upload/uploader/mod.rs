@@ -3,6 +3,8 @@
 //! It has no thread, socket or clock, so that a test can bring it into any state. `Runner` is the
 //! thread around it.
 
+mod dispatch;
+mod periodic;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -16,13 +18,11 @@ use super::channel::ChannelBytes;
 use super::counters::SegmentCounts;
 use super::destination::Destination;
 use super::health::Health;
-use super::item::Item;
 use super::message::{Event, HandOver};
 use super::metrics::{Snapshot, UploadMetrics};
-use super::outage_log::SUMMARY_INTERVAL;
 use super::sender::{Payload, SenderId};
-use super::sender_pool::{Choice, InFlight, Load, SenderPool};
-use super::telemetry::{self, Telemetry};
+use super::sender_pool::{Choice, InFlight, SenderPool};
+use super::telemetry::Telemetry;
 use crate::batch::Batch;
 use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
@@ -330,142 +330,6 @@ impl Uploader {
     fn usable_credentials(&self) -> Option<(&Credentials, u64)> {
         let snapshot = self.credentials.as_ref()?;
         Some((snapshot.credentials.as_ref()?, snapshot.generation))
-    }
-
-    /// Sends what may go now.
-    fn dispatch(&mut self, now: Now) {
-        while self
-            .next_request(now.instant)
-            .is_some_and(|at| at <= now.instant)
-            && let Some(sender) = self.chosen_sender(now.instant)
-            && let Some((credentials, generation)) = self.usable_credentials()
-        {
-            let credentials = credentials.clone();
-            let (load, payload) = match self.telemetry_body.take() {
-                Some(body) => (Load::Telemetry, Payload::Telemetry(body)),
-                None => match self.next_item(now.instant) {
-                    Some(item) => (
-                        Load::Segments {
-                            queued_at: item.queued_at,
-                            history: item.history,
-                        },
-                        Payload::Segments(item.batch),
-                    ),
-                    None => return,
-                },
-            };
-            let payload = Arc::new(payload);
-            let in_flight = InFlight {
-                load,
-                payload: Arc::clone(&payload),
-                epoch: self.segments.back_off.epoch(),
-                generation,
-                since: now.instant,
-            };
-            self.senders.send(sender, in_flight);
-            self.actions.push(Action::Send {
-                sender,
-                payload,
-                credentials,
-            });
-        }
-    }
-
-    /// What goes out next, while it fits: requests in flight take at most half of the buffer.
-    fn next_item(&mut self, now: Instant) -> Option<Item> {
-        let item = self.segments.pop(now)?;
-        let in_flight = self.bytes_in_flight();
-        if in_flight > 0 && in_flight + item.bytes() > self.limits.buffer / 2 {
-            self.segments.requeue(item);
-            return None;
-        }
-        Some(item)
-    }
-
-    /// When the next request may go out, if a sender is free. `None`: not before something happens.
-    fn next_request(&self, now: Instant) -> Option<Instant> {
-        self.target.as_ref()?;
-        self.usable_credentials()?;
-        let in_flight = self.senders.in_flight().count();
-        // Telemetry never goes out as a probe.
-        if self.telemetry_body.is_some() && self.segments.back_off.is_healthy() {
-            return Some(self.renewal_wait.unwrap_or(now));
-        }
-        let at = self.segments.next_time(in_flight, now)?;
-        Some(self.renewal_wait.map_or(at, |end| at.max(end)))
-    }
-
-    fn chosen_sender(&self, now: Instant) -> Option<Choice> {
-        let is_crowded = self.segments.is_crowded() || self.telemetry_body.is_some();
-        self.senders.choose(is_crowded, now)
-    }
-
-    fn drop_oldest(&mut self) {
-        let mut dropped = 0;
-        while self.buffer_used() > self.limits.buffer
-            && let Some(documents) = self.segments.drop_oldest()
-        {
-            dropped += documents;
-        }
-        if dropped > 0 {
-            self.counts.spilled += dropped as u64;
-            self.segments.outage.spilled(dropped);
-        }
-    }
-
-    fn telemetry_tick(&mut self, now: Now) {
-        if self.shutdown.is_some() {
-            self.telemetry_due = None;
-            self.last_record(now);
-            return;
-        }
-        let due = *self
-            .telemetry_due
-            .get_or_insert(now.instant + telemetry::INTERVAL);
-        if now.instant >= due {
-            self.telemetry_due = Some(now.instant + telemetry::INTERVAL);
-            self.record_telemetry(now);
-        }
-    }
-
-    /// When all is delivered, the last thing that X-Ray hears is what was delivered.
-    fn last_record(&mut self, now: Now) {
-        let is_drained = self.is_drained();
-        if let Some(shutdown) = &mut self.shutdown
-            && shutdown.readers_ended
-            && is_drained
-            && !std::mem::replace(&mut shutdown.last_record, true)
-        {
-            self.record_telemetry(now);
-        }
-    }
-
-    fn record_telemetry(&mut self, now: Now) {
-        let counts = self.counts();
-        self.telemetry.record(now.wall, counts);
-        // Only what can go at once is prepared: the shutdown waits for it.
-        if self.segments.back_off.is_healthy()
-            && self.telemetry_body.is_none()
-            && self.usable_credentials().is_some()
-        {
-            self.telemetry_body = self.telemetry.next_call();
-        }
-    }
-
-    /// Telemetry does not wait for the end of an outage.
-    fn forget_telemetry(&mut self) {
-        if self.telemetry_body.take().is_some() {
-            self.telemetry.answered(false);
-        }
-    }
-
-    fn summary_tick(&mut self, now: Instant) {
-        let due = *self.summary_due.get_or_insert(now + SUMMARY_INTERVAL);
-        if now >= due {
-            self.summary_due = Some(now + SUMMARY_INTERVAL);
-            let counts = self.counts();
-            self.segments.outage.summary(counts);
-        }
     }
 
     fn held(&self) -> u64 {

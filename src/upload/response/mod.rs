@@ -181,5 +181,4 @@ impl Unprocessed {
 }
 
 #[cfg(test)]
-#[path = "response_tests.rs"]
 mod tests;
