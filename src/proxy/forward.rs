@@ -1,15 +1,13 @@
 //! Signs requests anew and sends them to X-Ray.
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
-use ureq::AsSendBody;
 use ureq::http;
 
 use super::action::Action;
-use super::budget::Charge;
 use super::counts::Counts;
 use super::handler::{Body, ForwardError, Handler, Incoming, Response};
 use super::headers;
@@ -17,14 +15,16 @@ use super::masking::Mask;
 use super::report::Reports;
 use super::resources::{ClientResources, FORWARD_MEMORY};
 use super::sampling_cache::{Answer, Attempted, MAX_ANSWER, SamplingCache};
-use crate::aws::clock::{Clock, DatedAnswer, Reading, SigningTime};
-use crate::aws::error_codes::{self, ServiceError};
+use super::upstream_answer::{Asked, UpstreamBody};
+use super::upstream_request::{Connection, Upstream, broken_off, transport};
+use crate::aws::clock::{Clock, DatedAnswer, Reading};
+use crate::aws::error_codes;
 use crate::aws::sigv4::{SignRequest, sign};
 use crate::credentials::target::Target;
 use crate::credentials::{CredentialCache, IssuedCredentials};
 use crate::http::call::Call;
 use crate::http::client::ServiceEndpoint;
-use crate::http::error::{TransportError, TransportErrorKind};
+use crate::http::error::TransportErrorKind;
 use crate::http::server::Request;
 use crate::http::url;
 
@@ -33,20 +33,17 @@ use crate::http::url;
 /// connection takes a fraction of what is left.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// As much of an answer that is no success is read to find its error.
-const MAX_ERROR: u64 = 16 * 1024;
-
 /// Forwards requests to X-Ray, signed with the daemon's credentials.
 pub struct SigningForwarder {
     shared: Arc<Shared>,
     cache: Arc<SamplingCache>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     clock: Arc<Clock>,
     resources: Arc<ClientResources>,
     counts: Arc<Counts>,
-    reports: Reports,
+    pub(super) reports: Reports,
     target: Mutex<Known>,
     changed: Condvar,
 }
@@ -64,19 +61,6 @@ struct Outgoing {
     headers: Vec<(&'static str, String)>,
     /// Until when it may wait for what it needs.
     patience: Instant,
-}
-
-/// An answer, and what it was asked with.
-struct Asked {
-    response: http::Response<ureq::Body>,
-    /// Secrets that stood in the request.
-    mask: Mask,
-    signed: SigningTime,
-    received: Reading,
-    /// Who was asked.
-    host: String,
-    /// The beginning of the body of an answer that is no success.
-    read: Vec<u8>,
 }
 
 impl SigningForwarder {
@@ -373,156 +357,10 @@ fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-fn transport(error: ureq::Error, host: &str) -> ForwardError {
-    ForwardError::Transport(Arc::new(TransportError::from_ureq(error, host)))
-}
-
-/// An answer ended before its end.
-fn broken_off(error: &io::Error, host: &str) -> ForwardError {
-    transport(io::Error::from(error.kind()).into(), host)
-}
-
 /// The signature in the headers that signing adds.
 fn signature_in(headers: &[(String, String)]) -> Option<&str> {
     let (_, value) = headers.iter().find(|(name, _)| name == "authorization")?;
     Some(value.rsplit_once("Signature=")?.1)
-}
-
-/// A request that is ready to go.
-#[derive(Clone)]
-enum Upstream<'a> {
-    WithBody(http::Request<&'a [u8]>),
-    Without(http::Request<()>),
-}
-
-/// Which connection a request goes by.
-#[derive(Clone, Copy)]
-enum Connection {
-    Any,
-    New,
-}
-
-impl Upstream<'_> {
-    fn run(
-        self,
-        endpoint: &ServiceEndpoint,
-        connection: Connection,
-    ) -> Result<http::Response<ureq::Body>, ForwardError> {
-        match self {
-            Upstream::WithBody(request) => run(endpoint, request, connection),
-            Upstream::Without(request) => run(endpoint, request, connection),
-        }
-    }
-}
-
-fn run(
-    endpoint: &ServiceEndpoint,
-    request: http::Request<impl AsSendBody>,
-    connection: Connection,
-) -> Result<http::Response<ureq::Body>, ForwardError> {
-    // What the client did not send is not sent for it.
-    let config = endpoint
-        .agent
-        .configure_request(request)
-        .accept("")
-        .accept_encoding("")
-        .allow_non_standard_methods(true);
-    let request = match connection {
-        Connection::Any => config.build(),
-        // No kept connection is young enough.
-        Connection::New => config.max_idle_age(Duration::ZERO).build(),
-    };
-    endpoint.agent.run(request).map_err(|error| match error {
-        // These repeat the URL, which is the client's.
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => ForwardError::Request,
-        error => transport(error, url::host(&endpoint.url)),
-    })
-}
-
-impl Asked {
-    fn status(&self) -> u16 {
-        self.response.status().as_u16()
-    }
-
-    fn read_error(&mut self) -> Result<(), ForwardError> {
-        if self.status() < 400 {
-            return Ok(());
-        }
-        let body = self.response.body_mut().as_reader();
-        body.take(MAX_ERROR)
-            .read_to_end(&mut self.read)
-            .map_err(|error| transport(error.into(), &self.host))?;
-        Ok(())
-    }
-
-    /// What X-Ray says is wrong. Without secrets.
-    fn error(&self) -> ServiceError {
-        let header = self.response.headers().get("x-amzn-errortype");
-        let header = header.and_then(|value| value.to_str().ok());
-        let mut error = ServiceError::read(header, &self.mask.text(&self.read));
-        error.code = String::from_utf8_lossy(&self.mask.text(error.code.as_bytes())).into_owned();
-        error
-    }
-
-    fn into_response(
-        self,
-        request: &Request,
-        follow: impl FnOnce(Box<dyn Read + Send>) -> UpstreamBody,
-    ) -> Response {
-        let (parts, body) = self.response.into_parts();
-        // For a HEAD the header says more than the body, which has none.
-        let declared = parts
-            .headers
-            .get("content-length")
-            .and_then(|length| length.to_str().ok()?.parse().ok());
-        let mut passed = headers::passed_back(&parts.headers);
-        for (_, value) in &mut passed {
-            *value = self.mask.text(value);
-        }
-        let body = if request.method == "HEAD" {
-            Body::Head(declared)
-        } else {
-            // ureq takes a length of zero for no body, of which it tells no length.
-            let length = body.content_length().or(declared
-                .filter(|&length| length == 0 && !parts.headers.contains_key("transfer-encoding")));
-            let body = Cursor::new(self.read).chain(body.into_reader());
-            let reader = Box::new(follow(self.mask.reader(body)));
-            Body::Stream { reader, length }
-        };
-        Response::new(parts.status.as_u16(), passed, body)
-    }
-}
-
-/// The body of an answer, while it is read.
-struct UpstreamBody {
-    masked: Box<dyn Read + Send>,
-    host: String,
-    call: Arc<Call>,
-    shared: Arc<Shared>,
-    action: Action,
-    _memory: Charge,
-}
-
-impl Read for UpstreamBody {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.masked.read(out);
-        match &read {
-            Ok(0) => self.call.finish(),
-            Ok(_) => {}
-            Err(_) if self.call.is_cancelled() => {}
-            Err(error) => {
-                let error = broken_off(error, &self.host);
-                self.shared.reports.failure(self.action, &error);
-            }
-        }
-        read
-    }
-}
-
-impl Drop for UpstreamBody {
-    fn drop(&mut self) {
-        self.call.finish();
-    }
 }
 
 /// An answer for all who asked the same.

@@ -21,6 +21,8 @@ mod response_writer;
 mod sampling_cache;
 mod server;
 mod system_limits;
+mod upstream_answer;
+mod upstream_request;
 
 use std::io;
 use std::net::TcpListener;

@@ -1,0 +1,120 @@
+//! An answer of X-Ray on its way to a client.
+
+use std::io::{self, Cursor, Read};
+use std::sync::Arc;
+
+use ureq::http;
+
+use super::action::Action;
+use super::budget::Charge;
+use super::forward::Shared;
+use super::handler::{Body, ForwardError, Response};
+use super::headers;
+use super::masking::Mask;
+use super::upstream_request::{broken_off, transport};
+use crate::aws::clock::{Reading, SigningTime};
+use crate::aws::error_codes::ServiceError;
+use crate::http::call::Call;
+use crate::http::server::Request;
+
+/// As much of an answer that is no success is read to find its error.
+const MAX_ERROR: u64 = 16 * 1024;
+
+/// An answer, and what it was asked with.
+pub(super) struct Asked {
+    pub(super) response: http::Response<ureq::Body>,
+    /// Secrets that stood in the request.
+    pub(super) mask: Mask,
+    pub(super) signed: SigningTime,
+    pub(super) received: Reading,
+    /// Who was asked.
+    pub(super) host: String,
+    /// The beginning of the body of an answer that is no success.
+    pub(super) read: Vec<u8>,
+}
+
+impl Asked {
+    pub(super) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    pub(super) fn read_error(&mut self) -> Result<(), ForwardError> {
+        if self.status() < 400 {
+            return Ok(());
+        }
+        let body = self.response.body_mut().as_reader();
+        body.take(MAX_ERROR)
+            .read_to_end(&mut self.read)
+            .map_err(|error| transport(error.into(), &self.host))?;
+        Ok(())
+    }
+
+    /// What X-Ray says is wrong. Without secrets.
+    pub(super) fn error(&self) -> ServiceError {
+        let header = self.response.headers().get("x-amzn-errortype");
+        let header = header.and_then(|value| value.to_str().ok());
+        let mut error = ServiceError::read(header, &self.mask.text(&self.read));
+        error.code = String::from_utf8_lossy(&self.mask.text(error.code.as_bytes())).into_owned();
+        error
+    }
+
+    pub(super) fn into_response(
+        self,
+        request: &Request,
+        follow: impl FnOnce(Box<dyn Read + Send>) -> UpstreamBody,
+    ) -> Response {
+        let (parts, body) = self.response.into_parts();
+        // For a HEAD the header says more than the body, which has none.
+        let declared = parts
+            .headers
+            .get("content-length")
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        let mut passed = headers::passed_back(&parts.headers);
+        for (_, value) in &mut passed {
+            *value = self.mask.text(value);
+        }
+        let body = if request.method == "HEAD" {
+            Body::Head(declared)
+        } else {
+            // ureq takes a length of zero for no body, of which it tells no length.
+            let length = body.content_length().or(declared
+                .filter(|&length| length == 0 && !parts.headers.contains_key("transfer-encoding")));
+            let body = Cursor::new(self.read).chain(body.into_reader());
+            let reader = Box::new(follow(self.mask.reader(body)));
+            Body::Stream { reader, length }
+        };
+        Response::new(parts.status.as_u16(), passed, body)
+    }
+}
+
+/// The body of an answer, while it is read.
+pub(super) struct UpstreamBody {
+    pub(super) masked: Box<dyn Read + Send>,
+    pub(super) host: String,
+    pub(super) call: Arc<Call>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) action: Action,
+    pub(super) _memory: Charge,
+}
+
+impl Read for UpstreamBody {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.masked.read(out);
+        match &read {
+            Ok(0) => self.call.finish(),
+            Ok(_) => {}
+            Err(_) if self.call.is_cancelled() => {}
+            Err(error) => {
+                let error = broken_off(error, &self.host);
+                self.shared.reports.failure(self.action, &error);
+            }
+        }
+        read
+    }
+}
+
+impl Drop for UpstreamBody {
+    fn drop(&mut self) {
+        self.call.finish();
+    }
+}
