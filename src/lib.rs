@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod proxy;
+pub mod otlp;
 pub mod admin;
 pub mod view;
 pub mod ingest;
@@ -18,6 +19,7 @@ pub mod http;
 pub mod config;
 pub mod logging;
 mod cgroup;
+mod protobuf;
 pub mod env;
 
 pub use app::command::main;

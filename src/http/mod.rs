@@ -4,6 +4,7 @@ pub mod call;
 pub mod client;
 pub mod dns;
 pub mod error;
+pub mod gunzip;
 pub mod no_proxy;
 pub mod server;
 pub(crate) mod url;

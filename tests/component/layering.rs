@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module may use modules of its own room and of rooms behind it in this list.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 17] = [
     "app",
     "proxy",
+    "otlp",
     "admin",
     "view",
     "ingest",
@@ -20,6 +21,7 @@ const ROOMS: [&str; 15] = [
     "config",
     "logging",
     "cgroup",
+    "protobuf",
     "env",
 ];
 

@@ -4,7 +4,8 @@ use std::num::FpCategory;
 
 use super::OtlpError;
 use super::schema::{Field, Form, REQUEST};
-use super::wire::{Fields, Malformed, Value, encode_base64};
+use super::wire::encode_base64;
+use crate::protobuf::{Fields, Malformed, Value};
 use crate::view::json::quote;
 
 /// Levels of messages in messages, beyond which a value is left out. Six lead to the attributes

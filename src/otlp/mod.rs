@@ -1,0 +1,185 @@
+//! Reads the requests of OpenTelemetry's exporters: OTLP/HTTP with spans, protobuf or JSON, compressed
+//! by gzip or not. Pure: bytes go in, a request for the uploader or a refusal comes out.
+//!
+//! A request is kept byte for byte. It is read only as far as it must be to count its spans and to
+//! keep to the limits of X-Ray's endpoint, without a copy of what was compressed.
+
+mod answer;
+mod count;
+mod encoding;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::BufRead;
+
+pub use answer::{Answer, accepted, refused};
+pub use encoding::{Coding, Encoding};
+
+use crate::http::gunzip::{Gunzip, GunzipError, gunzip};
+use count::NotOtlp;
+
+/// Bytes of a request, when it is not compressed any more, and spans in one request, that X-Ray's
+/// endpoint takes: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-OTLPEndpoint.html
+/// says 5 MB and 10,000.
+pub const MAX_BYTES: usize = 5 * 1024 * 1024;
+/// See [`MAX_BYTES`].
+pub const MAX_SPANS: usize = 10_000;
+
+/// What is known of a request that X-Ray may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spans {
+    /// How the body is written.
+    pub encoding: Encoding,
+    /// How it is compressed.
+    pub coding: Coding,
+    /// Its spans.
+    pub count: usize,
+}
+
+/// Why a request is refused. The text tells the client what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The method is not `POST`.
+    Method,
+    /// `Content-Type` is neither protobuf nor JSON.
+    ContentType,
+    /// `Content-Encoding` is neither gzip nor identity.
+    Coding,
+    /// The body is not gzip.
+    Gzip,
+    /// The body is not what `Content-Type` says.
+    Malformed(Encoding),
+    /// More than [`MAX_BYTES`].
+    TooLong,
+    /// More than [`MAX_SPANS`].
+    TooManySpans(usize),
+    /// More than the memory that spans may take, in bytes.
+    TooLongForMemory(usize),
+    /// There is no memory left for more.
+    Full,
+    /// The daemon ends.
+    Stopping,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    pub fn status(self) -> u16 {
+        match self {
+            Refusal::Method => 405,
+            Refusal::ContentType | Refusal::Coding => 415,
+            Refusal::Gzip | Refusal::Malformed(_) | Refusal::TooManySpans(_) => 400,
+            Refusal::TooLong | Refusal::TooLongForMemory(_) => 413,
+            Refusal::Full | Refusal::Stopping => 503,
+        }
+    }
+
+    /// The code of gRPC, which a `Status` carries: INVALID_ARGUMENT, RESOURCE_EXHAUSTED,
+    /// UNIMPLEMENTED or UNAVAILABLE.
+    fn code(self) -> u8 {
+        match self {
+            Refusal::Method => 12,
+            Refusal::TooLong | Refusal::TooLongForMemory(_) | Refusal::TooManySpans(_) => 8,
+            Refusal::Full | Refusal::Stopping => 14,
+            _ => 3,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Method => f.write_str("spans are taken by POST only"),
+            Refusal::ContentType => f.write_str(
+                "the Content-Type is neither application/x-protobuf nor application/json",
+            ),
+            Refusal::Coding => f.write_str("the Content-Encoding is neither gzip nor left away"),
+            Refusal::Gzip => write!(f, "{}", GunzipError::Malformed),
+            Refusal::Malformed(encoding) => {
+                write!(f, "the body is no ExportTraceServiceRequest in {encoding}")
+            }
+            Refusal::TooLong => write!(
+                f,
+                "the request has more than {MAX_BYTES} bytes uncompressed, the most that X-Ray \
+                 takes; let the client send less at once (OTEL_BSP_MAX_EXPORT_BATCH_SIZE)"
+            ),
+            Refusal::TooManySpans(count) => write!(
+                f,
+                "the request has {count} spans, and X-Ray takes {MAX_SPANS} at most; let the \
+                 client send less at once (OTEL_BSP_MAX_EXPORT_BATCH_SIZE)"
+            ),
+            Refusal::TooLongForMemory(limit) => write!(
+                f,
+                "the request has more bytes than the {limit} that all waiting spans may take; let \
+                 the client send less at once (OTEL_BSP_MAX_EXPORT_BATCH_SIZE), or raise the \
+                 daemon's -m"
+            ),
+            Refusal::Full => f.write_str(
+                "the memory for waiting spans is full; send them again later (raise the daemon's \
+                 -m, or see in its log why spans cannot be delivered)",
+            ),
+            Refusal::Stopping => f.write_str("the daemon ends"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Reads a request: its method, the values of `Content-Type` and `Content-Encoding`, its body.
+///
+/// # Errors
+/// When X-Ray would not take it.
+pub fn read(
+    method: &str,
+    content_type: &[u8],
+    content_encoding: &[u8],
+    body: &[u8],
+) -> Result<Spans, Refusal> {
+    if method != "POST" {
+        return Err(Refusal::Method);
+    }
+    let encoding = Encoding::of(content_type).ok_or(Refusal::ContentType)?;
+    let coding = Coding::of(content_encoding).ok_or(Refusal::Coding)?;
+    let count = match coding {
+        Coding::Identity if body.len() > MAX_BYTES => return Err(Refusal::TooLong),
+        Coding::Identity => counted(&mut &*body, encoding),
+        Coding::Gzip => {
+            let mut source = Gunzip::new(body, MAX_BYTES);
+            let counted = counted(&mut source, encoding);
+            match source.failure() {
+                Some(GunzipError::TooLong) => return Err(Refusal::TooLong),
+                Some(GunzipError::Malformed) => return Err(Refusal::Gzip),
+                None => counted,
+            }
+        }
+    };
+    match count {
+        Err(NotOtlp) => Err(Refusal::Malformed(encoding)),
+        Ok(count) if count > MAX_SPANS => Err(Refusal::TooManySpans(count)),
+        Ok(count) => Ok(Spans {
+            encoding,
+            coding,
+            count,
+        }),
+    }
+}
+
+fn counted(source: &mut dyn BufRead, encoding: Encoding) -> Result<usize, NotOtlp> {
+    match encoding {
+        Encoding::Protobuf => count::protobuf::spans(source),
+        Encoding::Json => count::json::spans(source),
+    }
+}
+
+/// The body of a request that was read, without its compression.
+///
+/// # Errors
+/// Never for a body that [`read`] has taken.
+pub fn uncompressed(body: &[u8], coding: Coding) -> Result<Cow<'_, [u8]>, GunzipError> {
+    match coding {
+        Coding::Identity => Ok(Cow::Borrowed(body)),
+        Coding::Gzip => gunzip(body, MAX_BYTES).map(Cow::Owned),
+    }
+}
+
+#[cfg(test)]
+mod tests;
