@@ -37,6 +37,8 @@ pub struct Config {
     pub bind_udp: String,
     /// TCP address for sampling calls, `host:port`, unresolved.
     pub bind_tcp: String,
+    /// TCP address for OTLP, `host:port`, unresolved. `None`: there is none, and only spans are taken.
+    pub otlp: Option<String>,
     /// Region of flag or file; the environment and the metadata services are asked otherwise.
     pub region: Option<String>,
     /// Role to assume.
@@ -190,6 +192,7 @@ fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Con
     Ok(Config {
         bind_udp: address(&flags.bind, file.udp_address),
         bind_tcp: address(&flags.bind_tcp, file.tcp_address),
+        otlp: text(&flags.otlp, file.otlp_address),
         region: text(&flags.region, file.region),
         role_arn,
         external_id,

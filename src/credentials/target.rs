@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 
 use crate::aws::clock::Clock;
-use crate::aws::endpoint::{self, EndpointError, Endpoints, IdentityEndpoints};
+use crate::aws::endpoint::{
+    self, CloudWatchEndpoints, EndpointError, Endpoints, IdentityEndpoints,
+};
 use crate::aws::profile::{Profiles, read_file};
 use crate::aws::region::{self, NoRegion};
 use crate::config::Config;
@@ -30,8 +32,37 @@ pub struct Target {
     pub uploads: ServiceClient,
     /// Carries the requests of clients of the TCP front to X-Ray.
     pub forwards: ServiceClient,
+    /// Carry what OpenTelemetry sends besides spans, where the daemon may pass it on.
+    pub cloudwatch: Option<CloudWatchClients>,
     /// Keys to sign with, never waited for.
     pub credentials: Arc<CredentialCache>,
+}
+
+/// The clients of the services that take what OpenTelemetry sends besides spans.
+pub struct CloudWatchClients {
+    /// CloudWatch Logs.
+    pub logs: ServiceClient,
+    /// CloudWatch, which takes metrics.
+    pub metrics: ServiceClient,
+    /// CloudWatch Application Signals.
+    pub application_signals: ServiceClient,
+}
+
+impl Target {
+    /// Lets the requests of clients that are under way, and all after them, fail at once.
+    pub fn shutdown_forwards(&self) {
+        self.forwards.shutdown();
+        if let Some(CloudWatchClients {
+            logs,
+            metrics,
+            application_signals,
+        }) = &self.cloudwatch
+        {
+            for client in [logs, metrics, application_signals] {
+                client.shutdown();
+            }
+        }
+    }
 }
 
 /// The target, and what may be told of this host.
@@ -135,6 +166,23 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
     })
     .map_err(TargetError::Agent)?;
     let service = Arc::new(service);
+    let cloudwatch = match &config.otlp {
+        None => None,
+        Some(_) => Some(
+            CloudWatchEndpoints::load(&region.name, &**env, profiles)
+                .map_err(TargetError::Endpoint)?,
+        ),
+    };
+    let cloudwatch = cloudwatch
+        .map(|urls| {
+            Ok(CloudWatchClients {
+                logs: service.client(&urls.logs)?,
+                metrics: service.client(&urls.metrics)?,
+                application_signals: service.client(&urls.application_signals)?,
+            })
+        })
+        .transpose()
+        .map_err(TargetError::Agent)?;
     let chain = Chain::new(
         chain::Parts {
             env: Arc::clone(env),
@@ -164,6 +212,7 @@ pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetE
         forwards: service
             .client(&endpoints.xray)
             .map_err(TargetError::Agent)?,
+        cloudwatch,
         region: region.name,
         credentials: CredentialCache::new(Box::new(chain), timing),
     };

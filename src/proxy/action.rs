@@ -11,11 +11,50 @@ pub(super) enum Action {
     PutTelemetryRecords,
     /// OpenTelemetry's spans.
     OtlpTraces,
+    /// OpenTelemetry's logs.
+    OtlpLogs,
+    /// OpenTelemetry's metrics.
+    OtlpMetrics,
+    /// The distribution of AWS asks what it is to instrument.
+    ListInstrumentation,
+    /// It says what has come of that.
+    ReportInstrumentation,
     Other,
 }
 
+/// Who answers a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    XRay,
+    Logs,
+    Metrics,
+    ApplicationSignals,
+}
+
+impl Service {
+    /// Its name in the log.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Service::XRay => "X-Ray",
+            Service::Logs => "CloudWatch Logs",
+            Service::Metrics => "CloudWatch",
+            Service::ApplicationSignals => "Application Signals",
+        }
+    }
+
+    /// The name that a request is signed for.
+    pub(super) fn signing_name(self) -> &'static str {
+        match self {
+            Service::XRay => "xray",
+            Service::Logs => "logs",
+            Service::Metrics => "monitoring",
+            Service::ApplicationSignals => "application-signals",
+        }
+    }
+}
+
 /// Every action, its path, its name in metrics and the log, and the permission that it needs.
-const ACTIONS: [(Action, &str, &str, &str); 6] = [
+const ACTIONS: [(Action, &str, &str, &str); 10] = [
     (
         Action::GetSamplingRules,
         "/GetSamplingRules",
@@ -45,6 +84,30 @@ const ACTIONS: [(Action, &str, &str, &str); 6] = [
         "/v1/traces",
         "v1/traces",
         "xray:PutSpans",
+    ),
+    (
+        Action::OtlpLogs,
+        "/v1/logs",
+        "v1/logs",
+        "logs:PutLogEvents",
+    ),
+    (
+        Action::OtlpMetrics,
+        "/v1/metrics",
+        "v1/metrics",
+        "cloudwatch:PutMetricData",
+    ),
+    (
+        Action::ListInstrumentation,
+        "/list-instrumentation-configurations",
+        "ListInstrumentationConfigurations",
+        "application-signals:ListInstrumentationConfigurations",
+    ),
+    (
+        Action::ReportInstrumentation,
+        "/report-instrumentation-configuration-status",
+        "ReportInstrumentationConfigurationStatus",
+        "application-signals:ReportInstrumentationConfigurationStatus",
     ),
     // No path of a request is empty.
     (Action::Other, "", "other", "for this action"),
@@ -80,6 +143,18 @@ impl Action {
         ACTIONS[self.index()].3
     }
 
+    /// Whom it is for.
+    pub(super) fn service(self) -> Service {
+        match self {
+            Action::OtlpLogs => Service::Logs,
+            Action::OtlpMetrics => Service::Metrics,
+            Action::ListInstrumentation | Action::ReportInstrumentation => {
+                Service::ApplicationSignals
+            }
+            _ => Service::XRay,
+        }
+    }
+
     /// Whether a request that X-Ray has never seen may be sent again. Of what is not known here
     /// nobody can say what it does.
     pub(super) fn is_known(self) -> bool {
@@ -108,6 +183,8 @@ mod tests {
             ("POST", "/GetSamplingRules", Action::GetSamplingRules),
             ("POST", "/SamplingTargets?x=y", Action::GetSamplingTargets),
             ("POST", "/v1/traces", Action::OtlpTraces),
+            ("POST", "/v1/logs", Action::OtlpLogs),
+            ("POST", "/v1/metrics", Action::OtlpMetrics),
             ("GET", "/GetSamplingRules", Action::Other),
             ("POST", "/getsamplingrules", Action::Other),
             ("POST", "/", Action::Other),

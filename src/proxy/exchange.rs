@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::OperatorEndpoints;
 use super::action::Action;
 use super::counts::{Counts, Outcome, Refused};
-use super::handler::{Body, ForwardError, Handler, Incoming, Response};
+use super::handler::{Body, Entrance, ForwardError, Handler, Incoming, Response};
 use super::origin_rule::{self, AllowedOrigins, Verdict};
 use super::response_writer::{Broken, Output, write_response};
 use super::server::retry_after;
@@ -46,6 +46,8 @@ pub(super) enum Stage {
 /// One exchange, as it is seen from outside.
 #[derive(Debug)]
 pub(super) struct Progress {
+    /// Where the client has connected.
+    entrance: Entrance,
     /// When the request was here whole.
     received: Instant,
     /// Cancelled when the client has gone.
@@ -54,8 +56,9 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(received: Instant) -> Arc<Self> {
+    pub(super) fn new(entrance: Entrance, received: Instant) -> Arc<Self> {
         Arc::new(Progress {
+            entrance,
             received,
             call: Arc::default(),
             stage: Mutex::new(Stage::Asking),
@@ -143,12 +146,15 @@ impl Service {
     }
 
     fn handle(&self, stream: &TcpStream, request: &Arc<Request>, progress: &Progress) -> Answer {
-        if let Some(response) = self.operator.answer(request) {
+        if progress.entrance == Entrance::Main
+            && let Some(response) = self.operator.answer(request)
+        {
             return Answer::own(response);
         }
         let handled = self.handler.handle(&Incoming {
             request,
             received: progress.received,
+            entrance: progress.entrance,
             local_address: stream.local_addr().ok(),
             call: &progress.call,
         });
@@ -203,9 +209,10 @@ impl Answer {
 }
 
 fn failure(error: &ForwardError) -> Response {
-    let mut response = Response::empty(error.status());
-    if response.status == 503 {
-        response.headers.push(retry_after());
+    match error.status() {
+        // The client is told what is missing: nothing else says why.
+        404 => Response::text(404, &error.to_string()),
+        503 => Response::new(503, vec![retry_after()], Body::Full(Vec::new())),
+        status => Response::empty(status),
     }
-    response
 }

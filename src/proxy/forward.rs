@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use aws_credential_types::Credentials;
 use ureq::http;
 
-use super::action::Action;
+use super::action::{Action, Service};
 use super::counts::Counts;
 use super::handler::{Body, ForwardError, Handler, Incoming, Response};
 use super::headers;
@@ -23,7 +23,7 @@ use crate::aws::sigv4::{SignRequest, sign};
 use crate::credentials::target::Target;
 use crate::credentials::{CredentialCache, IssuedCredentials};
 use crate::http::call::Call;
-use crate::http::client::ServiceEndpoint;
+use crate::http::client::{ServiceClient, ServiceEndpoint};
 use crate::http::error::TransportErrorKind;
 use crate::http::server::Request;
 use crate::http::url;
@@ -137,7 +137,7 @@ impl Handler for SigningForwarder {
     fn stop(&self) {
         let mut known = self.shared.lock();
         if let Known::Is(target) = &*known {
-            target.forwards.shutdown();
+            target.shutdown_forwards();
         }
         *known = Known::Stopped;
         self.shared.changed.notify_all();
@@ -151,9 +151,10 @@ impl Outgoing {
         if request.method.eq_ignore_ascii_case("TRACE") {
             return Err(ForwardError::Request);
         }
+        let action = Action::of(request);
         Ok(Outgoing {
-            action: Action::of(request),
-            headers: headers::forwarded(request)?,
+            action,
+            headers: headers::forwarded(request, action)?,
             request: Arc::clone(request),
             patience: incoming.received + PATIENCE,
         })
@@ -236,7 +237,9 @@ impl Shared {
         call: &Arc<Call>,
     ) -> Result<Asked, ForwardError> {
         let request = &*outgoing.request;
-        let endpoint = target.forwards.current();
+        let service = outgoing.action.service();
+        let client = client(target, service).ok_or(ForwardError::NotEnabled)?;
+        let endpoint = client.current();
         let url = format!("{}{}", endpoint.url, request.target);
         let mut upstream = http::Request::builder()
             .method(request.method.as_str())
@@ -250,7 +253,7 @@ impl Shared {
         let to_sign: Vec<(&str, &str)> = outgoing
             .headers
             .iter()
-            .filter(|(name, _)| *name == headers::SIGNED)
+            .filter(|(name, _)| headers::is_signed(name))
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         let signed = self.clock.signing_time();
@@ -260,7 +263,7 @@ impl Shared {
             headers: &to_sign,
             body: &request.body,
             region: &target.region,
-            service: "xray",
+            service: service.signing_name(),
             time: signed.time(),
             credentials,
         })
@@ -350,6 +353,17 @@ impl Shared {
         }
         let newer = cache.wait(left(deadline))?;
         (newer.generation != issued.generation).then_some(newer)
+    }
+}
+
+/// Whom a request goes to. `None` where the daemon may not pass it on.
+fn client(target: &Target, service: Service) -> Option<&ServiceClient> {
+    let cloudwatch = target.cloudwatch.as_ref();
+    match service {
+        Service::XRay => Some(&target.forwards),
+        Service::Logs => cloudwatch.map(|clients| &clients.logs),
+        Service::Metrics => cloudwatch.map(|clients| &clients.metrics),
+        Service::ApplicationSignals => cloudwatch.map(|clients| &clients.application_signals),
     }
 }
 

@@ -35,10 +35,21 @@ pub struct Incoming<'a> {
     pub request: &'a Arc<Request>,
     /// When it was here whole. Clients give up about two seconds later.
     pub received: Instant,
+    /// The socket that the client connected to.
+    pub entrance: Entrance,
     /// The address that the client connected to.
     pub local_address: Option<SocketAddr>,
     /// Cancelled when the client has gone.
     pub call: &'a Arc<Call>,
+}
+
+/// The two sockets of the TCP front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// The official daemon's, on which everything is taken.
+    Main,
+    /// Of `--otlp`, on which only what OpenTelemetry sends is taken.
+    Otlp,
 }
 
 /// An answer.
@@ -83,6 +94,13 @@ impl Response {
         }
     }
 
+    /// An answer of plain text.
+    pub(super) fn text(status: u16, text: &str) -> Self {
+        let content_type = b"text/plain; charset=utf-8".to_vec();
+        let headers = vec![("Content-Type".to_owned(), content_type)];
+        Response::new(status, headers, Body::Full(format!("{text}\n").into_bytes()))
+    }
+
     /// An answer without a body. SDKs take any JSON that they find for an answer of X-Ray's,
     /// whatever the status.
     pub(super) fn empty(status: u16) -> Self {
@@ -95,6 +113,8 @@ impl Response {
 pub enum ForwardError {
     /// The method, path or a header cannot stand in a request to X-Ray: 400.
     Request,
+    /// It is for a service that clients may reach only with `--otlp`: 404.
+    NotEnabled,
     /// It is not known yet where to send it.
     NoTarget,
     /// There is nothing to sign it with.
@@ -117,6 +137,7 @@ impl ForwardError {
     pub fn status(&self) -> u16 {
         match self {
             ForwardError::Request => 400,
+            ForwardError::NotEnabled => 404,
             ForwardError::Busy => 503,
             _ => 502,
         }
@@ -125,6 +146,7 @@ impl ForwardError {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             ForwardError::Request => Outcome::BadRequest,
+            ForwardError::NotEnabled => Outcome::Status(404),
             ForwardError::NoTarget => Outcome::NoRegion,
             ForwardError::NoCredentials => Outcome::NoCredentials,
             ForwardError::Sign(_) => Outcome::NotSigned,
@@ -141,6 +163,10 @@ impl fmt::Display for ForwardError {
         f.write_str(match self {
             ForwardError::Request => {
                 "its method, path or headers cannot stand in a request to X-Ray"
+            }
+            ForwardError::NotEnabled => {
+                "the daemon passes this on only when it is started with --otlp ADDRESS (usually \
+                 127.0.0.1:4318)"
             }
             ForwardError::NoTarget => "the region is not known yet",
             ForwardError::NoCredentials => "there are no AWS credentials to sign it with",

@@ -2,6 +2,7 @@
 
 use ureq::http::HeaderMap;
 
+use super::action::Action;
 use super::handler::ForwardError;
 use crate::http::server::Request;
 
@@ -10,8 +11,17 @@ use crate::http::server::Request;
 /// signature.
 const FORWARDED: [&str; 2] = ["content-type", "content-encoding"];
 
-/// The one of them that is signed: no hop changes it.
-pub(super) const SIGNED: &str = "content-type";
+/// Those by which CloudWatch Logs knows where logs belong, and which of their fields it may shorten.
+const OF_LOGS: [&str; 3] = [
+    "x-aws-log-group",
+    "x-aws-log-stream",
+    "x-aws-truncatable-fields",
+];
+
+/// Whether one of them is signed: no hop changes these.
+pub(super) fn is_signed(name: &str) -> bool {
+    name == "content-type" || OF_LOGS.contains(&name)
+}
 
 /// What is asked for whatever the client takes: a compressed answer could not be searched for
 /// secrets, nor kept for clients that take no other.
@@ -32,14 +42,21 @@ const NOT_PASSED_BACK: [&str; 9] = [
 ];
 
 /// What goes upstream of `request`'s headers.
-pub(super) fn forwarded(request: &Request) -> Result<Vec<(&'static str, String)>, ForwardError> {
+pub(super) fn forwarded(
+    request: &Request,
+    action: Action,
+) -> Result<Vec<(&'static str, String)>, ForwardError> {
     let mut headers = vec![(UNCODED.0, UNCODED.1.to_owned())];
-    for name in FORWARDED {
+    let of_logs: &[&str] = match action {
+        Action::OtlpLogs => &OF_LOGS,
+        _ => &[],
+    };
+    for name in FORWARDED.iter().chain(of_logs) {
         if let Some(value) = request.header(name) {
             let value = String::from_utf8(value)
                 .ok()
                 .filter(|value| value.is_ascii());
-            headers.push((name, value.ok_or(ForwardError::Request)?));
+            headers.push((*name, value.ok_or(ForwardError::Request)?));
         }
     }
     Ok(headers)

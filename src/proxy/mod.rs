@@ -14,6 +14,7 @@ mod handler;
 mod headers;
 mod local_sampling;
 mod masking;
+mod otlp_front;
 mod origin_rule;
 mod report;
 mod resources;
@@ -35,8 +36,9 @@ use socket2::SockRef;
 
 pub use counts::Counts;
 pub use forward::SigningForwarder;
-pub use handler::{Body, ForwardError, Handler, Incoming, Response};
+pub use handler::{Body, Entrance, ForwardError, Handler, Incoming, Response};
 pub use local_sampling::LocalSampling;
+pub use otlp_front::OtlpFront;
 pub use origin_rule::AllowedOrigins;
 pub use resources::ClientResources;
 
@@ -122,6 +124,8 @@ impl OperatorEndpoints {
 
 /// What a [`ProxyServer`] is made of.
 pub struct ProxyParts {
+    /// A second socket, bound and listening, on which only OTLP is taken.
+    pub otlp: Option<TcpListener>,
     /// What clients may do.
     pub limits: Limits,
     /// What they may take. The handler has the same.
@@ -151,8 +155,12 @@ impl ProxyServer {
     /// # Errors
     /// When the system refuses a thread.
     pub fn start(listener: TcpListener, parts: ProxyParts) -> io::Result<ProxyServer> {
-        // The connections inherit it. The system's own size will do, too.
-        let _ = SockRef::from(&listener).set_recv_buffer_size(RECEIVE_BUFFER);
+        let mut listeners = vec![(Entrance::Main, listener)];
+        listeners.extend(parts.otlp.map(|socket| (Entrance::Otlp, socket)));
+        for (_, listener) in &listeners {
+            // The connections inherit it. The system's own size will do, too.
+            let _ = SockRef::from(listener).set_recv_buffer_size(RECEIVE_BUFFER);
+        }
         let service = Arc::new(Service {
             handler: parts.handler,
             operator: parts.operator,
@@ -162,7 +170,7 @@ impl ProxyServer {
             is_stopping: AtomicBool::new(false),
             page_was_told: AtomicBool::new(false),
         });
-        let server = Server::new(listener, service, parts.resources, parts.limits)?;
+        let server = Server::new(listeners, service, parts.resources, parts.limits)?;
         let mailbox = server.mailbox();
         let thread = thread::Builder::new()
             .name("tcp".to_owned())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::action::Action;
+use super::action::{Action, Service};
 use super::handler::ForwardError;
 use crate::aws::error_codes::{self, ServiceError};
 use crate::http::error::{TransportErrorKind, TransportErrorKind as Kind};
@@ -20,6 +20,7 @@ const MAX_TEXT: usize = 300;
 enum Cause {
     Status(u16),
     Request,
+    NotEnabled,
     NoTarget,
     NoCredentials,
     Sign,
@@ -67,6 +68,7 @@ impl Reports {
 fn cause(error: &ForwardError) -> Option<Cause> {
     Some(match error {
         ForwardError::Request => Cause::Request,
+        ForwardError::NotEnabled => Cause::NotEnabled,
         ForwardError::NoTarget => Cause::NoTarget,
         ForwardError::NoCredentials => Cause::NoCredentials,
         ForwardError::Sign(_) => Cause::Sign,
@@ -80,6 +82,7 @@ fn cause(error: &ForwardError) -> Option<Cause> {
 fn failure_advice(cause: Cause) -> &'static str {
     match cause {
         Cause::Request => "look at what the client sends",
+        Cause::NotEnabled => "start the daemon with it, or let the client not send this",
         Cause::NoTarget => "it is being looked for",
         Cause::NoCredentials => "give the daemon a role or keys; its log says where it looked",
         Cause::Sign => "check the daemon's keys and the host's clock",
@@ -104,7 +107,8 @@ fn failure_advice(cause: Cause) -> &'static str {
 
 fn refusal(action: Action, status: u16, error: &ServiceError) -> String {
     let name = action.name();
-    let mut line = format!("X-Ray answered {name} on TCP with {status}");
+    let service = action.service().name();
+    let mut line = format!("{service} answered {name} on TCP with {status}");
     for text in [&error.code, &error.message] {
         if !text.is_empty() {
             line = format!("{line}: {}", logging::escape(text, MAX_TEXT));
@@ -122,15 +126,12 @@ fn refusal_advice(action: Action, status: u16, code: &str) -> String {
             let permission = action.permission();
             return format!("allow {permission} in the policy of the daemon's role");
         }
-        400 if action == Action::OtlpTraces => {
-            "if Transaction Search is not enabled, run: aws xray \
-             update-trace-segment-destination --destination CloudWatchLogs"
-        }
         404 => "this service has no such call: check Endpoint and what the client asks for",
         413 => "let the client send smaller requests",
         429 => "let clients ask less often, or ask AWS for a higher quota",
-        _ if error_codes::is_transient(code) => "X-Ray asks to be asked again later",
+        _ if error_codes::is_transient(code) => "the service asks to be asked again later",
         400..=499 => "look at what the client sends",
+        _ if action.service() != Service::XRay => "the service does not work: see its status page",
         _ => "X-Ray is in trouble: clients go by the last sampling rules that they have",
     };
     advice.to_owned()
@@ -156,12 +157,11 @@ mod tests {
                  not\\nauthorized; allow xray:GetSamplingRules in the policy of the daemon's role",
             ),
             (
-                Action::OtlpTraces,
-                400,
-                error("InvalidRequestException", ""),
-                "X-Ray answered v1/traces on TCP with 400: InvalidRequestException; if \
-                 Transaction Search is not enabled, run: aws xray \
-                 update-trace-segment-destination --destination CloudWatchLogs",
+                Action::OtlpLogs,
+                403,
+                error("AccessDeniedException", ""),
+                "CloudWatch Logs answered v1/logs on TCP with 403: AccessDeniedException; allow \
+                 logs:PutLogEvents in the policy of the daemon's role",
             ),
             (
                 Action::Other,

@@ -1,7 +1,8 @@
-//! Resolves the endpoints of X-Ray and STS for every partition, FIPS and dual-stack. Pure.
+//! Resolves the endpoints of AWS services for every partition, FIPS and dual-stack. Pure.
 //!
-//! The rules are those of the two services' endpoint rule sets.
+//! The rules are those of the services' endpoint rule sets.
 
+mod cloudwatch;
 mod identity;
 mod partition;
 mod region;
@@ -13,6 +14,7 @@ use crate::env::{self, Lookup};
 use crate::http::client::ServiceUrls;
 use crate::http::url::{is_host, without_credentials};
 
+pub use cloudwatch::CloudWatchEndpoints;
 pub use identity::{IdentityEndpoints, IdentityService};
 pub use partition::{Partition, partition};
 pub use region::{hint, is_region};

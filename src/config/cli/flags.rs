@@ -34,6 +34,8 @@ pub struct Flags {
     pub bind: Option<String>,
     /// `-t`: TCP address, `host:port`.
     pub bind_tcp: Option<String>,
+    /// `--otlp`: TCP address for OTLP, `host:port`.
+    pub otlp: Option<String>,
     /// `-r`: role to assume.
     pub role_arn: Option<String>,
     /// `--external-id`: what the role's trust policy may ask for.
@@ -162,6 +164,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "t",
         text!(bind_tcp, "ADDRESS"),
         "TCP address for sampling calls (default 127.0.0.1:2000).",
+    ),
+    flag(
+        "otlp",
+        "",
+        text!(otlp, "ADDRESS"),
+        "TCP address for OpenTelemetry's OTLP/HTTP (usually 127.0.0.1:4318; default none).",
     ),
     flag(
         "role-arn",

@@ -38,6 +38,8 @@ pub struct Settings {
     pub udp_address: Option<String>,
     /// `Socket.TCPAddress`.
     pub tcp_address: Option<String>,
+    /// `Socket.OTLPAddress`.
+    pub otlp_address: Option<String>,
     /// `Logging.LogRotation`.
     pub log_rotation: Option<bool>,
     /// `Logging.LogLevel`.
@@ -77,6 +79,7 @@ const KEYS: &[(&str, Field)] = &[
     ("Region", Text(|s| &mut s.region)),
     ("Socket.UDPAddress", Text(|s| &mut s.udp_address)),
     ("Socket.TCPAddress", Text(|s| &mut s.tcp_address)),
+    ("Socket.OTLPAddress", Text(|s| &mut s.otlp_address)),
     ("proxyserver.idleconntimeout", Ignored),
     ("proxyserver.maxidleconnsperhost", Ignored),
     ("proxyserver.maxidleconns", Ignored),

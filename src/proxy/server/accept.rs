@@ -12,6 +12,7 @@ use super::shedding::{SLOW, first_to_go};
 use crate::http::server::{BodyFraming, Persistence, response_head};
 use crate::logging::RateLimit;
 use crate::proxy::counts::Refused;
+use crate::proxy::handler::Entrance;
 
 /// How long accepting rests when the system has no descriptor or memory to give: long enough not
 /// to spin, short against an SDK's patience of 2 s.
@@ -28,13 +29,21 @@ static ACCEPT_FAILED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 impl Server {
     /// Accepts who waits to connect.
     pub(super) fn accept(&mut self, now: Instant) {
+        for socket in 0..self.listeners.len() {
+            self.accept_on(socket, now);
+        }
+    }
+
+    fn accept_on(&mut self, socket: usize, now: Instant) {
         for _ in 0..TURN {
             if self.is_full() && self.is_about_to_have_room(now) {
                 self.accept_after = Some(now + SOON);
                 return;
             }
-            match self.listener.accept() {
-                Ok((stream, _)) => self.admit(stream, now),
+            let (entrance, listener) = &self.listeners[socket];
+            let entrance = *entrance;
+            match listener.accept() {
+                Ok((stream, _)) => self.admit(entrance, stream, now),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // The client was gone before its turn came.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
@@ -56,7 +65,7 @@ impl Server {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, now: Instant) {
+    fn admit(&mut self, entrance: Entrance, stream: TcpStream, now: Instant) {
         if self.is_full() {
             self.shed(Duration::ZERO, now);
         }
@@ -73,6 +82,7 @@ impl Server {
         };
         let max_body = self.resources.max_body();
         let mut connection = Connection::new(self.next_id, stream, max_body, memory, now);
+        connection.entrance = entrance;
         self.next_id += 1;
         connection.is_extra = is_extra;
         // The request is usually here already.

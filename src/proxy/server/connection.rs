@@ -11,6 +11,7 @@ use crate::http::server::{
 };
 use crate::proxy::budget::Charge;
 use crate::proxy::exchange::Progress;
+use crate::proxy::handler::Entrance;
 
 /// Bytes read at once, and how many times before another connection has its turn.
 const PIECE: usize = 16 * 1024;
@@ -25,6 +26,7 @@ const GRPC_HINT: &str = "this port speaks OTLP over HTTP/1.1 only: set \
 
 pub(super) struct Connection {
     pub(super) id: u64,
+    pub(super) entrance: Entrance,
     pub(super) stream: Arc<TcpStream>,
     pub(super) phase: Phase,
     /// Since when it is in its phase.
@@ -91,6 +93,7 @@ impl Connection {
     ) -> Self {
         Connection {
             id,
+            entrance: Entrance::Main,
             stream: Arc::new(stream),
             phase: Phase::Idle,
             since: now,

@@ -8,6 +8,7 @@ use super::shedding::slowest_answer;
 use super::{Mailbox, Message, Server};
 use crate::proxy::budget::Charge;
 use crate::proxy::exchange::{Progress, Stage};
+use crate::proxy::handler::Entrance;
 use crate::proxy::resources::{NoThread, THREAD_MEMORY};
 
 /// How long a request waits for a thread and memory. SDKs have 2 s of patience, and need some of
@@ -107,7 +108,7 @@ impl Server {
         let Phase::Waiting(request) = &connection.phase else {
             return true;
         };
-        let (id, progress) = (connection.id, Progress::new(connection.since));
+        let (id, progress) = (connection.id, Progress::new(connection.entrance, connection.since));
         let job = {
             let (request, stream) = (Arc::clone(request), Arc::clone(&connection.stream));
             let (service, progress) = (Arc::clone(&self.service), Arc::clone(&progress));
@@ -165,8 +166,11 @@ impl Server {
 
     /// Whether the request that waits on a connection is one for the daemon itself.
     pub(super) fn is_operators(&self, index: usize) -> bool {
-        match &self.connections[index].phase {
-            Phase::Waiting(request) => self.service.operator.owns(request),
+        let connection = &self.connections[index];
+        match &connection.phase {
+            Phase::Waiting(request) => {
+                connection.entrance == Entrance::Main && self.service.operator.owns(request)
+            }
             _ => false,
         }
     }

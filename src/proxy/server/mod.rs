@@ -22,6 +22,7 @@ use rustix::io::Errno;
 
 use super::counts::Refused;
 use super::exchange::Service;
+use super::handler::Entrance;
 use super::resources::ClientResources;
 use super::{Limits, OnOver};
 use connection::{Client, Connection, Phase, Received};
@@ -65,7 +66,7 @@ impl Mailbox {
 }
 
 pub(super) struct Server {
-    listener: TcpListener,
+    listeners: Vec<(Entrance, TcpListener)>,
     wakeups: UnixStream,
     messages: Receiver<Message>,
     mailbox: Mailbox,
@@ -81,7 +82,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(
-        listener: TcpListener,
+        listeners: Vec<(Entrance, TcpListener)>,
         service: Arc<Service>,
         resources: Arc<ClientResources>,
         limits: Limits,
@@ -90,10 +91,12 @@ impl Server {
         for stream in [&waker, &wakeups] {
             stream.set_nonblocking(true)?;
         }
-        listener.set_nonblocking(true)?;
+        for (_, listener) in &listeners {
+            listener.set_nonblocking(true)?;
+        }
         let (sender, messages) = channel();
         Ok(Server {
-            listener,
+            listeners,
             wakeups,
             messages,
             mailbox: Mailbox {
@@ -144,7 +147,8 @@ impl Server {
     fn wait(&self, now: Instant) -> Result<(bool, Vec<(usize, PollFlags)>), Errno> {
         let mut polled = vec![PollFd::new(&self.wakeups, PollFlags::IN)];
         if self.accept_after.is_none() {
-            polled.push(PollFd::new(&self.listener, PollFlags::IN));
+            let listeners = self.listeners.iter();
+            polled.extend(listeners.map(|(_, socket)| PollFd::new(socket, PollFlags::IN)));
         }
         let first = polled.len();
         let mut indices = Vec::with_capacity(self.connections.len());

@@ -105,6 +105,7 @@ pub fn target(
     Arc::new(Target {
         uploads: agents.client(&urls).unwrap(),
         forwards: agents.client(&urls).unwrap(),
+        cloudwatch: None,
         region: REGION.to_owned(),
         credentials: Arc::clone(keeper),
     })
@@ -148,6 +149,7 @@ pub fn parts(
     counts: Arc<Counts>,
 ) -> ProxyParts {
     ProxyParts {
+        otlp: None,
         limits,
         resources,
         origins: AllowedOrigins::default(),

@@ -154,6 +154,7 @@ impl Simulation {
             target: Arc::new(Target {
                 region: "us-east-1".to_owned(),
                 uploads: ServiceClient::only("http://127.0.0.1", Agent::new_with_defaults()),
+                cloudwatch: None,
                 forwards: ServiceClient::only("http://127.0.0.1", Agent::new_with_defaults()),
                 credentials: CredentialCache::new(Box::new(NoSource), timing),
             }),

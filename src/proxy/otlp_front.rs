@@ -1,0 +1,121 @@
+//! What OpenTelemetry sends: spans go to the uploader, which delivers them like segments; what goes to
+//! other services is passed on, where that is allowed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::action::{Action, Service};
+use super::handler::{Body, Entrance, ForwardError, Handler, Incoming, Response};
+use super::resources::ClientResources;
+use super::server::retry_after;
+use crate::http::gunzip::GUNZIP_MEMORY;
+use crate::http::server::Request;
+use crate::logging::RateLimit;
+use crate::otlp::{self, Answer, Coding, Refusal};
+use crate::upload::UploadChannel;
+use crate::upload::message::{SpanRequest, SpanVerdict};
+
+/// Where spans are sent to.
+const TRACES: &str = "/v1/traces";
+
+/// How long the uploader may take to answer, and memory for decompression to be free. Exporters have
+/// ten seconds of patience, and keep their spans when they are told to.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+static REFUSED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
+
+/// Takes OTLP, and leaves everything else to another handler.
+pub struct OtlpFront {
+    /// Answers everything else.
+    pub next: Arc<dyn Handler>,
+    /// Where spans go.
+    pub channel: UploadChannel,
+    /// What clients may take together.
+    pub resources: Arc<ClientResources>,
+    /// Whether logs, metrics and instrumentation are passed on: with `--otlp` only, since it widens
+    /// what every client can reach.
+    pub is_enabled: bool,
+}
+
+impl Handler for OtlpFront {
+    fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError> {
+        let request = incoming.request;
+        if request.path() == TRACES {
+            return Ok(self.spans(request));
+        }
+        let is_otlp = Action::of(request).service() != Service::XRay;
+        if is_otlp && !self.is_enabled {
+            return Err(ForwardError::NotEnabled);
+        }
+        if !is_otlp && incoming.entrance == Entrance::Otlp {
+            let text = "this port takes OTLP over HTTP only: POST /v1/traces, /v1/logs, /v1/metrics";
+            return Ok(Response::text(404, text));
+        }
+        self.next.handle(incoming)
+    }
+
+    fn judges_web_pages(&self, request: &Request) -> bool {
+        self.next.judges_web_pages(request)
+    }
+
+    fn stop(&self) {
+        self.next.stop();
+    }
+}
+
+impl OtlpFront {
+    fn spans(&self, request: &Request) -> Response {
+        let content_type = request.header("content-type").unwrap_or_default();
+        match self.take(request, &content_type) {
+            Ok(answer) => response(answer),
+            Err(refusal) => {
+                if let Some(held_back) = REFUSED.allow(Instant::now()) {
+                    log::warn!(
+                        "spans of a client on TCP were answered {}: {refusal}{held_back}",
+                        refusal.status()
+                    );
+                }
+                let mut response = response(otlp::refused(refusal, &content_type));
+                match response.status {
+                    405 => response.headers.push(("Allow".to_owned(), b"POST".to_vec())),
+                    503 => response.headers.push(retry_after()),
+                    _ => {}
+                }
+                response
+            }
+        }
+    }
+
+    /// Gives the spans of a request to the uploader.
+    fn take(&self, request: &Request, content_type: &[u8]) -> Result<Answer, Refusal> {
+        let coding = request.header("content-encoding").unwrap_or_default();
+        let _memory = match Coding::of(&coding) {
+            Some(Coding::Gzip) => {
+                let memory = self.resources.forwards.wait(GUNZIP_MEMORY, PATIENCE);
+                Some(memory.ok_or(Refusal::Full)?)
+            }
+            _ => None,
+        };
+        let spans = otlp::read(&request.method, content_type, &coding, &request.body)?;
+        if spans.count == 0 {
+            return Ok(otlp::accepted(spans.encoding));
+        }
+        let taken = SpanRequest {
+            body: request.body.as_slice().into(),
+            is_json: spans.encoding == otlp::Encoding::Json,
+            is_gzip: spans.coding == Coding::Gzip,
+            spans: spans.count,
+        };
+        match self.channel.offer_spans(taken, PATIENCE) {
+            Some(SpanVerdict::Taken) => Ok(otlp::accepted(spans.encoding)),
+            Some(SpanVerdict::TooLong(limit)) => Err(Refusal::TooLongForMemory(limit)),
+            Some(SpanVerdict::Full) | None => Err(Refusal::Full),
+        }
+    }
+}
+
+fn response(answer: Answer) -> Response {
+    let content_type = answer.content_type.as_bytes().to_vec();
+    let headers = vec![("Content-Type".to_owned(), content_type)];
+    Response::new(answer.status, headers, Body::Full(answer.body))
+}
