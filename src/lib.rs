@@ -3,6 +3,7 @@
 //! Modules use only modules that stand below them in this list.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+#![warn(unreachable_pub)]
 
 pub mod app;
 pub mod proxy;
@@ -17,9 +18,9 @@ pub mod credentials;
 pub mod aws;
 pub mod http;
 pub mod config;
-pub mod logging;
+pub(crate) mod logging;
 mod cgroup;
 mod protobuf;
-pub mod env;
+pub(crate) mod env;
 
 pub use app::command::main;

@@ -3,10 +3,10 @@
 pub mod chain;
 pub mod date;
 pub mod json;
-pub mod cache;
-pub mod metadata;
-pub mod plan;
-pub mod schedule;
+pub(crate) mod cache;
+pub(crate) mod metadata;
+pub(crate) mod plan;
+pub(crate) mod schedule;
 pub mod sources;
 pub mod target;
 mod token_file;

@@ -1,10 +1,10 @@
 //! HTTP: the client with its trust roots, names and proxies, and the framing of the server side.
 
-pub mod call;
+pub(crate) mod call;
 pub mod client;
 pub mod dns;
-pub mod error;
-pub mod gunzip;
+pub(crate) mod error;
+pub(crate) mod gunzip;
 pub mod no_proxy;
 pub mod server;
 pub(crate) mod url;

@@ -275,12 +275,21 @@ impl Uploader {
             health.problem = Some("every request to X-Ray hangs while segments wait".to_owned());
             return health;
         }
+        let status = self.credentials.as_ref().map(|snapshot| &snapshot.status);
         if let Some(since) = self.segments.outage.since() {
             health.notes.push(format!(
                 "cannot upload for {:.0} s: {}",
                 (now - since).as_secs_f64(),
                 self.segments.outage.reason()
             ));
+        } else if let Some(status) = status
+            && let (Some(since), Some(error)) = (status.missing_since, &status.error)
+        {
+            // With nothing to upload, calls by TCP cannot be signed all the same.
+            let seconds = (now - since).as_secs_f64();
+            health
+                .notes
+                .push(format!("no AWS credentials for {seconds:.0} s ({error})"));
         }
         match self.senders.overdue(now) {
             0 => {}
