@@ -11,7 +11,7 @@ use miniz_oxide::{DataFormat, MZFlush, MZStatus};
 const PIECE: usize = 16 * 1024;
 
 /// Memory that a [`Gunzip`] takes: its piece, and the state with the last 32 KB of output.
-pub const GUNZIP_MEMORY: usize = 64 * 1024;
+pub(crate) const GUNZIP_MEMORY: usize = 64 * 1024;
 
 /// The fixed part of a member's header, and its trailer.
 const HEADER: usize = 10;
@@ -26,7 +26,7 @@ const RESERVED: u8 = 0b1110_0000;
 
 /// Why a body cannot be decompressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GunzipError {
+pub(crate) enum GunzipError {
     /// The bytes are not gzip, or end too early.
     Malformed,
     /// It becomes longer than the limit.
@@ -47,7 +47,7 @@ impl std::error::Error for GunzipError {}
 /// Reads what was compressed. An error of a read is explained by [`failure`](Self::failure).
 ///
 /// The checksum is left to whoever gets the body: here only its length matters.
-pub struct Gunzip<'a> {
+pub(crate) struct Gunzip<'a> {
     input: &'a [u8],
     state: Box<InflateState>,
     piece: Box<[u8]>,
@@ -72,7 +72,7 @@ enum Place {
 
 impl<'a> Gunzip<'a> {
     /// Reads `body`, which may become `limit` bytes long.
-    pub fn new(body: &'a [u8], limit: usize) -> Self {
+    pub(crate) fn new(body: &'a [u8], limit: usize) -> Self {
         Gunzip {
             input: body,
             state: InflateState::new_boxed(DataFormat::Raw),
@@ -87,7 +87,7 @@ impl<'a> Gunzip<'a> {
     }
 
     /// Why a read has failed.
-    pub fn failure(&self) -> Option<GunzipError> {
+    pub(crate) fn failure(&self) -> Option<GunzipError> {
         self.failure
     }
 
@@ -199,7 +199,7 @@ impl Read for Gunzip<'_> {
 ///
 /// # Errors
 /// When `body` is not gzip, or becomes longer than `limit` bytes.
-pub fn gunzip(body: &[u8], limit: usize) -> Result<Vec<u8>, GunzipError> {
+pub(crate) fn gunzip(body: &[u8], limit: usize) -> Result<Vec<u8>, GunzipError> {
     let mut source = Gunzip::new(body, limit);
     let mut out = Vec::new();
     match source.read_to_end(&mut out) {
