@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 use crate::admin::request_counts::{AnsweredCount, RequestCounts};
 use crate::aws::clock::Skew;
 use crate::upload::metrics::{LATENCY_BUCKETS, OUTCOMES, Snapshot, UploadMetrics};
+use crate::upload::spans::SpanCounts;
 
 /// What the text is made from.
 pub(crate) struct MetricsSnapshot<'a> {
@@ -94,6 +95,7 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(text, "xray_{name} {value}");
     }
+    spans(&mut text, &upload.spans);
     requests(&mut text, &upload.metrics);
     calls(&mut text, snapshot.calls);
     credentials(&mut text, upload);
@@ -210,6 +212,51 @@ fn calls(text: &mut String, calls: &RequestCounts) {
     }
 }
 
+/// How requests of OpenTelemetry ended, the spans in them, and their bytes.
+fn spans(text: &mut String, counts: &SpanCounts) {
+    for (name, noun, fates) in [
+        ("spans", "Spans", counts.spans),
+        ("span_requests", "Requests with spans", counts.requests),
+        ("span_bytes", "Bytes of requests with spans", counts.bytes),
+    ] {
+        for (fate, kind, what, value) in [
+            (
+                "accepted_total",
+                "counter",
+                "taken from clients",
+                fates.accepted,
+            ),
+            (
+                "delivered_total",
+                "counter",
+                "that X-Ray took",
+                fates.delivered,
+            ),
+            (
+                "refused_total",
+                "counter",
+                "that X-Ray refused",
+                fates.refused,
+            ),
+            (
+                "dropped_total",
+                "counter",
+                "lost because the time of the shutdown was over",
+                fates.dropped,
+            ),
+            ("held", "gauge", "waiting or in flight", fates.held),
+        ] {
+            head(
+                text,
+                &format!("{name}_{fate}"),
+                kind,
+                &format!("{noun} {what}."),
+            );
+            let _ = writeln!(text, "xray_{name}_{fate} {value}");
+        }
+    }
+}
+
 /// A metric with one label.
 fn labelled(
     text: &mut String,
@@ -271,6 +318,7 @@ mod tests {
     use super::*;
     use crate::credentials::CredentialStatus;
     use crate::upload::counters::SegmentCounts;
+    use crate::upload::spans::Fates;
     use std::time::Duration;
 
     #[test]
@@ -286,6 +334,15 @@ mod tests {
                 outcomes: [2, 0, 0, 0, 0, 1, 0, 0],
                 buckets: [1, 1, 0, 0, 0, 0, 0, 0, 0],
                 duration: Duration::from_millis(1500),
+            },
+            spans: SpanCounts {
+                spans: Fates {
+                    accepted: 9,
+                    refused: 2,
+                    held: 7,
+                    ..Fates::default()
+                },
+                ..SpanCounts::default()
             },
             senders: 3,
             buffer_limit: 1 << 24,
@@ -314,6 +371,10 @@ mod tests {
         for line in [
             "xray_segments_received_total 7",
             "xray_segments_held 3",
+            "xray_spans_accepted_total 9",
+            "xray_spans_refused_total 2",
+            "xray_spans_held 7",
+            "xray_span_requests_delivered_total 0",
             "xray_upload_senders 3",
             "xray_upload_outage_seconds 5",
             "xray_clock_skew_seconds -1.5",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, sync_channel};
@@ -15,13 +15,14 @@ use super::memory;
 use crate::admin::endpoints;
 use crate::aws::profile::{ProfileError, Profiles, read_file};
 use crate::config::Config;
+use crate::config::cli::Exporter;
 use crate::credentials::target::{Settings, TargetError};
 use crate::http::dns::Resolver;
 use crate::ingest::socket::{self, BindError};
 use crate::ingest::{ReaderParts, Readers};
 use crate::logging;
 use crate::proxy::{
-    AllowedOrigins, ClientResources, Limits, OperatorEndpoints, ProxyParts, ProxyServer,
+    AllowedOrigins, ClientResources, Limits, OperatorEndpoints, OtlpFront, ProxyParts, ProxyServer,
 };
 use crate::upload::UploadChannel;
 use crate::upload::counters::{ReaderCounts, ReaderLedger};
@@ -131,11 +132,16 @@ impl Daemon {
         log::info!("Using buffer memory limit of {} MB", limit >> 20);
         let udp = socket::udp(&config.bind_udp).map_err(StartError::Bind)?;
         let tcp = socket::tcp(&config.bind_tcp).map_err(StartError::Bind)?;
+        let otlp = otlp(&config)?;
+        let is_otlp_enabled = config.otlp.is_some();
         if let Ok(address) = udp.local_addr() {
             log::info!("Listening on udp {address}");
         }
         if let Ok(address) = tcp.local_addr() {
             log::info!("Starting proxy http server on {address}");
+        }
+        if let Some(Ok(address)) = otlp.as_ref().map(TcpListener::local_addr) {
+            log::info!("Listening for OTLP on {address}");
         }
         let socket = Arc::new(udp);
         let (channel, messages) = UploadChannel::new(limit / CHANNEL_PART);
@@ -182,9 +188,16 @@ impl Daemon {
             },
         })
         .map_err(no_thread)?;
+        let front = OtlpFront {
+            next: handler,
+            channel: channel.clone(),
+            resources: Arc::clone(&clients),
+            is_enabled: is_otlp_enabled,
+        };
         let proxy = ProxyServer::start(
             tcp,
             ProxyParts {
+                otlp,
                 limits: Limits::within_descriptors(RESERVED_DESCRIPTORS + concurrency),
                 resources: clients,
                 origins: AllowedOrigins::new(&allow_origin),
@@ -192,7 +205,7 @@ impl Daemon {
                     paths: endpoints::PATHS,
                     answer: Box::new(move |path| admin.answer(path)),
                 },
-                handler,
+                handler: Arc::new(front),
                 counts: request_counts,
             },
         )
@@ -206,6 +219,22 @@ impl Daemon {
             shutdown_delay,
             shutdown_timeout,
         })
+    }
+}
+
+/// Binds the socket for OTLP, where one is asked for. Where traces may be shown on this machine,
+/// a program that has taken the port is no reason not to start: 4318 is that of every collector.
+fn otlp(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = &config.otlp else {
+        return Ok(None);
+    };
+    match socket::otlp(address) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.is_taken() && config.exporter != Exporter::Xray => {
+            log::warn!("{error}; going on without: spans are taken on the TCP address as well");
+            Ok(None)
+        }
+        Err(error) => Err(StartError::Bind(error)),
     }
 }
 

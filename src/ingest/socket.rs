@@ -18,6 +18,7 @@ const BACKLOG: i32 = 128;
 #[derive(Debug)]
 pub struct BindError {
     protocol: &'static str,
+    flag: &'static str,
     address: String,
     cause: io::Error,
 }
@@ -26,12 +27,18 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BindError {
             protocol,
+            flag,
             address,
             cause,
         } = self;
         write!(f, "cannot listen on {protocol} {address}: {cause}; ")?;
-        let flag = if *protocol == "udp" { "-b" } else { "-t" };
         match cause.kind() {
+            io::ErrorKind::AddrInUse if *flag == OTLP_FLAG => {
+                write!(
+                    f,
+                    "a collector may be running: stop it, or pass {flag} HOST:PORT"
+                )
+            }
             io::ErrorKind::AddrInUse => write!(
                 f,
                 "another daemon may be running: stop it, or pass {flag} HOST:PORT"
@@ -48,12 +55,22 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
+impl BindError {
+    /// Whether another program has the port.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.cause.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
+/// The flag with the address for OTLP.
+const OTLP_FLAG: &str = "--otlp";
+
 /// Binds the UDP socket for segments, with the largest receive buffer that the kernel grants.
 ///
 /// # Errors
 /// [`BindError`] when the address cannot be resolved or is taken.
 pub(crate) fn udp(address: &str) -> Result<UdpSocket, BindError> {
-    let socket = bind(address, "udp", |address, domain| {
+    let socket = bind(address, ("udp", "-b"), |address, domain| {
         let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         accept_both(&socket, address)?;
         socket.bind(&address.into())?;
@@ -74,7 +91,19 @@ pub(crate) fn udp(address: &str) -> Result<UdpSocket, BindError> {
 /// # Errors
 /// [`BindError`] when the address cannot be resolved or is taken.
 pub(crate) fn tcp(address: &str) -> Result<TcpListener, BindError> {
-    bind(address, "tcp", |address, domain| {
+    listener(address, "-t")
+}
+
+/// Binds the TCP socket for OTLP.
+///
+/// # Errors
+/// [`BindError`] when the address cannot be resolved or is taken.
+pub(crate) fn otlp(address: &str) -> Result<TcpListener, BindError> {
+    listener(address, OTLP_FLAG)
+}
+
+fn listener(address: &str, flag: &'static str) -> Result<TcpListener, BindError> {
+    bind(address, ("tcp", flag), |address, domain| {
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         accept_both(&socket, address)?;
         // A restarted daemon must not wait for the connections of the one before.
@@ -90,11 +119,12 @@ pub(crate) fn tcp(address: &str) -> Result<TcpListener, BindError> {
 /// of both families, as Go reads them; without IPv6 on the host, IPv4 alone.
 fn bind(
     address: &str,
-    protocol: &'static str,
+    (protocol, flag): (&'static str, &'static str),
     open: impl Fn(SocketAddr, Domain) -> io::Result<Socket>,
 ) -> Result<Socket, BindError> {
     let fail = |cause| BindError {
         protocol,
+        flag,
         address: address.to_owned(),
         cause,
     };

@@ -8,14 +8,13 @@ mod answer;
 mod count;
 mod encoding;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::BufRead;
 
 pub use answer::{Answer, accepted, refused};
 pub use encoding::{Coding, Encoding};
 
-use crate::http::gunzip::{Gunzip, GunzipError, gunzip};
+use crate::http::gunzip::{Gunzip, GunzipError};
 use count::NotOtlp;
 
 /// Bytes of a request, when it is not compressed any more, and spans in one request, that X-Ray's
@@ -167,17 +166,6 @@ fn counted(source: &mut dyn BufRead, encoding: Encoding) -> Result<usize, NotOtl
     match encoding {
         Encoding::Protobuf => count::protobuf::spans(source),
         Encoding::Json => count::json::spans(source),
-    }
-}
-
-/// The body of a request that was read, without its compression.
-///
-/// # Errors
-/// Never for a body that [`read`] has taken.
-pub fn uncompressed(body: &[u8], coding: Coding) -> Result<Cow<'_, [u8]>, GunzipError> {
-    match coding {
-        Coding::Identity => Ok(Cow::Borrowed(body)),
-        Coding::Gzip => gunzip(body, MAX_BYTES).map(Cow::Owned),
     }
 }
 

@@ -85,12 +85,7 @@ const ACTIONS: [(Action, &str, &str, &str); 10] = [
         "v1/traces",
         "xray:PutSpans",
     ),
-    (
-        Action::OtlpLogs,
-        "/v1/logs",
-        "v1/logs",
-        "logs:PutLogEvents",
-    ),
+    (Action::OtlpLogs, "/v1/logs", "v1/logs", "logs:PutLogEvents"),
     (
         Action::OtlpMetrics,
         "/v1/metrics",

@@ -98,7 +98,11 @@ impl Response {
     pub(super) fn text(status: u16, text: &str) -> Self {
         let content_type = b"text/plain; charset=utf-8".to_vec();
         let headers = vec![("Content-Type".to_owned(), content_type)];
-        Response::new(status, headers, Body::Full(format!("{text}\n").into_bytes()))
+        Response::new(
+            status,
+            headers,
+            Body::Full(format!("{text}\n").into_bytes()),
+        )
     }
 
     /// An answer without a body. SDKs take any JSON that they find for an answer of X-Ray's,

@@ -38,8 +38,8 @@ pub use counts::Counts;
 pub use forward::SigningForwarder;
 pub use handler::{Body, Entrance, ForwardError, Handler, Incoming, Response};
 pub use local_sampling::LocalSampling;
-pub use otlp_front::OtlpFront;
 pub use origin_rule::AllowedOrigins;
+pub use otlp_front::OtlpFront;
 pub use resources::ClientResources;
 
 use crate::admin::endpoints::AdminResponse;

@@ -13,7 +13,7 @@ use crate::http::server::Request;
 use crate::logging::RateLimit;
 use crate::otlp::{self, Answer, Coding, Refusal};
 use crate::upload::UploadChannel;
-use crate::upload::message::{SpanRequest, SpanVerdict};
+use crate::upload::spans::{SpanRequest, SpanVerdict};
 
 /// Where spans are sent to.
 const TRACES: &str = "/v1/traces";
@@ -48,7 +48,8 @@ impl Handler for OtlpFront {
             return Err(ForwardError::NotEnabled);
         }
         if !is_otlp && incoming.entrance == Entrance::Otlp {
-            let text = "this port takes OTLP over HTTP only: POST /v1/traces, /v1/logs, /v1/metrics";
+            let text =
+                "this port takes OTLP over HTTP only: POST /v1/traces, /v1/logs, /v1/metrics";
             return Ok(Response::text(404, text));
         }
         self.next.handle(incoming)
@@ -77,7 +78,9 @@ impl OtlpFront {
                 }
                 let mut response = response(otlp::refused(refusal, &content_type));
                 match response.status {
-                    405 => response.headers.push(("Allow".to_owned(), b"POST".to_vec())),
+                    405 => response
+                        .headers
+                        .push(("Allow".to_owned(), b"POST".to_vec())),
                     503 => response.headers.push(retry_after()),
                     _ => {}
                 }
@@ -109,6 +112,7 @@ impl OtlpFront {
         match self.channel.offer_spans(taken, PATIENCE) {
             Some(SpanVerdict::Taken) => Ok(otlp::accepted(spans.encoding)),
             Some(SpanVerdict::TooLong(limit)) => Err(Refusal::TooLongForMemory(limit)),
+            Some(SpanVerdict::Unreadable) => Err(Refusal::Malformed(spans.encoding)),
             Some(SpanVerdict::Full) | None => Err(Refusal::Full),
         }
     }

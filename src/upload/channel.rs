@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::health::Health;
 use super::message::{Event, HandOver, Message};
 use super::metrics::Snapshot;
+use super::spans::{SpanOffer, SpanRequest, SpanVerdict};
 
 /// The sending side. Every thread that has something for the uploader has a clone.
 #[derive(Clone)]
@@ -38,6 +39,16 @@ impl UploadChannel {
     /// tell.
     pub fn send(&self, event: Event) {
         let _ = self.sender.send(Message::Event(event));
+    }
+
+    /// Offers spans to the uploader. `None`: it did not answer within `patience`, and has not taken
+    /// them.
+    pub fn offer_spans(&self, request: SpanRequest, patience: Duration) -> Option<SpanVerdict> {
+        let (reply, answer) = sync_channel(1);
+        self.send(Event::Spans(SpanOffer { request, reply }));
+        let verdict = answer.recv_timeout(patience).ok();
+        // It may have answered at this very moment.
+        verdict.or_else(|| answer.try_recv().ok())
     }
 
     /// Whether uploads go on. `None`: the uploader did not answer within `patience`.

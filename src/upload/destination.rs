@@ -8,6 +8,7 @@ use super::item::{History, Item, RetryCause, Room};
 use super::outage_log::OutageLog;
 use super::queue::Queue;
 use super::retries::Retries;
+use super::spans::Amount;
 use crate::batch::compressed::Compressor;
 use crate::spool::XRayApi;
 
@@ -33,7 +34,7 @@ pub(super) enum Refusal {
     Rejected(Item),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Destination {
     queue: Queue,
     retries: Retries,
@@ -49,6 +50,20 @@ pub(super) struct Destination {
 }
 
 impl Destination {
+    /// With nothing waiting.
+    fn new(api: XRayApi) -> Self {
+        Destination {
+            queue: Queue::default(),
+            retries: Retries::default(),
+            back_off: BackOff::default(),
+            outage: OutageLog::new(api),
+            deliveries: 0,
+            refused_in_a_row: 0,
+            all_refused_since: None,
+            prefers_queue: false,
+        }
+    }
+
     pub(super) fn push(&mut self, item: Item) {
         self.queue.push(item);
     }
@@ -174,7 +189,7 @@ impl Destination {
             _ => self.deliveries,
         };
         let others_passed = self.deliveries > first_refusal;
-        if item.documents() == 1 && attempts >= MAX_ATTEMPTS && others_passed {
+        if item.is_indivisible() && attempts >= MAX_ATTEMPTS && others_passed {
             return Refusal::Rejected(item);
         }
         let next = now + self.back_off.wait(attempts - 1, jitter);
@@ -234,16 +249,35 @@ impl Destination {
         self.queue.sizes().bytes + self.retries.sizes().bytes
     }
 
+    /// Requests, documents or spans, and bytes of the requests that wait.
+    pub(super) fn amount(&self) -> Amount {
+        let (queue, retries) = (self.queue.sizes(), self.retries.sizes());
+        Amount {
+            requests: (queue.items + retries.items) as u64,
+            spans: (queue.documents + retries.documents) as u64,
+            bytes: (queue.opened + retries.opened) as u64,
+        }
+    }
+
     pub(super) fn documents(&self) -> usize {
         self.queue.sizes().documents + self.retries.sizes().documents
     }
 }
 
 /// The destinations, one for each API of X-Ray.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Destinations {
     pub segments: Destination,
     pub otlp: Destination,
+}
+
+impl Default for Destinations {
+    fn default() -> Self {
+        Destinations {
+            segments: Destination::new(XRayApi::Segments),
+            otlp: Destination::new(XRayApi::Otlp),
+        }
+    }
 }
 
 impl Destinations {

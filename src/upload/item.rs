@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::sender::Payload;
+use super::spans::SpanRequest;
 use crate::batch::compressed::{CompressedBody, Compressor};
 use crate::batch::{Batch, FULL_BYTES, MAX_DOCUMENTS};
 use crate::spool::{BodyKind, XRayApi};
@@ -24,6 +25,8 @@ pub(super) struct Item {
 pub(super) enum Body {
     /// Segments, as they are sent.
     Batch(Batch),
+    /// Spans, as they are sent.
+    Otlp(SpanRequest),
     /// A body of any kind that has to wait. It is opened before it is sent.
     Compressed {
         body: Arc<CompressedBody>,
@@ -36,6 +39,7 @@ impl Body {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Body::Batch(batch) => batch.body().len(),
+            Body::Otlp(request) => request.body.len(),
             Body::Compressed { body, .. } => body.bytes().len(),
         }
     }
@@ -44,14 +48,16 @@ impl Body {
     pub(super) fn opened_bytes(&self) -> usize {
         match self {
             Body::Batch(batch) => batch.body().len(),
+            Body::Otlp(request) => request.body.len(),
             Body::Compressed { body, .. } => body.body_len(),
         }
     }
 
-    /// Number of documents.
+    /// Number of documents or spans.
     pub(super) fn documents(&self) -> usize {
         match self {
             Body::Batch(batch) => batch.len(),
+            Body::Otlp(request) => request.spans,
             Body::Compressed { body, .. } => body.count(),
         }
     }
@@ -59,6 +65,7 @@ impl Body {
     pub(super) fn kind(&self) -> BodyKind {
         match self {
             Body::Batch(_) => BodyKind::Segments,
+            Body::Otlp(request) => request.kind(),
             Body::Compressed { kind, .. } => *kind,
         }
     }
@@ -68,8 +75,13 @@ impl Body {
         self.kind().destination()
     }
 
+    /// Whether it cannot be made shorter.
     pub(super) fn is_compressed(&self) -> bool {
-        matches!(self, Body::Compressed { .. })
+        match self {
+            Body::Batch(_) => false,
+            Body::Otlp(request) => request.is_gzip,
+            Body::Compressed { .. } => true,
+        }
     }
 
     /// Compresses it where it is not compressed.
@@ -77,6 +89,8 @@ impl Body {
         let kind = self.kind();
         let compressed = match self {
             Body::Batch(batch) => batch.compress(compressor),
+            Body::Otlp(request) if request.is_gzip => return,
+            Body::Otlp(request) => compressor.compress(&request.body, request.spans),
             Body::Compressed { .. } => return,
         };
         *self = Body::Compressed {
@@ -87,17 +101,18 @@ impl Body {
 
     /// Brings it into the form in which it is sent.
     pub(super) fn open(&mut self) {
-        if let Body::Compressed { body, .. } = self {
-            *self = Body::Batch(opened(body));
+        if let Body::Compressed { body, kind } = self {
+            *self = opened(body, *kind);
         }
     }
 
     /// The request that carries it.
     pub(super) fn into_payload(self) -> Payload {
-        Payload::Segments(match self {
-            Body::Batch(batch) => batch,
-            Body::Compressed { body, .. } => opened(&body),
-        })
+        match self {
+            Body::Batch(batch) => Payload::Segments(batch),
+            Body::Otlp(request) => Payload::Otlp(request),
+            Body::Compressed { body, kind } => opened(&body, kind).into_payload(),
+        }
     }
 
     /// Gives back the memory that it does not need.
@@ -111,13 +126,23 @@ impl Body {
     pub(super) fn batch(&self) -> Option<&Batch> {
         match self {
             Body::Batch(batch) => Some(batch),
-            Body::Compressed { .. } => None,
+            Body::Otlp(_) | Body::Compressed { .. } => None,
         }
     }
 }
 
-fn opened(body: &CompressedBody) -> Batch {
-    Batch::from_compressed(body).expect("a body that waits compressed was a batch before")
+fn opened(body: &CompressedBody, kind: BodyKind) -> Body {
+    match kind {
+        BodyKind::Segments => Body::Batch(
+            Batch::from_compressed(body).expect("a body that waits compressed was a batch before"),
+        ),
+        BodyKind::Otlp { json, gzip } => Body::Otlp(SpanRequest {
+            body: body.open().into_boxed_slice(),
+            is_json: json,
+            is_gzip: gzip,
+            spans: body.count(),
+        }),
+    }
 }
 
 /// How an item has fared so far. Deliveries are counted by the destination: whether others passed
@@ -160,8 +185,12 @@ impl History {
 
 impl Item {
     pub(super) fn new(batch: Batch, now: Instant) -> Self {
+        Self::of_body(Body::Batch(batch), now)
+    }
+
+    pub(super) fn of_body(body: Body, now: Instant) -> Self {
         Item {
-            body: Body::Batch(batch),
+            body,
             queued_at: now,
             history: None,
         }
@@ -184,9 +213,14 @@ impl Item {
         self.body.documents()
     }
 
+    /// Whether it is sent whole or not at all: one document, or a client's request with spans.
+    pub(super) fn is_indivisible(&self) -> bool {
+        self.documents() < 2 || self.body.kind() != BodyKind::Segments
+    }
+
     /// The first half of the documents and the rest. The item itself where it cannot be split.
     pub(super) fn split(mut self) -> Result<[Item; 2], Item> {
-        if self.documents() < 2 {
+        if self.is_indivisible() {
             return Err(self);
         }
         self.body.open();
@@ -225,6 +259,9 @@ pub(super) struct Sizes {
     /// Those of them that are not compressed.
     pub plain: usize,
     pub documents: usize,
+    pub items: usize,
+    /// Bytes of the requests.
+    pub opened: usize,
 }
 
 impl Sizes {
@@ -234,6 +271,8 @@ impl Sizes {
             bytes,
             plain: if item.body.is_compressed() { 0 } else { bytes },
             documents: item.documents(),
+            items: 1,
+            opened: item.body.opened_bytes(),
         }
     }
 }
@@ -244,6 +283,8 @@ impl AddAssign<&Item> for Sizes {
         self.bytes += one.bytes;
         self.plain += one.plain;
         self.documents += one.documents;
+        self.items += one.items;
+        self.opened += one.opened;
     }
 }
 
@@ -253,6 +294,8 @@ impl SubAssign<&Item> for Sizes {
         self.bytes -= one.bytes;
         self.plain -= one.plain;
         self.documents -= one.documents;
+        self.items -= one.items;
+        self.opened -= one.opened;
     }
 }
 

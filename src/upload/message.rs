@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::health::Health;
 use super::metrics::Snapshot;
 use super::sender::Finished;
+use super::spans::SpanOffer;
 use crate::batch::Batch;
 use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
@@ -25,6 +26,8 @@ pub enum Message {
 pub enum Event {
     /// From a reader: documents, and what else it has counted.
     Batch(HandOver),
+    /// A client offers spans, and waits for the answer.
+    Spans(SpanOffer),
     /// Region, endpoint and credential source are known.
     Target(Arc<Target>),
     /// What the metadata service says of this host: instance id, host name.

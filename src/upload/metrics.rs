@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::counters::SegmentCounts;
 use super::response::XRayResponse;
+use super::spans::SpanCounts;
 
 use crate::credentials::CredentialStatus;
 use crate::http::error::{TransportError, TransportErrorKind};
@@ -105,6 +106,8 @@ impl UploadMetrics {
 pub struct Snapshot {
     /// Segments by fate.
     pub segments: SegmentCounts,
+    /// Spans by fate.
+    pub spans: SpanCounts,
     /// Requests.
     pub metrics: UploadMetrics,
     /// Sender threads.

@@ -20,6 +20,7 @@ mod runner;
 mod sender;
 mod sender_pool;
 mod settlement;
+pub mod spans;
 mod telemetry;
 mod uploader;
 

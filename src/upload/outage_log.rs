@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::counters::SegmentCounts;
+use crate::spool::XRayApi;
 
 /// Pause before the same reason is logged again, and before another reason is: services put times
 /// and ids into their words.
@@ -13,8 +14,9 @@ const SAME_REASON: Duration = Duration::from_secs(60);
 const OTHER_REASON: Duration = Duration::from_secs(10);
 
 /// What has been logged of the outage under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OutageLog {
+    api: XRayApi,
     since: Option<Instant>,
     logged_at: Option<Instant>,
     not_logged: u64,
@@ -24,7 +26,19 @@ pub(super) struct OutageLog {
 }
 
 impl OutageLog {
-    /// An upload failed, or none can be tried. `held` is how many segments wait.
+    pub(super) fn new(api: XRayApi) -> Self {
+        OutageLog {
+            api,
+            since: None,
+            logged_at: None,
+            not_logged: 0,
+            reason: String::new(),
+            spilled: 0,
+            summarised: SegmentCounts::default(),
+        }
+    }
+
+    /// An upload failed, or none can be tried. `held` is how many segments or spans wait.
     pub(super) fn failed(&mut self, reason: String, held: u64, now: Instant) {
         self.since.get_or_insert(now);
         let pause = if reason == self.reason {
@@ -40,7 +54,8 @@ impl OutageLog {
             0 => String::new(),
             n => format!(" ({n} more attempts failed since the last such line)"),
         };
-        log::error!("cannot upload: {reason}; {held} segments buffered{others}");
+        let (what, held_ones) = self.nouns();
+        log::error!("cannot upload{what}: {reason}; {held} {held_ones} buffered{others}");
         self.logged_at = Some(now);
         self.not_logged = 0;
         self.reason = reason;
@@ -50,12 +65,21 @@ impl OutageLog {
     pub(super) fn over(&mut self, now: Instant) {
         if let Some(since) = self.since.take() {
             log::info!(
-                "uploading again after {:.1} s without success",
+                "uploading{} again after {:.1} s without success",
+                self.nouns().0,
                 (now - since).as_secs_f64()
             );
             self.logged_at = None;
             self.not_logged = 0;
             self.reason.clear();
+        }
+    }
+
+    /// What cannot be uploaded, where it is not the usual, and what is held.
+    fn nouns(&self) -> (&'static str, &'static str) {
+        match self.api {
+            XRayApi::Segments => ("", "segments"),
+            XRayApi::Otlp => (" spans", "spans"),
         }
     }
 
@@ -90,8 +114,11 @@ impl OutageLog {
         self.since
     }
 
-    /// The reason that was logged last.
-    pub(super) fn reason(&self) -> &str {
-        &self.reason
+    /// What an operator should know of an outage under way.
+    pub(super) fn note(&self, now: Instant) -> Option<String> {
+        let seconds = (now - self.since?).as_secs_f64();
+        let what = self.nouns().0;
+        let reason = &self.reason;
+        Some(format!("cannot upload{what} for {seconds:.0} s: {reason}"))
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::response::{Unprocessed, XRayResponse};
+use super::response::{HoldReason, Meaning, Unprocessed, XRayResponse};
 use super::sender::Payload;
 use crate::batch::{Batch, DocumentIds, ids};
 use crate::http::error::TransportError;
 use crate::logging::{self, RateLimit};
+use crate::spool::XRayApi;
 
 /// Delivered batches are logged at most once a second, with the count of those between.
 static DELIVERED: RateLimit = RateLimit::new(1, Duration::from_secs(1));
@@ -31,12 +32,13 @@ pub(super) fn request(
     }
     let what = match payload {
         Payload::Segments(batch) => format!("PutTraceSegments with {} segments", batch.len()),
+        Payload::Otlp(request) => format!("a request with {} spans", request.spans),
         Payload::Telemetry(_) => "PutTelemetryRecords".to_owned(),
     };
     log::debug!(
         "{what}, {} bytes: {} after {:.3} seconds",
         payload.body().len(),
-        explain(result),
+        explain(payload.api().unwrap_or(XRayApi::Segments), result),
         took.as_secs_f64()
     );
 }
@@ -95,8 +97,43 @@ pub(super) fn refused(batch: &Batch, result: &Result<XRayResponse, TransportErro
             shown(ids.trace_id.as_deref()),
             shown(ids.id.as_deref()),
             document.len(),
-            explain(result),
+            explain(XRayApi::Segments, result),
         );
+    }
+}
+
+/// X-Ray has taken a request with spans, but for `refused` of them.
+pub(super) fn spans_delivered(spans: usize, refused: usize, message: &str, took: Duration) {
+    if refused > 0 {
+        if let Some(held_back) = REFUSED.allow(Instant::now()) {
+            log::error!(
+                "X-Ray refused {refused} of {spans} spans: {}{held_back}",
+                shown(Some(message))
+            );
+        }
+    } else if let Some(held_back) = DELIVERED.allow(Instant::now()) {
+        log::info!(
+            "Successfully sent {spans} spans ({:.3} seconds){held_back}",
+            took.as_secs_f64()
+        );
+    }
+}
+
+/// X-Ray will never take a request with spans.
+pub(super) fn spans_refused(spans: usize, result: &Result<XRayResponse, TransportError>) {
+    if let Some(held_back) = REFUSED.allow(Instant::now()) {
+        log::error!(
+            "X-Ray refused a request with {spans} spans: {}{held_back}",
+            explain(XRayApi::Otlp, result)
+        );
+    }
+}
+
+/// What an answer of this API means.
+pub(super) fn meaning(api: XRayApi, response: &XRayResponse) -> Meaning<'_> {
+    match api {
+        XRayApi::Segments => response.meaning(),
+        XRayApi::Otlp => response.meaning_for_spans(),
     }
 }
 
@@ -108,14 +145,12 @@ fn shown(text: Option<&str>) -> String {
 }
 
 /// One line of what went wrong, and where it is known, what to do.
-pub(super) fn explain(result: &Result<XRayResponse, TransportError>) -> String {
-    use super::response::{HoldReason, Meaning};
-
+pub(super) fn explain(api: XRayApi, result: &Result<XRayResponse, TransportError>) -> String {
     let response = match result {
         Err(error) => return shown(Some(&error.to_string())),
         Ok(response) => response,
     };
-    if let Meaning::Hold(HoldReason::NotXRay(missing)) = response.meaning() {
+    if let Meaning::Hold(HoldReason::NotXRay(missing)) = meaning(api, response) {
         return format!(
             "HTTP {}, but the answer is not X-Ray's ({missing}); is a proxy, a portal or an \
              emulator in between?",
@@ -126,6 +161,10 @@ pub(super) fn explain(result: &Result<XRayResponse, TransportError>) -> String {
     for part in [&response.code, &response.message].into_iter().flatten() {
         text.push_str(": ");
         text.push_str(&shown(Some(part)));
+    }
+    if api == XRayApi::Otlp {
+        text.push_str(response.advice_for_spans());
+        return text;
     }
     let code = response.code.as_deref();
     if code.is_some_and(|code| code.starts_with("AccessDenied")) {

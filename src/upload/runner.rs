@@ -296,14 +296,17 @@ impl Runner {
             since_epoch.as_secs(),
             since_epoch.subsec_nanos()
         );
-        let own = [
-            ("content-type", "application/json"),
-            ("x-amzn-xray-timestamp", stamp.as_str()),
-        ];
+        let own: &[_] = match &*payload {
+            Payload::Otlp(request) => &[("content-type", request.content_type())],
+            _ => &[
+                ("content-type", "application/json"),
+                ("x-amzn-xray-timestamp", stamp.as_str()),
+            ],
+        };
         let mut headers = sign(&SignRequest {
             method: "POST",
             url: &url,
-            headers: &own,
+            headers: own,
             body: payload.body(),
             region: &target.region,
             service: "xray",
@@ -311,7 +314,13 @@ impl Runner {
             credentials,
         })
         .map_err(|error| error.to_string())?;
-        headers.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        // Not signed: it is a client's, and some proxies change it.
+        let coding = match &*payload {
+            Payload::Otlp(request) if request.is_gzip => Some(("content-encoding", "gzip")),
+            _ => None,
+        };
+        let sent = own.iter().copied().chain(coding);
+        headers.extend(sent.map(|(name, value)| (name.to_owned(), value.to_owned())));
         Ok(SignedRequest {
             agent: endpoint.agent.clone(),
             url,

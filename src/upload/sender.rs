@@ -13,6 +13,7 @@ use super::channel::UploadChannel;
 use super::item::Body;
 use super::message::Event;
 use super::response::XRayResponse;
+use super::spans::SpanRequest;
 use crate::aws::clock::Reading;
 use crate::batch::Batch;
 use crate::http::error::TransportError;
@@ -33,6 +34,8 @@ const MAX_BODY: u64 = 256 * 1024;
 pub(super) enum Payload {
     /// Documents for `PutTraceSegments`.
     Segments(Batch),
+    /// A request with spans for the OTLP endpoint.
+    Otlp(SpanRequest),
     /// A body for `PutTelemetryRecords`.
     Telemetry(String),
 }
@@ -41,6 +44,7 @@ impl Payload {
     pub(super) fn body(&self) -> &[u8] {
         match self {
             Payload::Segments(batch) => batch.body(),
+            Payload::Otlp(request) => &request.body,
             Payload::Telemetry(body) => body.as_bytes(),
         }
     }
@@ -49,14 +53,16 @@ impl Payload {
     pub(super) fn document_bytes(&self) -> usize {
         match self {
             Payload::Segments(batch) => batch.body().len(),
+            Payload::Otlp(request) => request.body.len(),
             Payload::Telemetry(_) => 0,
         }
     }
 
-    /// Number of documents.
+    /// Number of documents or spans.
     pub(super) fn documents(&self) -> usize {
         match self {
             Payload::Segments(batch) => batch.len(),
+            Payload::Otlp(request) => request.spans,
             Payload::Telemetry(_) => 0,
         }
     }
@@ -65,6 +71,7 @@ impl Payload {
     pub(super) fn api(&self) -> Option<XRayApi> {
         match self {
             Payload::Segments(_) => Some(XRayApi::Segments),
+            Payload::Otlp(_) => Some(XRayApi::Otlp),
             Payload::Telemetry(_) => None,
         }
     }
@@ -73,6 +80,7 @@ impl Payload {
     pub(super) fn into_body(self) -> Option<Body> {
         match self {
             Payload::Segments(batch) => Some(Body::Batch(batch)),
+            Payload::Otlp(request) => Some(Body::Otlp(request)),
             Payload::Telemetry(_) => None,
         }
     }
@@ -81,6 +89,7 @@ impl Payload {
     pub(super) fn path(&self) -> &'static str {
         match self {
             Payload::Segments(_) => "/TraceSegments",
+            Payload::Otlp(_) => "/v1/traces",
             Payload::Telemetry(_) => "/TelemetryRecords",
         }
     }

@@ -6,14 +6,19 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
+use crate::http::gunzip::gunzip;
 use crate::upload::counters::{ReaderLedger, SegmentCounts};
 use crate::upload::message::{Event, Message};
 use crate::upload::metrics::Snapshot;
+use crate::upload::spans::{Amount, SpanCounts, SpanOffer, SpanRequest, SpanVerdict};
 use crate::upload::{Health, UploadChannel};
-use crate::view::{Console, json_line};
+use crate::view::{Console, json_line, otlp_line};
 
 /// Between two looks at the traces that wait to be complete. Only while there are any.
 const TICK: Duration = Duration::from_millis(250);
+
+/// Most bytes of a request with spans, decompressed. The TCP front takes fewer.
+const MAX_SPANS_SHOWN: usize = 8 * 1024 * 1024;
 
 /// How documents are shown.
 pub enum Style {
@@ -29,6 +34,7 @@ pub struct Printer {
     channel: UploadChannel,
     readers: ReaderLedger,
     counts: SegmentCounts,
+    spans: SpanCounts,
     style: Style,
     text: String,
     limit: usize,
@@ -48,6 +54,7 @@ impl Printer {
             channel,
             readers,
             counts: SegmentCounts::default(),
+            spans: SpanCounts::default(),
             style,
             text: String::new(),
             limit,
@@ -109,6 +116,16 @@ impl Printer {
                 self.counts.sent += documents as u64;
                 self.show(&hand_over.batch, now);
             }
+            Message::Event(Event::Spans(SpanOffer { request, reply })) => {
+                let verdict = self.show_spans(&request, now);
+                let amount = Amount::one(request.spans, request.body.len());
+                if verdict == SpanVerdict::Taken {
+                    self.spans.count(|fates| &mut fates.accepted, amount);
+                    self.spans.count(|fates| &mut fates.delivered, amount);
+                }
+                // The client may have given up.
+                let _ = reply.try_send(verdict);
+            }
             Message::Event(_) => {}
             // Whoever asked may have given up.
             Message::AskHealth(reply) => drop(reply.try_send(Health::default())),
@@ -120,6 +137,7 @@ impl Printer {
                 }
                 let snapshot = Snapshot {
                     segments,
+                    spans: self.spans,
                     buffer_limit: self.limit,
                     ..Snapshot::default()
                 };
@@ -147,6 +165,32 @@ impl Printer {
                     self.text.push('\n');
                 }
             }
+        }
+    }
+
+    fn show_spans(&mut self, request: &SpanRequest, now: Instant) -> SpanVerdict {
+        let content_type = request.content_type();
+        let unpacked;
+        let body = match request.is_gzip {
+            false => &*request.body,
+            true => match gunzip(&request.body, MAX_SPANS_SHOWN) {
+                Ok(body) => {
+                    unpacked = body;
+                    &unpacked
+                }
+                Err(_) => return SpanVerdict::Unreadable,
+            },
+        };
+        let shown = match &mut self.style {
+            Style::Console(console) => console.otlp(body, content_type, now, &mut self.text),
+            Style::Json => otlp_line(body, content_type).map(|line| {
+                self.text.push_str(&line);
+                self.text.push('\n');
+            }),
+        };
+        match shown {
+            Ok(()) => SpanVerdict::Taken,
+            Err(_) => SpanVerdict::Unreadable,
         }
     }
 

@@ -215,6 +215,9 @@ mod tests {
         let source = "AWS_ENDPOINT_URL_CLOUDWATCH";
         let url = "ftp://x".to_owned();
         assert_eq!(error, Err(EndpointError::Url { source, url }));
-        assert!(matches!(load("no region", &[]), Err(EndpointError::Region(_))));
+        assert!(matches!(
+            load("no region", &[]),
+            Err(EndpointError::Region(_))
+        ));
     }
 }

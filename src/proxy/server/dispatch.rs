@@ -108,7 +108,10 @@ impl Server {
         let Phase::Waiting(request) = &connection.phase else {
             return true;
         };
-        let (id, progress) = (connection.id, Progress::new(connection.entrance, connection.since));
+        let (id, progress) = (
+            connection.id,
+            Progress::new(connection.entrance, connection.since),
+        );
         let job = {
             let (request, stream) = (Arc::clone(request), Arc::clone(&connection.stream));
             let (service, progress) = (Arc::clone(&self.service), Arc::clone(&progress));

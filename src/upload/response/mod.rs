@@ -4,8 +4,11 @@
 //! Everything else is held and sent again: a proxy, a captive portal or a load balancer may have
 //! answered in X-Ray's place.
 
+mod otlp;
+
 use std::time::Duration;
 
+pub use otlp::PartialSuccess;
 use serde_json::Value;
 
 use crate::aws::error_codes::{self, ErrorClass};
@@ -29,6 +32,10 @@ pub struct XRayResponse {
     pub has_age: bool,
     /// What the body is.
     pub body: ResponseBody,
+    /// The body, where it is OTLP's answer to a request that was taken.
+    pub export: Option<PartialSuccess>,
+    /// Whether the message is from a protobuf `Status`, as OTLP answers.
+    pub is_status: bool,
 }
 
 /// The body of an answer, as far as it matters.
@@ -101,12 +108,25 @@ impl XRayResponse {
             return response;
         }
         let error_type = header("x-amzn-errortype");
+        let content_type = header("content-type").unwrap_or_default();
+        if content_type.starts_with("application/x-protobuf") {
+            response.code = error_type.as_deref().and_then(error_codes::bare);
+            match status {
+                200 => response.export = otlp::protobuf_success(body),
+                _ => response.message = otlp::protobuf_status(body),
+            }
+            response.is_status = response.message.is_some();
+            return response;
+        }
         let Ok(Value::Object(object)) = serde_json::from_slice(body) else {
             response.code = error_type.as_deref().and_then(error_codes::bare);
             return response;
         };
         response.code = error_codes::code(error_type.as_deref(), &object);
         response.message = error_codes::message(&object);
+        if status == 200 {
+            response.export = otlp::json_success(&object);
+        }
         response.body = match object.get("UnprocessedTraceSegments") {
             None | Some(Value::Null) => ResponseBody::OtherObject,
             Some(Value::Array(entries)) => {
@@ -130,6 +150,9 @@ impl XRayResponse {
         };
         self.code.iter_mut().for_each(&mut hide);
         self.message.iter_mut().for_each(&mut hide);
+        if let Some(export) = &mut self.export {
+            hide(&mut export.message);
+        }
         if let ResponseBody::Unprocessed(entries) = &mut self.body {
             for entry in entries {
                 entry.id.iter_mut().for_each(&mut hide);

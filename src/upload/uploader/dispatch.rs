@@ -55,7 +55,8 @@ impl Uploader {
         let room = Room {
             request: (self.limits.buffer / 2).saturating_sub(in_flight),
             growth: self.limits.buffer.saturating_sub(self.buffer_used()),
-            is_idle: in_flight == 0,
+            // A request that hangs at one API must not keep those of another.
+            is_idle: self.requests_in_flight(api) == 0,
         };
         self.destinations.of_mut(api).pop(room, now)
     }
@@ -91,7 +92,12 @@ impl Uploader {
     }
 
     pub(super) fn chosen_sender(&self, now: Instant) -> Option<Choice> {
+        // While the requests to one API take long, those to another have a sender of their own.
+        let is_kept = self
+            .next_request(now)
+            .is_some_and(|(_, api)| self.requests_in_flight(api) == 0);
         let is_crowded = self.telemetry_body.is_some()
+            || is_kept
             || self
                 .destinations
                 .iter()

@@ -6,6 +6,7 @@
 mod dispatch;
 mod periodic;
 mod settle;
+mod spans;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use super::message::{Event, HandOver};
 use super::metrics::{Snapshot, UploadMetrics};
 use super::sender::{Payload, SenderId};
 use super::sender_pool::{Choice, InFlight, SenderPool};
+use super::spans::SpanCounts;
 use super::telemetry::Telemetry;
 use crate::batch::Batch;
 use crate::batch::compressed::Compressor;
@@ -83,6 +85,7 @@ pub(super) struct Uploader {
     compressor: Option<Compressor>,
     senders: SenderPool,
     counts: SegmentCounts,
+    span_counts: SpanCounts,
     metrics: UploadMetrics,
     telemetry: Telemetry,
     /// A telemetry call that waits for a sender.
@@ -121,6 +124,7 @@ impl Uploader {
             compressor: None,
             senders: SenderPool::new(limits.concurrency, now),
             counts: SegmentCounts::default(),
+            span_counts: SpanCounts::default(),
             metrics: UploadMetrics::default(),
             telemetry,
             telemetry_body: None,
@@ -135,6 +139,7 @@ impl Uploader {
     pub(super) fn handle(&mut self, event: Event, now: Now) {
         match event {
             Event::Batch(hand_over) => self.received(hand_over, now.instant),
+            Event::Spans(offer) => self.offered(offer, now.instant),
             Event::Target(target) => self.target = Some(target),
             Event::Host(instance_id, hostname) => self.telemetry.set_host(instance_id, hostname),
             Event::Credentials(snapshot) => self.credentials_changed(*snapshot, now.instant),
@@ -225,6 +230,7 @@ impl Uploader {
 
     /// The end: what is still held is lost, and said to be.
     pub(super) fn close(&mut self) -> SegmentCounts {
+        self.drop_spans();
         let left = self.held();
         if left > 0 {
             self.counts.spilled += left;
@@ -268,6 +274,7 @@ impl Uploader {
         let credentials = self.credentials.as_ref();
         Snapshot {
             segments: self.counts(),
+            spans: self.span_counts(),
             metrics: self.metrics.clone(),
             senders: self.senders.count(),
             buffer_used: self.buffer_used(),
@@ -289,15 +296,9 @@ impl Uploader {
         }
         let status = self.credentials.as_ref().map(|snapshot| &snapshot.status);
         let outages = || self.destinations.iter().map(|one| &one.outage);
-        for outage in outages() {
-            if let Some(since) = outage.since() {
-                health.notes.push(format!(
-                    "cannot upload for {:.0} s: {}",
-                    (now - since).as_secs_f64(),
-                    outage.reason()
-                ));
-            }
-        }
+        health
+            .notes
+            .extend(outages().filter_map(|outage| outage.note(now)));
         if outages().all(|outage| outage.since().is_none())
             && let Some(status) = status
             && let (Some(since), Some(error)) = (status.missing_since, &status.error)
@@ -321,6 +322,11 @@ impl Uploader {
             .add_taken(documents, hand_over.malformed, hand_over.empty);
         let item = Item::new(hand_over.batch, now);
         self.destinations.of_mut(item.body.api()).push(item);
+        self.report_waiting(now);
+    }
+
+    /// Something has come that cannot be sent without credentials.
+    fn report_waiting(&mut self, now: Instant) {
         if self.usable_credentials().is_none() {
             self.actions.push(Action::WantCredentials);
             self.report_missing_credentials(now);
@@ -344,15 +350,27 @@ impl Uploader {
     }
 
     fn report_missing_credentials(&mut self, now: Instant) {
-        let held = self.held();
         let error = self
             .credentials
             .as_ref()
             .and_then(|s| s.status.error.as_deref());
         // While the first attempt is under way there is nothing to report.
-        if let (Some(error), true) = (error, held > 0) {
-            let reason = format!("no AWS credentials ({error})");
-            self.destinations.segments.outage.failed(reason, held, now);
+        let Some(error) = error else { return };
+        let reason = format!("no AWS credentials ({error})");
+        for api in [XRayApi::Segments, XRayApi::Otlp] {
+            let held = self.held_of(api);
+            if held > 0 {
+                let destination = self.destinations.of_mut(api);
+                destination.outage.failed(reason.clone(), held, now);
+            }
+        }
+    }
+
+    /// Segments or spans that wait or are in flight.
+    fn held_of(&self, api: XRayApi) -> u64 {
+        match api {
+            XRayApi::Segments => self.held(),
+            XRayApi::Otlp => self.spans_held().spans,
         }
     }
 
@@ -387,9 +405,9 @@ impl Uploader {
         self.channel.waiting() + waiting + self.bytes_in_flight()
     }
 
-    /// Whether no document is held.
+    /// Whether neither segments nor spans are held.
     fn is_drained(&self) -> bool {
-        self.channel.waiting() == 0 && self.held() == 0
+        self.channel.waiting() == 0 && self.held() == 0 && self.spans_held().requests == 0
     }
 
     /// Tells main, once, that the shutdown has nothing more to wait for.

@@ -52,13 +52,21 @@ impl Uploader {
     ) {
         let result = &finished.result;
         let chance = (now.instant, now.jitter);
-        let meaning = result.as_ref().map(XRayResponse::meaning);
-        if let Ok(Meaning::Delivered(entries)) = meaning {
-            return self.delivered(item, entries, finished, now);
+        let api = item.body.api();
+        let meaning = result
+            .as_ref()
+            .map(|response| report::meaning(api, response));
+        match (meaning, result) {
+            (Ok(Meaning::Delivered(_)), Ok(response)) if api == XRayApi::Otlp => {
+                return self.spans_delivered(&item, response, finished, now);
+            }
+            (Ok(Meaning::Delivered(entries)), _) => {
+                return self.delivered(item, entries, finished, now);
+            }
+            _ => {}
         }
         self.telemetry.failed(RequestOutcome::of(result));
         let retry_after = result.as_ref().ok().and_then(|r| r.retry_after);
-        let api = item.body.api();
         match meaning {
             Ok(Meaning::Hold(HoldReason::Credentials))
                 if !finished.is_clock_refusal && self.can_renew(generation, now) =>
@@ -70,8 +78,8 @@ impl Uploader {
                     Refusal::Held => {}
                     Refusal::AllRefused => {
                         let reason = format!(
-                            "X-Ray refuses every batch, which is an outage rather than bad segments: {}",
-                            report::explain(result)
+                            "X-Ray refuses every batch, which is an outage rather than bad {api}: {}",
+                            report::explain(api, result)
                         );
                         self.log_outage(api, reason, now.instant);
                     }
@@ -84,12 +92,12 @@ impl Uploader {
                 if let Refusal::Rejected(item) = refusal {
                     self.rejected(&item, result);
                 }
-                self.log_outage(api, report::explain(result), now.instant);
+                self.log_outage(api, report::explain(api, result), now.instant);
             }
             _ => {
                 let destination = self.destinations.of_mut(api);
                 destination.hold(item, epoch, retry_after, chance);
-                self.log_outage(api, report::explain(result), now.instant);
+                self.log_outage(api, report::explain(api, result), now.instant);
             }
         }
     }
@@ -134,6 +142,10 @@ impl Uploader {
     }
 
     fn rejected(&mut self, item: &Item, result: &Result<XRayResponse, TransportError>) {
+        if item.body.api() == XRayApi::Otlp {
+            report::spans_refused(item.documents(), result);
+            return self.spans_refused(item);
+        }
         self.counts.rejected += item.documents() as u64;
         if let Some(batch) = item.body.batch() {
             report::refused(batch, result);
@@ -151,12 +163,12 @@ impl Uploader {
     }
 
     fn log_outage(&mut self, api: XRayApi, reason: String, now: Instant) {
-        let held = self.held();
-        self.destinations
-            .of_mut(api)
-            .outage
-            .failed(reason, held, now);
-        self.forget_telemetry();
+        let held = self.held_of(api);
+        let destination = self.destinations.of_mut(api);
+        destination.outage.failed(reason, held, now);
+        if api == XRayApi::Segments {
+            self.forget_telemetry();
+        }
     }
 
     /// The service refused the credentials of this generation. Whether others are here or may come,
@@ -193,7 +205,10 @@ impl Uploader {
         let delivered = outcome == RequestOutcome::Success;
         if !delivered {
             self.telemetry.failed(outcome);
-            log::debug!("telemetry was not taken: {}", report::explain(result));
+            log::debug!(
+                "telemetry was not taken: {}",
+                report::explain(XRayApi::Segments, result)
+            );
         }
         self.telemetry.answered(delivered);
     }

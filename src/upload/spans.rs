@@ -1,0 +1,146 @@
+//! Requests with spans of OpenTelemetry: what a client hands over, and how each of them ends.
+
+use std::fmt;
+use std::ops::AddAssign;
+use std::sync::mpsc::SyncSender;
+
+use crate::spool::BodyKind;
+
+/// A request with spans, byte for byte as it was received.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SpanRequest {
+    /// The body.
+    pub body: Box<[u8]>,
+    /// Whether it is JSON rather than protobuf.
+    pub is_json: bool,
+    /// Whether it is compressed by gzip.
+    pub is_gzip: bool,
+    /// Its spans.
+    pub spans: usize,
+}
+
+impl SpanRequest {
+    pub(super) fn kind(&self) -> BodyKind {
+        BodyKind::Otlp {
+            json: self.is_json,
+            gzip: self.is_gzip,
+        }
+    }
+
+    /// The `Content-Type`.
+    pub(crate) fn content_type(&self) -> &'static str {
+        match self.is_json {
+            true => "application/json",
+            false => "application/x-protobuf",
+        }
+    }
+}
+
+impl fmt::Debug for SpanRequest {
+    /// Without the bytes, which hold traces.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (spans, bytes) = (self.spans, self.body.len());
+        write!(f, "SpanRequest({spans} spans, {bytes} bytes)")
+    }
+}
+
+/// A request for which a client waits.
+pub struct SpanOffer {
+    /// What is offered.
+    pub request: SpanRequest,
+    /// Told what has become of it. When nobody listens any more, it is not taken.
+    pub reply: SyncSender<SpanVerdict>,
+}
+
+/// Whether a request was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanVerdict {
+    /// It is held, and will be delivered.
+    Taken,
+    /// It has more bytes than all spans together may take: so many.
+    TooLong(usize),
+    /// There is no memory for more.
+    Full,
+    /// It cannot be shown.
+    Unreadable,
+}
+
+/// What became of spans, requests or bytes: `accepted = delivered + refused + dropped + held`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fates {
+    /// Taken from clients, which were told so.
+    pub accepted: u64,
+    /// Taken by X-Ray.
+    pub delivered: u64,
+    /// X-Ray will never take them.
+    pub refused: u64,
+    /// Lost because the time of the shutdown was over.
+    pub dropped: u64,
+    /// Waiting or in flight.
+    pub held: u64,
+}
+
+/// How spans ended, and the requests and bytes that they came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpanCounts {
+    /// Requests. One of which X-Ray took a part was delivered.
+    pub requests: Fates,
+    /// Spans.
+    pub spans: Fates,
+    /// Bytes of the bodies, as they were received.
+    pub bytes: Fates,
+}
+
+impl SpanCounts {
+    /// Adds `amount` to one fate of all three.
+    pub(crate) fn count(&mut self, fate: fn(&mut Fates) -> &mut u64, amount: Amount) {
+        *fate(&mut self.requests) += amount.requests;
+        *fate(&mut self.spans) += amount.spans;
+        *fate(&mut self.bytes) += amount.bytes;
+    }
+}
+
+impl fmt::Display for SpanCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fates {
+            accepted,
+            delivered,
+            refused,
+            dropped,
+            held,
+        } = self.spans;
+        write!(
+            f,
+            "accepted {accepted} = delivered {delivered} + refused {refused} + dropped {dropped} + \
+             held {held}, in {} requests",
+            self.requests.accepted
+        )
+    }
+}
+
+/// Some requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) requests: u64,
+    pub(crate) spans: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Amount {
+    /// One request.
+    pub(crate) fn one(spans: usize, bytes: usize) -> Self {
+        Amount {
+            requests: 1,
+            spans: spans as u64,
+            bytes: bytes as u64,
+        }
+    }
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Amount) {
+        self.requests += other.requests;
+        self.spans += other.spans;
+        self.bytes += other.bytes;
+    }
+}
