@@ -24,6 +24,7 @@ fn defaults() {
     let expected = Config {
         bind_udp: "127.0.0.1:2000".to_owned(),
         bind_tcp: "127.0.0.1:2000".to_owned(),
+        otlp: None,
         region: None,
         role_arn: None,
         external_id: None,
@@ -57,14 +58,15 @@ fn defaults() {
 #[test]
 fn flags_win_over_the_file() {
     let file = "Version: 2\nRegion: f\nRoleARN: f\nExternalID: f\nResourceARN: f\nProxyAddress: f\nLocalMode: true\n\
-                TotalBufferSizeMB: 2\nSocket: {UDPAddress: f, TCPAddress: f}\n\
+                TotalBufferSizeMB: 2\nSocket: {UDPAddress: f, TCPAddress: f, OTLPAddress: f}\n\
                 Logging: {LogLevel: dev, LogPath: f}\nConcurrency: 3\nEndpoint: f";
     let config = run(
         &[("my.yaml", file)],
-        "-c my.yaml -n x -r arn:aws:iam::1:role/x --external-id x -a x -p x -o=false -m 100 -b x -t x -l error -f x",
+        "-c my.yaml -n x -r arn:aws:iam::1:role/x --external-id x -a x -p x -o=false -m 100 -b x -t x --otlp x -l error -f x",
     )
     .unwrap();
     for value in [
+        config.otlp,
         config.region,
         config.external_id,
         config.resource_arn,

@@ -249,6 +249,13 @@ impl Destination {
         self.queue.sizes().bytes + self.retries.sizes().bytes
     }
 
+    /// Bytes of memory that what goes out next takes more when it is sent.
+    pub(super) fn growth_of_next(&self) -> usize {
+        let fronts = [self.queue.front(), self.retries.front()];
+        let growths = fronts.into_iter().flatten().map(Item::growth);
+        growths.max().unwrap_or(0)
+    }
+
     /// Requests, documents or spans, and bytes of the requests that wait.
     pub(super) fn amount(&self) -> Amount {
         let (queue, retries) = (self.queue.sizes(), self.retries.sizes());

@@ -213,6 +213,11 @@ impl Item {
         self.body.documents()
     }
 
+    /// Bytes of memory that it takes more when it is sent.
+    pub(super) fn growth(&self) -> usize {
+        self.body.opened_bytes() - self.bytes()
+    }
+
     /// Whether it is sent whole or not at all: one document, or a client's request with spans.
     pub(super) fn is_indivisible(&self) -> bool {
         self.documents() < 2 || self.body.kind() != BodyKind::Segments
@@ -313,7 +318,7 @@ pub(super) struct Room {
 impl Room {
     pub(super) fn fits(&self, item: &Item) -> bool {
         let request = item.body.opened_bytes();
-        self.is_idle || request <= self.request && request - item.bytes() <= self.growth
+        self.is_idle || request <= self.request && item.growth() <= self.growth
     }
 
     /// What is left for others that are joined with the item.
@@ -321,7 +326,7 @@ impl Room {
         let request = item.body.opened_bytes();
         Room {
             request: self.request.saturating_sub(request),
-            growth: self.growth.saturating_sub(request - item.bytes()),
+            growth: self.growth.saturating_sub(item.growth()),
             is_idle: false,
         }
     }

@@ -90,6 +90,11 @@ impl Queue {
         true
     }
 
+    /// The oldest item.
+    pub(super) fn front(&self) -> Option<&Item> {
+        self.items.front()
+    }
+
     /// Takes the oldest item as it is.
     pub(super) fn pop_front(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;

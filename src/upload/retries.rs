@@ -81,6 +81,11 @@ impl Retries {
         self.items.iter().filter_map(not_before).min()
     }
 
+    /// The item that was refused first.
+    pub(super) fn front(&self) -> Option<&Item> {
+        self.items.first()
+    }
+
     /// Takes the item that was refused first as it is.
     pub(super) fn pop_front(&mut self) -> Option<Item> {
         (!self.items.is_empty()).then(|| self.remove(0))

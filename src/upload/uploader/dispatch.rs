@@ -54,7 +54,10 @@ impl Uploader {
         let in_flight = self.bytes_in_flight();
         let room = Room {
             request: (self.limits.buffer / 2).saturating_sub(in_flight),
-            growth: self.limits.buffer.saturating_sub(self.buffer_used()),
+            growth: self
+                .limits
+                .buffer
+                .saturating_sub(self.buffer_used() + self.span_reserve()),
             // A request that hangs at one API must not keep those of another.
             is_idle: self.requests_in_flight(api) == 0,
         };
@@ -105,10 +108,19 @@ impl Uploader {
         self.senders.choose(is_crowded, now)
     }
 
+    /// Bytes that are kept free for the next request with spans: those that wait take less memory than
+    /// when they are sent, and segments must not be dropped for them then.
+    pub(super) fn span_reserve(&self) -> usize {
+        match self.requests_in_flight(XRayApi::Otlp) {
+            0 => self.destinations.otlp.growth_of_next(),
+            _ => 0,
+        }
+    }
+
     /// Drops the oldest segments while more is held than may be.
     pub(super) fn drop_oldest(&mut self) {
         let mut dropped = 0;
-        while self.buffer_used() > self.limits.buffer
+        while self.buffer_used() + self.span_reserve() > self.limits.buffer
             && let Some(item) = self.destinations.segments.pop_oldest()
         {
             dropped += item.documents();

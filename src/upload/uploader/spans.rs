@@ -20,7 +20,7 @@ impl Uploader {
         let verdict = if bytes > limit {
             SpanVerdict::TooLong(limit)
         } else if self.span_memory() + bytes > limit
-            || self.buffer_used() + bytes > self.limits.buffer
+            || self.buffer_used() + self.span_reserve() + bytes > self.limits.buffer
         {
             SpanVerdict::Full
         } else {

@@ -2,6 +2,7 @@
 
 mod compression;
 mod simulation;
+mod spans;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use simulation::{Answer, Simulation};
 enum Step {
     Documents(usize, usize),
     BadDocument,
+    Spans(usize, usize, bool),
     Target,
     Credentials(bool),
     Threads(bool),
@@ -45,6 +47,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => documents.prop_map(|(count, size)| Step::Documents(count, size)),
         1 => Just(Step::BadDocument),
+        3 => (1usize..40, 10usize..60_000, any::<bool>())
+            .prop_map(|(spans, size, gzip)| Step::Spans(spans, size, gzip)),
         1 => Just(Step::Target),
         1 => prop::bool::weighted(0.6).prop_map(Step::Credentials),
         1 => prop::bool::weighted(0.7).prop_map(Step::Threads),
@@ -59,6 +63,7 @@ impl Simulation {
         match step {
             Step::Documents(count, size) => self.documents(count, size),
             Step::BadDocument => self.bad_document(),
+            Step::Spans(spans, size, gzip) => drop(self.spans(spans, size, gzip)),
             Step::Target => self.target(),
             Step::Credentials(available) => self.credentials(available),
             Step::Threads(available) => self.threads = available,
@@ -101,6 +106,7 @@ proptest! {
         simulation.run(Some(&Answer::Delivered), Duration::from_secs(130));
         let counts = simulation.uploader.counts();
         prop_assert_eq!(counts.held, 0);
+        prop_assert_eq!(simulation.uploader.span_counts().spans.held, 0);
         prop_assert!(simulation.out.is_empty());
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -22,6 +23,7 @@ use crate::upload::message::{Event, HandOver};
 use crate::upload::response::XRayResponse;
 use crate::upload::sender::{Finished, Payload, SenderId};
 use crate::upload::sender_pool::Choice;
+use crate::upload::spans::{SpanOffer, SpanRequest, SpanVerdict};
 use crate::upload::telemetry::{Identity, Telemetry};
 use crate::upload::uploader::{Action, Now, UploadLimits, Uploader};
 
@@ -53,8 +55,9 @@ impl Answer {
     fn result(&self, payload: &Payload) -> Result<XRayResponse, TransportError> {
         let documents: Vec<String> = match payload {
             Payload::Segments(batch) => batch.documents().collect(),
-            Payload::Telemetry(_) => Vec::new(),
+            Payload::Telemetry(_) | Payload::Otlp(_) => Vec::new(),
         };
+        let is_otlp = matches!(payload, Payload::Otlp(_));
         let unprocessed = |code: &str, count: usize| {
             let entries: Vec<String> = documents
                 .iter()
@@ -78,6 +81,11 @@ impl Answer {
                     TransportErrorKind::Refused,
                     "nobody is there".to_owned(),
                 ));
+            }
+            Answer::Delivered | Answer::AllToBeRetried if is_otlp => (200, "", "{}".to_owned()),
+            Answer::SomeUnprocessed if is_otlp => {
+                let partial = r#"{"partialSuccess":{"rejectedSpans":"1","errorMessage":"x"}}"#;
+                (200, "", partial.to_owned())
             }
             Answer::Delivered => (200, "", unprocessed("", 0)),
             Answer::SomeUnprocessed => (200, "", unprocessed("InvalidSegment", 2)),
@@ -124,6 +132,8 @@ pub(super) struct Simulation {
     next_id: u64,
     /// Every document that was handed over.
     handed_over: HashSet<String>,
+    /// Every body with spans that was taken.
+    taken: HashSet<Box<[u8]>>,
 }
 
 struct NoSource;
@@ -171,6 +181,7 @@ impl Simulation {
             requests: 0,
             next_id: 0,
             handed_over: HashSet::new(),
+            taken: HashSet::new(),
         }
     }
 
@@ -197,6 +208,22 @@ impl Simulation {
         self.next_id += 1;
         batch.push(format!(r#"{{"id":"{}","x":"{BAD}"}}"#, self.next_id).as_bytes());
         self.hand_over(batch);
+    }
+
+    /// A client offers a request with so many spans.
+    pub(super) fn spans(&mut self, spans: usize, size: usize, is_gzip: bool) -> SpanVerdict {
+        self.next_id += 1;
+        let body = format!("{}-{}", self.next_id, "s".repeat(size));
+        let request = SpanRequest {
+            body: body.into_bytes().into(),
+            is_json: size.is_multiple_of(2),
+            is_gzip,
+            spans,
+        };
+        self.taken.insert(request.body.clone());
+        let (reply, verdict) = sync_channel(1);
+        self.event(Event::Spans(SpanOffer { request, reply }));
+        verdict.try_recv().expect("an answer at once")
     }
 
     fn hand_over(&mut self, batch: Batch) {
@@ -301,6 +328,13 @@ impl Simulation {
         panic!("it never ends");
     }
 
+    /// Where requests of this kind that are out stand.
+    pub(super) fn find_out(&self, is_otlp: bool) -> Option<usize> {
+        self.out
+            .iter()
+            .position(|out| matches!(*out.payload, Payload::Otlp(_)) == is_otlp)
+    }
+
     pub(super) fn is_healthy(&self) -> bool {
         self.uploader.destinations.segments.back_off.is_healthy()
     }
@@ -357,6 +391,9 @@ impl Simulation {
                 "a document has changed"
             );
         }
+        if let Payload::Otlp(request) = &*payload {
+            assert!(self.taken.contains(&request.body), "spans have changed");
+        }
         self.out.push(Out {
             sender: id,
             payload,
@@ -372,6 +409,12 @@ impl Simulation {
             "{counts}"
         );
         let snapshot = self.uploader.snapshot(self.now);
+        let spans = snapshot.spans;
+        for fates in [spans.requests, spans.spans, spans.bytes] {
+            let ended = fates.delivered + fates.refused + fates.dropped;
+            assert_eq!(fates.accepted, ended + fates.held, "{spans:?}");
+        }
+        assert_eq!(spans.spans.dropped, 0, "only the end drops spans");
         assert!(snapshot.senders >= 1);
         assert!(
             snapshot.buffer_used <= snapshot.buffer_limit,
@@ -379,7 +422,7 @@ impl Simulation {
         );
         let batches = self.out.iter().filter_map(|out| match &*out.payload {
             Payload::Segments(batch) => Some(batch.body().len()),
-            Payload::Telemetry(_) => None,
+            Payload::Telemetry(_) | Payload::Otlp(_) => None,
         });
         let in_flight: usize = batches.clone().sum();
         assert!(batches.count() <= 1 || in_flight <= snapshot.buffer_limit / 2);

@@ -1,0 +1,121 @@
+//! Spans beside segments: neither stops the other, and what was taken is kept to the end.
+
+use super::*;
+use crate::upload::spans::SpanVerdict;
+
+const LIMIT: usize = 200_000;
+
+#[test]
+fn spans_take_half_of_the_buffer_and_evict_nothing() {
+    let mut simulation = Simulation::new(1, LIMIT);
+    let half = SpanVerdict::TooLong(LIMIT / 2);
+    assert_eq!(simulation.spans(1, LIMIT / 2, true), half);
+    for _ in 0..3 {
+        assert_eq!(simulation.spans(9, 30_000, true), SpanVerdict::Taken);
+    }
+    assert_eq!(simulation.spans(9, 30_000, true), SpanVerdict::Full);
+    // Segments have the other half, and drop nothing but segments.
+    for _ in 0..20 {
+        simulation.documents(10, 1_500);
+    }
+    let (segments, spans) = (
+        simulation.uploader.counts(),
+        simulation.uploader.span_counts(),
+    );
+    assert!(segments.spilled > 0, "{segments}");
+    assert_eq!((spans.requests.held, spans.spans.held), (3, 27));
+    // The buffer is full of segments: they stay, and the client keeps its spans.
+    let mut simulation = Simulation::new(1, LIMIT);
+    for _ in 0..40 {
+        simulation.documents(10, 1_500);
+    }
+    let before = simulation.uploader.counts();
+    assert_eq!(simulation.spans(1, 60_000, true), SpanVerdict::Full);
+    assert_eq!(simulation.uploader.counts(), before);
+}
+
+#[test]
+fn a_destination_that_takes_nothing_does_not_stop_the_other() {
+    for spans_fail in [true, false] {
+        let mut simulation = Simulation::ready(2, 3_000_000);
+        for _ in 0..20 {
+            simulation.spans(5, 1_000, false);
+            simulation.documents(1, 100);
+            for _ in 0..4 {
+                while let Some(index) = simulation.find_out(!spans_fail) {
+                    simulation.finish(index, &Answer::Delivered);
+                }
+                if let Some(index) = simulation.find_out(spans_fail) {
+                    simulation.finish(index, &Answer::Unavailable);
+                }
+            }
+            simulation.pass(Duration::from_secs(1));
+        }
+        // One that does not answer at all takes one sender, and the other has one of its own.
+        simulation.spans(5, 1_000, false);
+        simulation.documents(1, 100);
+        simulation.pass(Duration::from_secs(1));
+        while let Some(index) = simulation.find_out(!spans_fail) {
+            simulation.finish(index, &Answer::Delivered);
+        }
+        let segments = simulation.uploader.counts();
+        let spans = simulation.uploader.span_counts().spans;
+        let (good, bad) = match spans_fail {
+            true => (segments.held, spans.held),
+            false => (spans.held, segments.held),
+        };
+        assert_eq!(good, 0, "{segments} {spans:?}");
+        assert!(bad > 0, "{segments} {spans:?}");
+        let health = simulation.uploader.health(simulation.now);
+        assert_eq!(health.notes.len(), 1, "{health:?}");
+        assert_eq!(
+            health.notes[0].starts_with("cannot upload spans for"),
+            spans_fail
+        );
+    }
+}
+
+#[test]
+fn what_waits_is_compressed_unless_it_is_already() {
+    for (is_gzip, least) in [(true, 900_000), (false, 0)] {
+        let mut simulation = Simulation::ready(1, 3_000_000);
+        for _ in 0..20 {
+            simulation.spans(5, 50_000, is_gzip);
+        }
+        simulation.finish(0, &Answer::Unavailable);
+        simulation.pass(Duration::from_millis(1));
+        simulation.pass(Duration::from_millis(1));
+        let used = simulation.uploader.snapshot(simulation.now).buffer_used;
+        assert!(used >= least && (is_gzip || used < 400_000), "{used}");
+        simulation.run(Some(&Answer::Delivered), Duration::from_secs(60));
+        assert_eq!(simulation.uploader.span_counts().spans.delivered, 100);
+    }
+}
+
+#[test]
+fn partial_success_and_refusals_are_counted() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    simulation.spans(5, 100, false);
+    simulation.finish(0, &Answer::SomeUnprocessed);
+    simulation.spans(7, 100, false);
+    simulation.finish(0, &Answer::Refused);
+    let counts = simulation.uploader.span_counts();
+    let fates =
+        |fates: crate::upload::spans::Fates| (fates.accepted, fates.delivered, fates.refused);
+    assert_eq!(fates(counts.spans), (12, 4, 8));
+    assert_eq!(fates(counts.requests), (2, 1, 1));
+}
+
+#[test]
+fn the_shutdown_delivers_spans_or_says_that_they_are_lost() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    simulation.spans(5, 100, false);
+    simulation.finish(0, &Answer::Unavailable);
+    simulation.shut_down(Some(&Answer::Delivered), Duration::from_secs(5));
+    assert_eq!(simulation.uploader.span_counts().spans.delivered, 5);
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    simulation.spans(5, 100, false);
+    simulation.shut_down(None, Duration::from_secs(5));
+    let spans = simulation.uploader.span_counts().spans;
+    assert_eq!((spans.accepted, spans.dropped), (5, 5));
+}
