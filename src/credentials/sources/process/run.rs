@@ -28,7 +28,7 @@ pub struct RunningProgram(Arc<Mutex<Option<Pid>>>);
 
 impl RunningProgram {
     /// Kills the program that runs now, if any, with all that it has started.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         if let Some(group) = *self.lock() {
             kill(group);
         }
