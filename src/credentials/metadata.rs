@@ -13,9 +13,7 @@ const LARGEST: u64 = 64 * 1024;
 
 /// A request to a credential endpoint. All its text may be secret.
 pub(crate) struct Request<'a> {
-    /// HTTP method.
     pub method: &'a str,
-    /// Absolute URL.
     pub url: &'a str,
     /// Headers besides those that every request has.
     pub headers: &'a [(&'a str, &'a str)],
@@ -29,9 +27,7 @@ pub(crate) struct Request<'a> {
 
 /// An answer, whatever its status.
 pub(crate) struct Answer {
-    /// HTTP status.
     pub status: u16,
-    /// Headers.
     pub headers: http::HeaderMap,
     /// Body, at most 64 KiB.
     pub body: Vec<u8>,
@@ -84,15 +80,12 @@ impl Answer {
 pub(crate) enum Lost {
     /// Nobody is there: no address, no route, refused, or silent while connecting.
     NoConnection,
-    /// Connected, but silent.
     Silent,
     /// The exchange broke, or was not HTTP, or too large.
     Broken,
 }
 
-/// A failed exchange.
 pub(crate) struct Failure {
-    /// The kind.
     pub lost: Lost,
     /// The kind in words.
     pub why: String,
@@ -170,7 +163,6 @@ fn lost(error: ureq::Error, url: &str) -> Failure {
 
 /// An attempt that failed.
 pub(crate) struct Failed {
-    /// Why.
     pub error: SourceError,
     /// Whether to try again at once.
     pub again: bool,

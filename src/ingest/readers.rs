@@ -24,7 +24,6 @@ const SHARED_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// What the readers work with.
 pub(crate) struct ReaderParts {
-    /// The bound socket.
     pub socket: Arc<UdpSocket>,
     /// To the thread that delivers.
     pub channel: UploadChannel,
@@ -40,7 +39,6 @@ pub(crate) struct ReaderParts {
     pub on_ended: Box<dyn Fn() + Send>,
 }
 
-/// The running readers.
 pub(crate) struct Readers {
     shared: Arc<Shared>,
 }

@@ -16,7 +16,6 @@ use crate::env::{Lookup, set};
 pub(crate) struct Sources<'a> {
     /// `-n` or `Region` in cfg.yaml.
     pub configured: Option<&'a str>,
-    /// The environment.
     pub env: &'a Lookup<'a>,
     /// Name of the selected profile, and its `region`.
     pub profile: (&'a str, Option<&'a str>),
@@ -28,13 +27,11 @@ pub(crate) struct Sources<'a> {
     pub task: &'a dyn Fn(&str) -> MetadataAnswer,
     /// GETs a path below `/latest/` of IMDS.
     pub imds: &'a dyn Fn(&str) -> MetadataAnswer,
-    /// Waits.
     pub pause: &'a dyn Fn(Duration),
 }
 
 /// What a metadata endpoint said.
 pub(crate) enum MetadataAnswer {
-    /// Success.
     Body(Vec<u8>),
     /// It answered, but not with success: asking for something else may help.
     Refused(String),

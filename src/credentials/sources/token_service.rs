@@ -12,11 +12,9 @@ use crate::http::client::{AgentError, HttpClientFactory};
 pub(crate) struct TokenRequest<'a> {
     /// Whom it asks, for error messages.
     pub from: &'a str,
-    /// The URL.
     pub url: &'a str,
     /// A header besides those that every request has, such as a proof.
     pub header: Option<(&'a str, &'a str)>,
-    /// A JSON object.
     pub body: &'a str,
     /// What an error message must not quote.
     pub secrets: &'a [&'a str],
@@ -27,7 +25,6 @@ pub(crate) struct TokenRequest<'a> {
 pub(crate) enum TokenError {
     /// The session cannot be renewed any more: the person must begin another one. With the code.
     SessionOver(String),
-    /// Anything else.
     Other(SourceError),
 }
 

@@ -53,7 +53,6 @@ pub(super) struct Runner {
 /// What a program has left.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// What it printed.
     pub stdout: Vec<u8>,
     /// How it ended. `None` where somebody else has collected that, as happens when SIGCHLD is
     /// ignored.

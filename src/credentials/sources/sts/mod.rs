@@ -49,7 +49,6 @@ pub fn on_behalf(env: &Lookup<'_>) -> Vec<(&'static str, String)> {
     })
 }
 
-/// One call.
 pub(crate) struct Call<'a> {
     /// `AssumeRole` or `AssumeRoleWithWebIdentity`.
     pub action: &'static str,
