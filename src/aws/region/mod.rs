@@ -13,7 +13,7 @@ use crate::aws::endpoint::is_region;
 use crate::env::{Lookup, set};
 
 /// Where the region may be written, and who may be asked.
-pub(crate) struct Sources<'a> {
+pub(crate) struct RegionSources<'a> {
     /// `-n` or `Region` in cfg.yaml.
     pub configured: Option<&'a str>,
     pub env: &'a Lookup<'a>,
@@ -93,7 +93,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// # Errors
 /// When no source knows the region after that minute, or at once when none can come to know it.
 pub(crate) fn resolve_patiently(
-    sources: &Sources<'_>,
+    sources: &RegionSources<'_>,
     now: &dyn Fn() -> Instant,
     waiting: &dyn Fn(&NoRegion),
 ) -> Result<Region, NoRegion> {
@@ -117,7 +117,7 @@ pub(crate) fn resolve_patiently(
 ///
 /// # Errors
 /// When none does.
-pub(crate) fn resolve(sources: &Sources<'_>) -> Result<Region, NoRegion> {
+pub(crate) fn resolve(sources: &RegionSources<'_>) -> Result<Region, NoRegion> {
     let mut search = Search::default();
     let env = |name: &str| (sources.env)(name);
     let (profile, in_profile) = sources.profile;
@@ -166,7 +166,7 @@ impl Search {
     }
 }
 
-fn ecs_file(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
+fn ecs_file(sources: &RegionSources<'_>, search: &mut Search) -> Option<Region> {
     const VARIABLE: &str = "ECS_CONTAINER_METADATA_FILE";
     let Some(path) = set(sources.env, VARIABLE) else {
         search.note(VARIABLE, "not set");
@@ -198,7 +198,7 @@ fn ecs_file(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
     None
 }
 
-fn ecs_task(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
+fn ecs_task(sources: &RegionSources<'_>, search: &mut Search) -> Option<Region> {
     for variable in [
         "ECS_CONTAINER_METADATA_URI_V4",
         "ECS_CONTAINER_METADATA_URI",
@@ -240,7 +240,7 @@ fn ecs_task(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
     None
 }
 
-fn ec2(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
+fn ec2(sources: &RegionSources<'_>, search: &mut Search) -> Option<Region> {
     const SOURCE: &str = "EC2 metadata";
     let found = |name| {
         Some(Region {

@@ -21,12 +21,12 @@ pub(crate) enum Plan {
     Environment(Credentials, &'static str),
     /// Keys of a profile; its name.
     Profile(String, Credentials),
-    Container(container::Settings),
+    Container(container::ContainerSettings),
     /// The EC2 metadata service, because a profile says so.
-    Ec2(imds::Settings),
+    Ec2(imds::ImdsSettings),
     /// Nothing is configured: the EC2 metadata service, unless it is switched off. With what was
     /// looked at before, and why it was passed over.
-    LastResort(Option<imds::Settings>, Vec<String>),
+    LastResort(Option<imds::ImdsSettings>, Vec<String>),
     /// A web identity token.
     WebIdentity(WebIdentity),
     /// A program: the profile's name and the command line.
