@@ -12,7 +12,7 @@ use crate::http::url;
 const LARGEST: u64 = 64 * 1024;
 
 /// A request to a credential endpoint. All its text may be secret.
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// HTTP method.
     pub method: &'a str,
     /// Absolute URL.
@@ -28,7 +28,7 @@ pub struct Request<'a> {
 }
 
 /// An answer, whatever its status.
-pub struct Answer {
+pub(crate) struct Answer {
     /// HTTP status.
     pub status: u16,
     /// Headers.
@@ -39,24 +39,24 @@ pub struct Answer {
 
 impl Answer {
     /// Whether the status is 2xx.
-    pub fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
     /// Whether the same request may get a better answer soon.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         self.status == 429 || self.status >= 500
     }
 
     /// A header's value, when it is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
     /// The error that an answer without success is. Its text is the `code` and `message` of a
     /// JSON body, as the ECS agent sends them, or the body itself, as the EKS agent does;
     /// `secrets` are hidden in it.
-    pub fn refusal(&self, from: &str, secrets: &[&str]) -> SourceError {
+    pub(crate) fn refusal(&self, from: &str, secrets: &[&str]) -> SourceError {
         let (code, message) = match super::json::object(&self.body) {
             Ok(fields) => {
                 let text = |name| super::json::text(&fields, &[name]).unwrap_or_default();
@@ -81,7 +81,7 @@ impl Answer {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub(crate) enum Lost {
     /// Nobody is there: no address, no route, refused, or silent while connecting.
     NoConnection,
     /// Connected, but silent.
@@ -91,7 +91,7 @@ pub enum Lost {
 }
 
 /// A failed exchange.
-pub struct Failure {
+pub(crate) struct Failure {
     /// The kind.
     pub lost: Lost,
     /// The kind in words.
@@ -105,7 +105,7 @@ pub struct Failure {
 ///
 /// # Errors
 /// When no complete answer of at most 64 KiB came in time.
-pub fn exchange(agent: &ureq::Agent, request: &Request<'_>) -> Result<Answer, Failure> {
+pub(crate) fn exchange(agent: &ureq::Agent, request: &Request<'_>) -> Result<Answer, Failure> {
     let broken = |why: String| Failure {
         lost: Lost::Broken,
         why,
@@ -169,7 +169,7 @@ fn lost(error: ureq::Error, url: &str) -> Failure {
 }
 
 /// An attempt that failed.
-pub struct Failed {
+pub(crate) struct Failed {
     /// Why.
     pub error: SourceError,
     /// Whether to try again at once.
@@ -181,7 +181,7 @@ pub struct Failed {
 ///
 /// # Errors
 /// The last attempt's.
-pub fn attempts<T>(
+pub(crate) fn attempts<T>(
     timing: &Timing,
     count: u32,
     longest: Duration,

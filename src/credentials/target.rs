@@ -50,7 +50,7 @@ pub struct Found {
 
 /// Why the daemon cannot know where to send. It ends with status 1.
 #[derive(Debug)]
-pub enum TargetError {
+pub(crate) enum TargetError {
     /// No source says which region this is.
     Region(NoRegion),
     /// The region or a custom endpoint cannot be used.
@@ -97,7 +97,7 @@ const TASK_TOTAL: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When there is no region, or a setting cannot be used. Missing credentials are no error.
-pub fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetError> {
+pub(crate) fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetError> {
     let Settings {
         config,
         env,

@@ -10,7 +10,7 @@ use crate::env::Lookup;
 
 /// One of these services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdentityService {
+pub(crate) enum IdentityService {
     /// The portal of IAM Identity Center, which gives credentials of roles.
     Portal,
     /// The token service of IAM Identity Center.
@@ -70,7 +70,11 @@ impl IdentityEndpoints {
     /// # Errors
     /// When the region or a custom endpoint cannot be used, or a custom endpoint meets FIPS or
     /// dual-stack.
-    pub fn url(&self, service: IdentityService, region: &str) -> Result<String, EndpointError> {
+    pub(crate) fn url(
+        &self,
+        service: IdentityService,
+        region: &str,
+    ) -> Result<String, EndpointError> {
         if !is_region(region) {
             return Err(EndpointError::Region(region.to_owned()));
         }

@@ -13,7 +13,7 @@ use crate::aws::endpoint::is_region;
 use crate::env::{Lookup, set};
 
 /// Where the region may be written, and who may be asked.
-pub struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     /// `-n` or `Region` in cfg.yaml.
     pub configured: Option<&'a str>,
     /// The environment.
@@ -33,7 +33,7 @@ pub struct Sources<'a> {
 }
 
 /// What a metadata endpoint said.
-pub enum MetadataAnswer {
+pub(crate) enum MetadataAnswer {
     /// Success.
     Body(Vec<u8>),
     /// It answered, but not with success: asking for something else may help.
@@ -46,7 +46,7 @@ pub enum MetadataAnswer {
 
 /// A region, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Region {
+pub(crate) struct Region {
     /// `eu-west-1`.
     pub name: String,
     /// For the line at start: `AWS_REGION`, `profile default`, `EC2 metadata`.
@@ -55,7 +55,7 @@ pub struct Region {
 
 /// No source knows the region.
 #[derive(Debug, PartialEq, Eq)]
-pub struct NoRegion {
+pub(crate) struct NoRegion {
     /// Each source and what it answered, in the order in which they were asked.
     pub tried: Vec<(String, String)>,
     /// Whether a metadata service was silent: then another attempt may find the region.
@@ -95,7 +95,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When no source knows the region after that minute, or at once when none can come to know it.
-pub fn resolve_patiently(
+pub(crate) fn resolve_patiently(
     sources: &Sources<'_>,
     now: &dyn Fn() -> Instant,
     waiting: &dyn Fn(&NoRegion),
@@ -120,7 +120,7 @@ pub fn resolve_patiently(
 ///
 /// # Errors
 /// When none does.
-pub fn resolve(sources: &Sources<'_>) -> Result<Region, NoRegion> {
+pub(crate) fn resolve(sources: &Sources<'_>) -> Result<Region, NoRegion> {
     let mut search = Search::default();
     let env = |name: &str| (sources.env)(name);
     let (profile, in_profile) = sources.profile;
@@ -317,7 +317,7 @@ pub fn identity_region(json: &[u8]) -> Result<String, &'static str> {
 }
 
 /// The region of `arn:PARTITION:ecs:REGION:ACCOUNT:task/…`.
-pub fn arn_region(arn: &str) -> Option<&str> {
+pub(crate) fn arn_region(arn: &str) -> Option<&str> {
     let mut fields = arn.splitn(6, ':');
     let (arn, _partition, service) = (fields.next()?, fields.next()?, fields.next()?);
     let (region, _account, _task) = (fields.next()?, fields.next()?, fields.next()?);
@@ -326,7 +326,7 @@ pub fn arn_region(arn: &str) -> Option<&str> {
 
 /// The region of an availability zone: up to its first number, so that `us-west-2a` and the Local
 /// Zone `us-west-2-lax-1a` are both in `us-west-2`.
-pub fn zone_region(zone: &str) -> Option<&str> {
+pub(crate) fn zone_region(zone: &str) -> Option<&str> {
     let first = zone.find(|c: char| c.is_ascii_digit())?;
     let rest = &zone[first..];
     let digits = rest

@@ -16,7 +16,7 @@ use crate::env::{Lookup, set};
 
 /// A source, and what it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan {
+pub(crate) enum Plan {
     /// Keys of the environment, and the variable that the first one is in.
     Environment(Credentials, &'static str),
     /// Keys of a profile; its name.
@@ -42,7 +42,7 @@ pub enum Plan {
 
 impl Plan {
     /// What led to it, in a few words.
-    pub fn why(&self) -> &'static str {
+    pub(crate) fn why(&self) -> &'static str {
         match self {
             Self::Environment(_, "AWS_ACCESS_KEY") => "AWS_ACCESS_KEY is set",
             Self::Environment(..) => "AWS_ACCESS_KEY_ID is set",
@@ -61,7 +61,7 @@ impl Plan {
 
 /// A plan, and what is odd about what it was made from.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// The plan.
     pub plan: Plan,
     /// Worth a warning each. Without secrets.
@@ -72,7 +72,7 @@ pub struct Selection {
 /// of `-r`, rightly or wrongly. The EC2 metadata service counts only when
 /// `AWS_EC2_METADATA_SERVICE_ENDPOINT` names it: whether it is there cannot be known without
 /// asking.
-pub fn is_configured(env: &Lookup<'_>, profiles: &Profiles, role_arn: Option<&str>) -> bool {
+pub(crate) fn is_configured(env: &Lookup<'_>, profiles: &Profiles, role_arn: Option<&str>) -> bool {
     let last_resort = matches!(
         select(env, profiles, None),
         Ok(Selection {
@@ -87,7 +87,7 @@ pub fn is_configured(env: &Lookup<'_>, profiles: &Profiles, role_arn: Option<&st
 ///
 /// # Errors
 /// When what is configured contradicts itself or is incomplete.
-pub fn select(
+pub(crate) fn select(
     env: &Lookup<'_>,
     profiles: &Profiles,
     role: Option<&Role>,

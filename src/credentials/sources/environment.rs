@@ -7,7 +7,7 @@ use crate::env::{Lookup, set};
 
 /// What the environment says about keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keys {
+pub(crate) enum Keys {
     /// Both keys, and the variable that the first one was in.
     Both(Credentials, &'static str),
     /// One key; the name of the variable that is missing. The Go SDK passes over these too.
@@ -21,7 +21,7 @@ pub enum Keys {
 /// Reads `AWS_ACCESS_KEY_ID` (else `AWS_ACCESS_KEY`), `AWS_SECRET_ACCESS_KEY` (else
 /// `AWS_SECRET_KEY`) and `AWS_SESSION_TOKEN`, as the Go SDK does, except that blank values count
 /// as unset: a blank key signs requests that can only fail.
-pub fn keys(env: &Lookup<'_>) -> Keys {
+pub(crate) fn keys(env: &Lookup<'_>) -> Keys {
     let first = |names: [&'static str; 2]| {
         let found = |name| Some((set(env, name)?, name));
         names.into_iter().find_map(found)
@@ -43,7 +43,7 @@ pub fn keys(env: &Lookup<'_>) -> Keys {
 }
 
 /// Keys that never change: from the environment, or from a file that is watched by others.
-pub struct Fixed {
+pub(crate) struct Fixed {
     /// Where they are from: `environment`.
     pub name: String,
     /// The keys.

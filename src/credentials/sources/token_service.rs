@@ -9,7 +9,7 @@ use crate::credentials::{SourceError, Timing, json, plain};
 use crate::http::client::{AgentError, HttpClientFactory};
 
 /// A request for new tokens.
-pub struct TokenRequest<'a> {
+pub(crate) struct TokenRequest<'a> {
     /// Whom it asks, for error messages.
     pub from: &'a str,
     /// The URL.
@@ -24,7 +24,7 @@ pub struct TokenRequest<'a> {
 
 /// Why there are no new tokens.
 #[derive(Debug)]
-pub enum TokenError {
+pub(crate) enum TokenError {
     /// The session cannot be renewed any more: the person must begin another one. With the code.
     SessionOver(String),
     /// Anything else.
@@ -46,7 +46,7 @@ const SESSION_OVER: [&str; 6] = [
 ///
 /// # Errors
 /// Why there is no answer with tokens.
-pub fn ask(
+pub(crate) fn ask(
     service: &HttpClientFactory,
     clock: &Clock,
     timing: &Timing,

@@ -296,6 +296,17 @@ impl Uploader {
                 ));
             }
         }
+        let status = self.credentials.as_ref().map(|snapshot| &snapshot.status);
+        if health.notes.is_empty()
+            && let Some(status) = status
+            && let (Some(since), Some(error)) = (status.missing_since, &status.error)
+        {
+            // With nothing to upload, calls by TCP cannot be signed all the same.
+            let seconds = (now - since).as_secs_f64();
+            health
+                .notes
+                .push(format!("no AWS credentials for {seconds:.0} s ({error})"));
+        }
         match self.senders.overdue(now) {
             0 => {}
             n => health.notes.push(format!("{n} requests to X-Ray hang")),

@@ -19,7 +19,7 @@ pub struct Target {
 }
 
 /// A name and a port to addresses.
-pub type Resolve<'a> = dyn Fn(&str, u16) -> Result<Vec<IpAddr>, String> + 'a;
+pub(crate) type Resolve<'a> = dyn Fn(&str, u16) -> Result<Vec<IpAddr>, String> + 'a;
 
 /// Checks that the keys will not cross a network in the clear: plain HTTP only to this host's
 /// own addresses. A name is allowed when all its addresses are; the request then goes to one of

@@ -39,7 +39,7 @@ pub struct SsoSettings {
 }
 
 /// The cache file of a session, by its name, or of an older profile, by its start URL.
-pub fn cache_file(home: &str, key: &str) -> PathBuf {
+pub(crate) fn cache_file(home: &str, key: &str) -> PathBuf {
     let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, key.as_bytes());
     let name = hex::encode(digest) + ".json";
     Path::new(home).join(".aws/sso/cache").join(name)

@@ -50,7 +50,7 @@ pub fn on_behalf(env: &Lookup<'_>) -> Vec<(&'static str, String)> {
 }
 
 /// One call.
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     /// `AssumeRole` or `AssumeRoleWithWebIdentity`.
     pub action: &'static str,
     /// Parameters besides action and version.
@@ -66,7 +66,7 @@ impl Client {
     ///
     /// # Errors
     /// The last attempt's.
-    pub fn call(&mut self, call: &Call<'_>) -> Result<Credentials, SourceError> {
+    pub(crate) fn call(&mut self, call: &Call<'_>) -> Result<Credentials, SourceError> {
         let body = form(call);
         let timing = self.timing.clone();
         attempts(&timing, 3, Duration::from_secs(5), &mut || {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::Health;
 use simulation::{Answer, Simulation};
 
 #[derive(Debug, Clone)]
@@ -285,6 +286,24 @@ fn only_senders_that_all_hang_while_segments_wait_are_a_problem() {
     let health = simulation.uploader.health(simulation.now);
     assert_eq!(health.problem, None);
     assert!(health.notes.len() == 2, "{:?}", health.notes);
+}
+
+#[test]
+fn health_says_that_nothing_can_be_signed_although_nothing_is_held() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    simulation.credentials(false);
+    simulation.pass(Duration::from_secs(7));
+    let health = simulation.uploader.health(simulation.now);
+    assert_eq!(health.problem, None);
+    assert_eq!(
+        health.notes,
+        ["no AWS credentials for 7 s (nobody has any)"]
+    );
+    simulation.credentials(true);
+    assert_eq!(
+        simulation.uploader.health(simulation.now),
+        Health::default()
+    );
 }
 
 #[test]

@@ -218,6 +218,7 @@ impl Simulation {
             credentials: available.then_some(keys),
             status: CredentialStatus {
                 error: (!available).then(|| "nobody has any".to_owned()),
+                missing_since: (!available).then_some(self.now),
                 ..CredentialStatus::default()
             },
         })));
