@@ -15,7 +15,7 @@ pub const MAX_DOCUMENTS: usize = 50;
 
 /// A batch takes no further document once its body has reached this many bytes. X-Ray documents
 /// no limit; this one keeps a request with the largest documents (64 kB) short enough to be
-/// answered well inside the timeout, and the memory of all lanes within the smallest buffer.
+/// answered well inside the timeout, and the memory of all senders within the smallest buffer.
 pub const FULL_BYTES: usize = 256 * 1024;
 
 const PREFIX: &[u8] = br#"{"TraceSegmentDocuments":["#;

@@ -1,5 +1,6 @@
 //! The uploader with everybody who sends it events, in any order, without threads.
 
+mod compression;
 mod simulation;
 
 use std::time::Duration;

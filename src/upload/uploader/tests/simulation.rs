@@ -1,5 +1,6 @@
 //! Stands in for the thread around the uploader, the senders, the credentials and the clock.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -121,6 +122,8 @@ pub(super) struct Simulation {
     /// Requests with segments.
     pub requests: usize,
     next_id: u64,
+    /// Every document that was handed over.
+    handed_over: HashSet<String>,
 }
 
 struct NoSource;
@@ -166,6 +169,7 @@ impl Simulation {
             ended: Vec::new(),
             requests: 0,
             next_id: 0,
+            handed_over: HashSet::new(),
         }
     }
 
@@ -195,6 +199,7 @@ impl Simulation {
     }
 
     fn hand_over(&mut self, batch: Batch) {
+        self.handed_over.extend(batch.documents());
         self.event(Event::Batch(HandOver {
             batch,
             ..HandOver::default()
@@ -296,7 +301,7 @@ impl Simulation {
     }
 
     pub(super) fn is_healthy(&self) -> bool {
-        self.uploader.segments.back_off.is_healthy()
+        self.uploader.destinations.segments.back_off.is_healthy()
     }
 
     fn event(&mut self, event: Event) {
@@ -342,7 +347,15 @@ impl Simulation {
             }
         };
         assert!(self.out.iter().all(|out| out.sender != id), "one at a time");
-        self.requests += usize::from(matches!(*payload, Payload::Segments(_)));
+        if let Payload::Segments(batch) = &*payload {
+            self.requests += 1;
+            assert!(
+                batch
+                    .documents()
+                    .all(|document| self.handed_over.contains(&document)),
+                "a document has changed"
+            );
+        }
         self.out.push(Out {
             sender: id,
             payload,
