@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(unreachable_pub)]
+// `make doc` builds the documentation of private items too.
+#![allow(rustdoc::private_intra_doc_links)]
 
 pub mod app;
 pub mod proxy;

@@ -2,4 +2,4 @@
 
 pub mod endpoints;
 pub(crate) mod metrics;
-pub(crate) mod request_counts;
+pub mod request_counts;

@@ -116,7 +116,7 @@ impl Batch {
     }
 
     /// Bytes of memory that the body has.
-    pub fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.memory.capacity()
     }
 
@@ -142,7 +142,7 @@ impl Batch {
     }
 
     /// The documents whose index satisfies `is_first`, and the others, both in their order.
-    pub fn partition(&self, is_first: impl Fn(usize) -> bool) -> (Batch, Batch) {
+    pub(crate) fn partition(&self, is_first: impl Fn(usize) -> bool) -> (Batch, Batch) {
         let (mut first, mut second) = (Batch::new(), Batch::new());
         for (index, range) in ranges(self.body()).enumerate() {
             let part = if is_first(index) {

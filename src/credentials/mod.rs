@@ -23,7 +23,8 @@ use crate::aws::jitter::jitter;
 use crate::env::read_bounded;
 use sources::process::RunningProgram;
 
-pub use cache::{CredentialCache, CredentialSnapshot, CredentialStatus, IssuedCredentials};
+pub use cache::CredentialCache;
+pub use cache::{CredentialSnapshot, CredentialStatus, IssuedCredentials};
 
 /// One place that credentials come from.
 pub trait Source: Send {

@@ -3,7 +3,7 @@
 pub(crate) mod call;
 pub mod client;
 pub mod dns;
-pub(crate) mod error;
+pub mod error;
 pub(crate) mod gunzip;
 pub mod no_proxy;
 pub mod server;

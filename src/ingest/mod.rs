@@ -8,4 +8,4 @@ mod readers;
 pub(crate) mod socket;
 
 pub use open_batch::OpenBatch;
-pub use readers::{ReaderParts, Readers};
+pub(crate) use readers::{ReaderParts, Readers};

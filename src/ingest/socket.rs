@@ -16,7 +16,7 @@ const BACKLOG: i32 = 128;
 
 /// Why a socket could not be bound.
 #[derive(Debug)]
-pub struct BindError {
+pub(crate) struct BindError {
     protocol: &'static str,
     flag: &'static str,
     address: String,

@@ -184,7 +184,6 @@ fn others(level: LevelFilter) -> LevelFilter {
     }
 }
 
-/// Seconds since 1970.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))

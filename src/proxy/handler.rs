@@ -40,7 +40,7 @@ pub struct Incoming<'a> {
     /// The address that the client connected to.
     pub local_address: Option<SocketAddr>,
     /// Cancelled when the client has gone.
-    pub call: &'a Arc<Call>,
+    pub(crate) call: &'a Arc<Call>,
 }
 
 /// The two sockets of the TCP front.

@@ -21,18 +21,16 @@ pub(crate) enum Plan {
     Environment(Credentials, &'static str),
     /// Keys of a profile; its name.
     Profile(String, Credentials),
-    /// The container endpoint.
-    Container(container::Settings),
+    Container(container::ContainerSettings),
     /// The EC2 metadata service, because a profile says so.
-    Ec2(imds::Settings),
+    Ec2(imds::ImdsSettings),
     /// Nothing is configured: the EC2 metadata service, unless it is switched off. With what was
     /// looked at before, and why it was passed over.
-    LastResort(Option<imds::Settings>, Vec<String>),
+    LastResort(Option<imds::ImdsSettings>, Vec<String>),
     /// A web identity token.
     WebIdentity(WebIdentity),
     /// A program: the profile's name and the command line.
     Process(String, String),
-    /// IAM Identity Center.
     Sso(SsoSettings),
     /// A session of `aws login`.
     Login(LoginSettings),
@@ -62,7 +60,6 @@ impl Plan {
 /// A plan, and what is odd about what it was made from.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Selection {
-    /// The plan.
     pub plan: Plan,
     /// Worth a warning each. Without secrets.
     pub warnings: Vec<String>,

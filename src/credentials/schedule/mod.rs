@@ -59,9 +59,7 @@ struct Held {
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Make an attempt.
     Now,
-    /// Make one then.
     At(Instant),
     /// Wait for a refusal, or for somebody who wants credentials.
     Asleep,

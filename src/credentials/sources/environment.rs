@@ -14,7 +14,6 @@ pub(crate) enum Keys {
     Half(&'static str),
     /// Keys that cannot be sent in a header; says which part. Better told than passed over.
     Bad(String),
-    /// No key.
     None,
 }
 
@@ -46,7 +45,6 @@ pub(crate) fn keys(env: &Lookup<'_>) -> Keys {
 pub(crate) struct Fixed {
     /// Where they are from: `environment`.
     pub name: String,
-    /// The keys.
     pub credentials: Credentials,
     /// [`Renewal::Fixed`], unless asking again can find other keys.
     pub renewal: Renewal,

@@ -294,12 +294,12 @@ impl Uploader {
             health.problem = Some("every request to X-Ray hangs while segments wait".to_owned());
             return health;
         }
-        let status = self.credentials.as_ref().map(|snapshot| &snapshot.status);
-        let outages = || self.destinations.iter().map(|one| &one.outage);
+        let outages = self.destinations.iter().map(|one| &one.outage);
         health
             .notes
-            .extend(outages().filter_map(|outage| outage.note(now)));
-        if outages().all(|outage| outage.since().is_none())
+            .extend(outages.filter_map(|outage| outage.note(now)));
+        let status = self.credentials.as_ref().map(|snapshot| &snapshot.status);
+        if health.notes.is_empty()
             && let Some(status) = status
             && let (Some(since), Some(error)) = (status.missing_since, &status.error)
         {

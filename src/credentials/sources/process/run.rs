@@ -28,7 +28,7 @@ pub struct RunningProgram(Arc<Mutex<Option<Pid>>>);
 
 impl RunningProgram {
     /// Kills the program that runs now, if any, with all that it has started.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         if let Some(group) = *self.lock() {
             kill(group);
         }
@@ -53,7 +53,6 @@ pub(super) struct Runner {
 /// What a program has left.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// What it printed.
     pub stdout: Vec<u8>,
     /// How it ended. `None` where somebody else has collected that, as happens when SIGCHLD is
     /// ignored.
