@@ -61,9 +61,15 @@ impl Daemon {
         self.readers.begin_shutdown();
         self.channel.send(Event::BeginShutdown(deadline));
         let held = self.channel.ask_snapshot(ANSWER);
+        let (segments, spans) = held.map_or((0, 0), |snapshot| {
+            (snapshot.segments.held, snapshot.spans.spans.held)
+        });
+        let spans = match spans {
+            0 => String::new(),
+            spans => format!(" and {spans} spans"),
+        };
         log::info!(
-            "delivering {} segments, for at most {:?}; signal again to end at once",
-            held.map_or(0, |snapshot| snapshot.segments.held),
+            "delivering {segments} segments{spans}, for at most {:?}; signal again to end at once",
             self.shutdown_timeout
         );
         stopping.wait(deadline, &self.channel, |exit| {

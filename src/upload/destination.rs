@@ -256,6 +256,12 @@ impl Destination {
         growths.max().unwrap_or(0)
     }
 
+    /// Bytes of memory that one of those that wait takes more when it is sent, at most.
+    pub(super) fn largest_growth(&self) -> usize {
+        let all = self.queue.iter().chain(self.retries.iter());
+        all.map(Item::growth).max().unwrap_or(0)
+    }
+
     /// Requests, documents or spans, and bytes of the requests that wait.
     pub(super) fn amount(&self) -> Amount {
         let (queue, retries) = (self.queue.sizes(), self.retries.sizes());

@@ -95,6 +95,11 @@ impl Queue {
         self.items.front()
     }
 
+    /// Everything that waits.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter()
+    }
+
     /// Takes the oldest item as it is.
     pub(super) fn pop_front(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;

@@ -86,6 +86,11 @@ impl Retries {
         self.items.first()
     }
 
+    /// Everything that waits.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter()
+    }
+
     /// Takes the item that was refused first as it is.
     pub(super) fn pop_front(&mut self) -> Option<Item> {
         (!self.items.is_empty()).then(|| self.remove(0))

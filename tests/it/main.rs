@@ -13,6 +13,7 @@ mod faults;
 mod header_table;
 mod limits;
 mod network;
+mod otlp;
 mod platforms;
 mod process;
 mod resource_exhaustion;

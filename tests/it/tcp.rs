@@ -48,20 +48,10 @@ fn what_x_ray_refuses_is_logged_and_counted() {
     );
     answers(
         &fake,
-        "/v1/traces",
-        error(400, "InvalidRequestException", "not enabled"),
-    );
-    answers(
-        &fake,
         "/Something",
         error(404, "UnknownOperationException", ""),
     );
-    for path in [
-        "/GetSamplingRules",
-        "/SamplingTargets",
-        "/v1/traces",
-        "/Something",
-    ] {
+    for path in ["/GetSamplingRules", "/SamplingTargets", "/Something"] {
         for _ in 0..3 {
             exchange(daemon.tcp, &post(path, "")).unwrap();
         }
@@ -71,8 +61,6 @@ fn what_x_ray_refuses_is_logged_and_counted() {
          not authorized; allow xray:GetSamplingRules in the policy of the daemon's role",
         "[Warn] X-Ray answered GetSamplingTargets on TCP with 429: ThrottledException: Rate \
          exceeded; let clients ask less often",
-        "[Warn] X-Ray answered v1/traces on TCP with 400: InvalidRequestException: not enabled; \
-         if Transaction Search is not enabled, run: aws xray",
         "[Warn] X-Ray answered other on TCP with 404: UnknownOperationException; this service",
     ] {
         daemon.wait_log(line);
@@ -86,7 +74,6 @@ fn what_x_ray_refuses_is_logged_and_counted() {
     for (action, outcome) in [
         ("GetSamplingRules", "4xx"),
         ("GetSamplingTargets", "429"),
-        ("v1/traces", "4xx"),
         ("other", "4xx"),
     ] {
         let line =

@@ -2,7 +2,7 @@
 //!
 //! The rules are those of the three services' endpoint rule sets.
 
-use super::{EndpointError, Sources, custom, is_region, partition};
+use super::{EndpointError, EndpointSources, custom, is_region, partition};
 use crate::aws::profile::Profiles;
 use crate::env::Lookup;
 use crate::http::client::ServiceUrls;
@@ -32,9 +32,9 @@ impl CloudWatchEndpoints {
         if !is_region(region) {
             return Err(EndpointError::Region(region.to_owned()));
         }
-        let sources = Sources::switches(env, profiles);
+        let sources = EndpointSources::switches(env, profiles);
         let urls = |[variable, key, in_services]: [&'static str; 3],
-                    usual: &dyn Fn(&Sources<'_>) -> String| {
+                    usual: &dyn Fn(&EndpointSources<'_>) -> String| {
             let (own, all) = (env(variable), env("AWS_ENDPOINT_URL"));
             let found = custom(&[
                 (variable, sources.url(own.as_deref())),
@@ -79,7 +79,7 @@ impl CloudWatchEndpoints {
     }
 }
 
-impl Sources<'_> {
+impl EndpointSources<'_> {
     fn logs(&self, region: &str) -> String {
         // These two regions' endpoints are FIPS ones already, under the plain name.
         let is_fips = matches!(region, "us-gov-east-1" | "us-gov-west-1");
@@ -91,7 +91,7 @@ impl Sources<'_> {
 
     fn metrics(&self, region: &str) -> String {
         let is_fips = partition(region).name == "aws-us-gov";
-        let sources = Sources {
+        let sources = EndpointSources {
             fips: self.fips && !is_fips,
             ..*self
         };
@@ -100,7 +100,7 @@ impl Sources<'_> {
 
     /// It has dual-stack names only.
     fn application_signals(&self, region: &str) -> String {
-        let sources = Sources {
+        let sources = EndpointSources {
             dual_stack: true,
             ..*self
         };

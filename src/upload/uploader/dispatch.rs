@@ -52,12 +52,14 @@ impl Uploader {
     /// buffer, and nothing is dropped so that a further request can be opened.
     fn next_item(&mut self, api: XRayApi, now: Instant) -> Option<Item> {
         let in_flight = self.bytes_in_flight();
+        let used = self.buffer_used() + self.span_reserve();
+        let free = self.limits.buffer.saturating_sub(used);
         let room = Room {
             request: (self.limits.buffer / 2).saturating_sub(in_flight),
-            growth: self
-                .limits
-                .buffer
-                .saturating_sub(self.buffer_used() + self.span_reserve()),
+            growth: match api {
+                XRayApi::Segments => free,
+                XRayApi::Otlp => free.min(self.span_limit().saturating_sub(self.span_memory())),
+            },
             // A request that hangs at one API must not keep those of another.
             is_idle: self.requests_in_flight(api) == 0,
         };

@@ -16,10 +16,12 @@ impl Uploader {
     pub(super) fn offered(&mut self, offer: SpanOffer, now: Instant) {
         let SpanOffer { request, reply } = offer;
         let bytes = request.body.len();
-        let limit = self.limits.buffer / 2;
+        let limit = self.span_limit();
+        // What waits is shorter than when it is sent, which must fit too.
+        let growth = self.destinations.otlp.largest_growth();
         let verdict = if bytes > limit {
             SpanVerdict::TooLong(limit)
-        } else if self.span_memory() + bytes > limit
+        } else if self.span_memory() + growth + bytes > limit
             || self.buffer_used() + self.span_reserve() + bytes > self.limits.buffer
         {
             SpanVerdict::Full
@@ -96,8 +98,13 @@ impl Uploader {
         held
     }
 
+    /// Most bytes of memory that spans may take.
+    pub(super) fn span_limit(&self) -> usize {
+        self.limits.buffer / 2
+    }
+
     /// Bytes of memory of what waits or is in flight.
-    fn span_memory(&self) -> usize {
+    pub(super) fn span_memory(&self) -> usize {
         let in_flight = self.senders.in_flight();
         let in_flight = in_flight.filter(|one| one.payload.api() == Some(XRayApi::Otlp));
         let in_flight: usize = in_flight.map(|one| one.payload.document_bytes()).sum();

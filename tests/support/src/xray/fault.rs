@@ -40,6 +40,8 @@ pub enum Fault {
     AnswerToContaining(&'static str, Response),
     /// 413 for every body above this many bytes.
     TooLarge(usize),
+    /// This one for requests to the path, none for others.
+    OnPath(&'static str, Box<Fault>),
     /// Nobody listens at the address.
     Gone,
 }
@@ -126,6 +128,7 @@ impl fmt::Debug for Fault {
                 return write!(f, "AnswerToContaining({text:?}, {})", response.status);
             }
             Self::TooLarge(bytes) => return write!(f, "TooLarge({bytes})"),
+            Self::OnPath(path, fault) => return write!(f, "OnPath({path}, {fault:?})"),
             Self::Gone => "Gone",
         })
     }

@@ -50,10 +50,16 @@ impl State {
             _ => {}
         }
         let documents = self.documents(request);
-        let fault = self
+        let mut fault = self
             .faults_to_come
             .pop_front()
             .unwrap_or_else(|| self.fault.clone());
+        if let Fault::OnPath(path, on_path) = fault {
+            fault = match request.path() == path {
+                true => *on_path,
+                false => Fault::None,
+            };
+        }
         let mut action = match fault {
             Fault::None => Action::Answer(self.serve(request, &documents, verdict)),
             Fault::Unprocessed(chooser) => {
@@ -79,7 +85,9 @@ impl State {
             Fault::Answer(response) => Action::Answer(response),
             Fault::Impostor(response) => Action::AnswerAsImpostor(response),
             Fault::Hang => Action::Hold,
-            Fault::CloseOnAccept | Fault::CloseAfterReading | Fault::Gone => Action::Close,
+            Fault::CloseOnAccept | Fault::CloseAfterReading | Fault::Gone | Fault::OnPath(..) => {
+                Action::Close
+            }
             Fault::Bytes(bytes) => Action::Bytes(bytes),
             Fault::Endless(answer) => Action::Endless(answer),
         };
@@ -179,6 +187,10 @@ impl State {
                 self.telemetry
                     .push(body.unwrap_or_else(|e| json!(e.to_string())));
                 Response::new(200, "{}")
+            }
+            "/v1/traces" if !self.answers.contains_key("/v1/traces") => {
+                self.exports.push(request.clone());
+                Response::new(200, "").with("Content-Type", "application/x-protobuf")
             }
             path => {
                 let answer = self.answers.get(path).cloned();

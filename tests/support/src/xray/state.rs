@@ -37,6 +37,8 @@ pub struct State {
     pub batches: Vec<Batch>,
     /// `POST /TelemetryRecords` bodies that were answered with 200.
     pub telemetry: Vec<Value>,
+    /// Requests with spans that were taken.
+    pub exports: Vec<Request>,
     /// Every other request.
     pub calls: Vec<Request>,
     /// Requests read, of any kind but those that only open a connection.
@@ -79,6 +81,7 @@ impl State {
             unprocessed: Vec::new(),
             batches: Vec::new(),
             telemetry: Vec::new(),
+            exports: Vec::new(),
             calls: Vec::new(),
             requests: 0,
             warm_ups: 0,
