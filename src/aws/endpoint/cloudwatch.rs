@@ -9,13 +9,13 @@ use crate::http::client::ServiceUrls;
 
 /// Where logs, metrics and questions for instrumentation go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CloudWatchEndpoints {
+pub(crate) struct CloudWatchEndpoints {
     /// CloudWatch Logs.
-    pub logs: ServiceUrls,
+    pub(crate) logs: ServiceUrls,
     /// CloudWatch, which takes metrics.
-    pub metrics: ServiceUrls,
+    pub(crate) metrics: ServiceUrls,
     /// CloudWatch Application Signals.
-    pub application_signals: ServiceUrls,
+    pub(crate) application_signals: ServiceUrls,
 }
 
 impl CloudWatchEndpoints {
@@ -24,7 +24,7 @@ impl CloudWatchEndpoints {
     ///
     /// # Errors
     /// As [`Endpoints::resolve`](super::Endpoints::resolve).
-    pub fn load(
+    pub(crate) fn load(
         region: &str,
         env: &Lookup<'_>,
         profiles: &Profiles,

@@ -14,7 +14,7 @@ use crate::env::{self, Lookup};
 use crate::http::client::ServiceUrls;
 use crate::http::url::{is_host, without_credentials};
 
-pub use cloudwatch::CloudWatchEndpoints;
+pub(crate) use cloudwatch::CloudWatchEndpoints;
 pub use identity::IdentityEndpoints;
 pub(crate) use identity::IdentityService;
 pub(crate) use partition::{Partition, partition};
