@@ -35,7 +35,7 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build and run the daemon here: make run REGION=us-east-1
-	@cargo run --release --locked --quiet -- --local-mode --exporter auto $(if $(REGION),--region $(REGION)) $(ARGS)
+	@cargo run --release --locked --quiet -- --local-mode --exporter auto --otlp 127.0.0.1:4318 $(if $(REGION),--region $(REGION)) $(ARGS)
 
 send: ## send a sample trace to the daemon that runs here
 	@cargo run --release --locked --quiet --example send -- $(ARGS)

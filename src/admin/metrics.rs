@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::time::UNIX_EPOCH;
 
+use super::span_metrics;
 use crate::admin::request_counts::{AnsweredCount, RequestCounts};
 use crate::aws::clock::Skew;
 use crate::upload::metrics::{LATENCY_BUCKETS, OUTCOMES, Snapshot, UploadMetrics};
-use crate::upload::spans::SpanCounts;
 
 /// What the text is made from.
 pub(crate) struct MetricsSnapshot<'a> {
@@ -95,7 +95,7 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(text, "xray_{name} {value}");
     }
-    spans(&mut text, &upload.spans);
+    span_metrics::render(&mut text, &upload.spans);
     requests(&mut text, &upload.metrics);
     calls(&mut text, snapshot.calls);
     credentials(&mut text, upload);
@@ -212,51 +212,6 @@ fn calls(text: &mut String, calls: &RequestCounts) {
     }
 }
 
-/// How requests of OpenTelemetry ended, the spans in them, and their bytes.
-fn spans(text: &mut String, counts: &SpanCounts) {
-    for (name, noun, fates) in [
-        ("spans", "Spans", counts.spans),
-        ("span_requests", "Requests with spans", counts.requests),
-        ("span_bytes", "Bytes of requests with spans", counts.bytes),
-    ] {
-        for (fate, kind, what, value) in [
-            (
-                "accepted_total",
-                "counter",
-                "taken from clients",
-                fates.accepted,
-            ),
-            (
-                "delivered_total",
-                "counter",
-                "that X-Ray took",
-                fates.delivered,
-            ),
-            (
-                "refused_total",
-                "counter",
-                "that X-Ray refused",
-                fates.refused,
-            ),
-            (
-                "dropped_total",
-                "counter",
-                "lost because the time of the shutdown was over",
-                fates.dropped,
-            ),
-            ("held", "gauge", "waiting or in flight", fates.held),
-        ] {
-            head(
-                text,
-                &format!("{name}_{fate}"),
-                kind,
-                &format!("{noun} {what}."),
-            );
-            let _ = writeln!(text, "xray_{name}_{fate} {value}");
-        }
-    }
-}
-
 /// A metric with one label.
 fn labelled(
     text: &mut String,
@@ -301,7 +256,7 @@ fn requests(text: &mut String, metrics: &UploadMetrics) {
     let _ = writeln!(text, "xray_{name}_sum {sum}\nxray_{name}_count {all}");
 }
 
-fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+pub(super) fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP xray_{name} {help}\n# TYPE xray_{name} {kind}");
 }
 
@@ -318,7 +273,7 @@ mod tests {
     use super::*;
     use crate::credentials::CredentialStatus;
     use crate::upload::counters::SegmentCounts;
-    use crate::upload::spans::Fates;
+    use crate::upload::spans::{Fates, SpanCounts};
     use std::time::Duration;
 
     #[test]

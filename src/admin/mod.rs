@@ -3,3 +3,4 @@
 pub mod endpoints;
 pub(crate) mod metrics;
 pub mod request_counts;
+mod span_metrics;

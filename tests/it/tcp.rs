@@ -102,13 +102,13 @@ fn big_bodies_and_grpc_are_logged() {
 #[test]
 fn web_pages_are_refused_unless_their_origin_is_allowed() {
     let fake = FakeXray::start();
-    answers(&fake, "/v1/traces", Response::new(200, "{}"));
+    answers(&fake, "/SamplingTargets", Response::new(200, "{}"));
     let allowed = "Origin: https://app.example.com\r\n";
     let other = "Origin: https://evil.example\r\n";
     let daemon = Launch::against(&fake)
         .args(["--allow-origin", "https://app.example.com"])
         .start();
-    let ask = |headers: &str| exchange(daemon.tcp, &post("/v1/traces", headers)).unwrap();
+    let ask = |headers: &str| exchange(daemon.tcp, &post("/SamplingTargets", headers)).unwrap();
     assert_eq!(ask(allowed).status, 200);
     for _ in 0..3 {
         assert_eq!(ask(other).status, 403);
@@ -119,7 +119,7 @@ fn web_pages_are_refused_unless_their_origin_is_allowed() {
     assert_eq!(log.iter().filter(|l| l.contains(line)).count(), 1);
     // By default there is none.
     let daemon = Launch::against(&fake).start();
-    let answer = exchange(daemon.tcp, &post("/v1/traces", allowed)).unwrap();
+    let answer = exchange(daemon.tcp, &post("/SamplingTargets", allowed)).unwrap();
     assert_eq!(answer.status, 403);
 }
 

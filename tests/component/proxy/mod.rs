@@ -6,6 +6,7 @@ mod failures;
 mod gone;
 mod harness;
 mod limits;
+mod otlp;
 mod pages;
 mod requests;
 mod responses;

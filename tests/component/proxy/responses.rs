@@ -265,13 +265,6 @@ fn sampling_is_answered_without_aws() {
     assert_eq!(targets["SamplingTargetDocuments"], serde_json::json!([]));
     assert_eq!(targets["UnprocessedStatistics"], serde_json::json!([]));
 
-    let answer = ask(
-        "POST /v1/traces",
-        "Content-Type: application/x-protobuf\r\n",
-    );
-    assert_eq!((answer.status, answer.body.len()), (200, 0));
-    let answer = ask("POST /v1/traces", "Content-Type: application/json\r\n");
-    assert_eq!((answer.status, &answer.body[..]), (200, &b"{}"[..]));
     ask("POST /EncryptionConfig", "").assert_empty(404);
     ask("GET /GetSamplingRules", "").assert_empty(404);
     assert_eq!(ask("GET /healthz", "").body, b"ok\n");

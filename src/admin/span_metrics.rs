@@ -1,0 +1,106 @@
+//! The metrics of OpenTelemetry's spans: `accepted = delivered + refused + dropped + held`, for spans,
+//! for the requests that they came in, and for their bytes.
+
+use std::fmt::Write;
+
+use super::metrics::head;
+use crate::upload::spans::SpanCounts;
+
+pub(super) fn render(text: &mut String, counts: &SpanCounts) {
+    for (name, kind, help, value) in [
+        (
+            "spans_accepted_total",
+            "counter",
+            "Spans taken from clients.",
+            counts.spans.accepted,
+        ),
+        (
+            "spans_delivered_total",
+            "counter",
+            "Spans that X-Ray took.",
+            counts.spans.delivered,
+        ),
+        (
+            "spans_refused_total",
+            "counter",
+            "Spans that X-Ray refused.",
+            counts.spans.refused,
+        ),
+        (
+            "spans_dropped_total",
+            "counter",
+            "Spans lost because the time of the shutdown was over.",
+            counts.spans.dropped,
+        ),
+        (
+            "spans_held",
+            "gauge",
+            "Spans waiting or in flight.",
+            counts.spans.held,
+        ),
+        (
+            "span_requests_accepted_total",
+            "counter",
+            "Requests with spans taken from clients.",
+            counts.requests.accepted,
+        ),
+        (
+            "span_requests_delivered_total",
+            "counter",
+            "Requests with spans that X-Ray took.",
+            counts.requests.delivered,
+        ),
+        (
+            "span_requests_refused_total",
+            "counter",
+            "Requests with spans that X-Ray refused.",
+            counts.requests.refused,
+        ),
+        (
+            "span_requests_dropped_total",
+            "counter",
+            "Requests with spans lost because the time of the shutdown was over.",
+            counts.requests.dropped,
+        ),
+        (
+            "span_requests_held",
+            "gauge",
+            "Requests with spans waiting or in flight.",
+            counts.requests.held,
+        ),
+        (
+            "span_bytes_accepted_total",
+            "counter",
+            "Bytes of requests with spans taken from clients.",
+            counts.bytes.accepted,
+        ),
+        (
+            "span_bytes_delivered_total",
+            "counter",
+            "Bytes of requests with spans that X-Ray took.",
+            counts.bytes.delivered,
+        ),
+        (
+            "span_bytes_refused_total",
+            "counter",
+            "Bytes of requests with spans that X-Ray refused.",
+            counts.bytes.refused,
+        ),
+        (
+            "span_bytes_dropped_total",
+            "counter",
+            "Bytes of requests with spans lost because the time of the shutdown was over.",
+            counts.bytes.dropped,
+        ),
+        (
+            "span_bytes_held",
+            "gauge",
+            "Bytes of requests with spans waiting or in flight.",
+            counts.bytes.held,
+        ),
+    ] {
+        head(text, name, kind, help);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "xray_{name} {value}");
+    }
+}

@@ -1,0 +1,176 @@
+//! The front for OpenTelemetry, with the test in the uploader's place.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::Duration;
+
+use xray::proxy::{ClientResources, LocalSampling, OtlpFront, ProxyServer};
+use xray::upload::UploadChannel;
+use xray::upload::message::{Event, Message};
+use xray::upload::spans::{SpanOffer, SpanVerdict};
+
+use xray_test_support::http::Response;
+use xray_test_support::http_client::HttpClient;
+use xray_test_support::watch::{DEADLINE, wait_until};
+
+use super::harness::{connections, parts, started, stop};
+use xray::proxy::{Counts, Limits};
+
+/// A request with one span.
+const SPAN: &[u8] = b"\x0a\x04\x12\x02\x12\x00";
+
+struct Front {
+    server: ProxyServer,
+    main: SocketAddr,
+    otlp: SocketAddr,
+    counts: Arc<Counts>,
+    messages: Receiver<Message>,
+}
+
+fn front(memory: usize, limits: Limits) -> Front {
+    let (channel, messages) = UploadChannel::new(1 << 20);
+    let resources = ClientResources::new(memory, 0);
+    let counts = Arc::<Counts>::default();
+    let handler = OtlpFront {
+        next: Arc::new(LocalSampling),
+        channel,
+        resources: Arc::clone(&resources),
+        is_enabled: true,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let otlp = listener.local_addr().unwrap();
+    let mut parts = parts(limits, resources, Arc::new(handler), Arc::clone(&counts));
+    parts.otlp = Some(listener);
+    let (main, server) = started(parts);
+    Front {
+        server,
+        main,
+        otlp,
+        counts,
+        messages,
+    }
+}
+
+impl Front {
+    #[track_caller]
+    fn offer(&self) -> SpanOffer {
+        match self.messages.recv_timeout(DEADLINE) {
+            Ok(Message::Event(Event::Spans(offer))) => offer,
+            _ => panic!("no spans are offered"),
+        }
+    }
+}
+
+fn head(length: usize, coding: &str) -> String {
+    format!(
+        "POST /v1/traces HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-protobuf\r\n{coding}\
+         Content-Length: {length}\r\n\r\n"
+    )
+}
+
+fn export(to: SocketAddr, coding: &str, body: &[u8]) -> Response {
+    let head = head(body.len(), coding);
+    HttpClient::connect(to).ask([head.as_bytes(), body].concat())
+}
+
+#[test]
+fn a_client_is_told_what_the_uploader_says() {
+    let front = front(64 << 20, Limits::DEFAULT);
+    for (verdict, status, words) in [
+        (SpanVerdict::Taken, 200, ""),
+        (
+            SpanVerdict::TooLong(99),
+            413,
+            "99 that all waiting spans may take",
+        ),
+        (SpanVerdict::Full, 503, "send them again later"),
+        (SpanVerdict::Unreadable, 400, "no ExportTraceServiceRequest"),
+    ] {
+        for to in [front.main, front.otlp] {
+            let client = thread::spawn(move || export(to, "", SPAN));
+            let offer = front.offer();
+            assert_eq!((&*offer.request.body, offer.request.spans), (SPAN, 1));
+            offer.reply.send(verdict).unwrap();
+            let answer = client.join().unwrap();
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert_eq!(answer.status, status, "{text}");
+            assert!(text.contains(words), "{text}");
+            assert_eq!(answer.header("retry-after").is_some(), status == 503);
+        }
+    }
+    // Nobody has to be asked about nothing.
+    assert_eq!(export(front.otlp, "", b"").status, 200);
+    assert!(front.messages.try_recv().is_err());
+    stop(&front.server);
+}
+
+/// The client sends them again, so that they must not be held as well.
+#[test]
+fn what_the_uploader_takes_too_late_is_not_taken() {
+    let front = front(64 << 20, Limits::DEFAULT);
+    let answer = export(front.otlp, "", SPAN);
+    assert_eq!(
+        (answer.status, answer.header("retry-after")),
+        (503, Some("1"))
+    );
+    let offer = front.offer();
+    assert!(offer.reply.try_send(SpanVerdict::Taken).is_err());
+    stop(&front.server);
+}
+
+#[test]
+fn hostile_bodies_are_refused_and_the_next_client_is_served() {
+    let front = front(2 << 20, Limits::DEFAULT);
+    let mut bomb = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    bomb.extend(miniz_oxide::deflate::compress_to_vec(
+        &vec![0; 100 << 20],
+        6,
+    ));
+    let endless = vec![0xff; 300_000];
+    for (coding, body, status) in [
+        ("Content-Encoding: gzip\r\n", bomb.as_slice(), 413),
+        ("Content-Encoding: gzip\r\n", b"no gzip", 400),
+        ("Content-Encoding: br\r\n", SPAN, 415),
+        ("", &endless, 400),
+        ("", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 400),
+    ] {
+        assert_eq!(export(front.otlp, coding, body).status, status, "{coding}");
+    }
+    let to = front.otlp;
+    let client = thread::spawn(move || export(to, "", SPAN));
+    front.offer().reply.send(SpanVerdict::Taken).unwrap();
+    assert_eq!(client.join().unwrap().status, 200);
+    stop(&front.server);
+}
+
+/// Both sockets have one thread: clients that stall on either keep out nobody.
+#[test]
+fn slow_clients_hold_up_nobody_on_the_other_port() {
+    let limits = Limits {
+        request: Duration::from_secs(600),
+        ..Limits::DEFAULT
+    };
+    let front = front(64 << 20, limits);
+    let slow: Vec<_> = (0..50)
+        .map(|n| {
+            let to = if n % 2 == 0 { front.main } else { front.otlp };
+            let mut stream = TcpStream::connect(to).unwrap();
+            stream.write_all(head(1000, "").as_bytes()).unwrap();
+            stream.write_all(b"\x0a").unwrap();
+            stream
+        })
+        .collect();
+    wait_until("all are read", || {
+        connections(&front.counts, "receiving") == 50
+    });
+    for to in [front.main, front.otlp] {
+        let client = thread::spawn(move || export(to, "", SPAN));
+        front.offer().reply.send(SpanVerdict::Taken).unwrap();
+        assert_eq!(client.join().unwrap().status, 200);
+    }
+    drop(slow);
+    stop(&front.server);
+}
