@@ -56,6 +56,8 @@ class Backend:
     def __init__(self):
         self.requests = []
         self.faults = []
+        # While it is set, connections are closed without an answer.
+        self.is_away = threading.Event()
         self._changed = threading.Condition()
         backend = self
 
@@ -64,6 +66,9 @@ class Backend:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if backend.is_away.is_set():
+                    self.close_connection = True
+                    return
                 answer = json.dumps(ANSWERS.get(self.path, {})).encode()
                 # Before the answer: whoever has it can rely on the request being seen.
                 backend._take(self, body)
@@ -104,6 +109,15 @@ class Backend:
     def wait_call(self, path):
         """Headers and body of the first request to `path`."""
         return self.wait(lambda all: next(((h, b) for p, h, b in all if p == path), None))
+
+    def wait_calls(self, path, is_enough):
+        """The bodies of the requests to `path`, once they are enough, each with its headers."""
+
+        def calls(requests):
+            found = [(h, b) for p, h, b in requests if p == path]
+            return found if is_enough(found) else None
+
+        return self.wait(calls)
 
     def wait_documents(self, count):
         """The first documents, once there are `count` of them."""

@@ -83,6 +83,8 @@ class Daemon(Process):
             super().__init__([artifact["xray"], *flags], settings)
         self.udp = int(self.wait_line(r"Listening on udp 127\.0\.0\.1:(\d+)")[1])
         self.tcp = int(self.wait_line(r"Starting proxy http server on 127\.0\.0\.1:(\d+)")[1])
+        if "--otlp" in arguments:
+            self.otlp = int(self.wait_line(r"Listening for OTLP on 127\.0\.0\.1:(\d+)")[1])
 
     @property
     def address(self):

@@ -12,9 +12,13 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.trace import SpanKind
 from processes import DEADLINE
+
+# Seconds, and spans a second.
+OUTAGE = 30
+RATE = 50
 
 RESOURCE = Resource.create({"service.name": "shop"})
 
@@ -48,7 +52,7 @@ def test_adot_udp_exporter(backend, daemon):
 
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
-def test_otlp_over_http_is_signed_and_passed_on(backend, daemon, compression):
+def test_otlp_over_http_is_signed_and_delivered(backend, daemon, compression):
     endpoint = f"http://127.0.0.1:{daemon.tcp}/v1/traces"
     ids = record(OTLPSpanExporter(endpoint=endpoint, compression=compression), "checkout")
     headers, body = backend.wait_call("/v1/traces")
@@ -58,6 +62,56 @@ def test_otlp_over_http_is_signed_and_passed_on(backend, daemon, compression):
         body = gzip.decompress(body)
     span = only_span(body)
     assert (span.trace_id, span.span_id) == ids
+
+
+def span_ids(calls):
+    """The ids of all spans in these requests."""
+    found = []
+    for headers, body in calls:
+        if headers["Content-Encoding"] == "gzip":
+            body = gzip.decompress(body)
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            found += [span.span_id for scope in resource.scope_spans for span in scope.spans]
+    return found
+
+
+@pytest.fixture
+def otlp_daemon(backend, start_daemon):
+    return start_daemon(backend.url, "--otlp", "127.0.0.1:0")
+
+
+def test_an_outage_of_thirty_seconds_loses_no_span(backend, otlp_daemon):
+    endpoint = f"http://127.0.0.1:{otlp_daemon.otlp}/v1/traces"
+    exporter = OTLPSpanExporter(endpoint=endpoint, compression=Compression.Gzip)
+    provider = TracerProvider(resource=RESOURCE)
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+    tracer = provider.get_tracer("e2e")
+    sent = []
+    backend.is_away.set()
+    end = time.monotonic() + OUTAGE
+    while time.monotonic() < end:
+        with tracer.start_as_current_span("request") as span:
+            sent.append(span.get_span_context().span_id.to_bytes(8, "big"))
+        time.sleep(1 / RATE)
+    backend.is_away.clear()
+    provider.shutdown()
+    calls = backend.wait_calls("/v1/traces", lambda calls: len(span_ids(calls)) >= len(sent))
+    assert len(sent) > OUTAGE * RATE / 2
+    assert sorted(span_ids(calls)) == sorted(sent)
+
+
+def test_a_batch_of_ten_thousand_spans(backend, otlp_daemon):
+    endpoint = f"http://127.0.0.1:{otlp_daemon.otlp}/v1/traces"
+    exporter = OTLPSpanExporter(endpoint=endpoint)
+    provider = TracerProvider(resource=RESOURCE)
+    batches = BatchSpanProcessor(exporter, max_queue_size=10_000, max_export_batch_size=10_000)
+    provider.add_span_processor(batches)
+    tracer = provider.get_tracer("e2e")
+    for _ in range(9_999):
+        tracer.start_span("request").end()
+    provider.shutdown()
+    [call] = backend.wait_calls("/v1/traces", lambda calls: calls)
+    assert len(span_ids([call])) == 9_999
 
 
 def test_adot_remote_sampler(backend, daemon):
