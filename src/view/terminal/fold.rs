@@ -97,7 +97,7 @@ impl Folded {
     /// anything. Any other is not taken.
     pub(super) fn take(&mut self, entity: &Entity) -> Option<bool> {
         if self.holds(&entity.id) {
-            // What is counted may end in trouble.
+            // What is counted may end with an error.
             let place = self.place_of(&entity.id);
             let count = self.counts.entry(place).or_default();
             let worse = entity.mark.filter(|mark| count.marks[*mark as usize] == 0);
