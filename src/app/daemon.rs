@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::backend::{self, Backend, BackendParts};
 use super::exits::{Exit, SignalAction};
-use super::memory;
+use super::{memory, trace_page};
 use crate::admin::endpoints;
 use crate::aws::profile::{ProfileError, Profiles, read_file};
 use crate::config::Config;
@@ -134,7 +134,8 @@ impl Daemon {
         if let Ok(address) = udp.local_addr() {
             log::info!("Listening on udp {address}");
         }
-        if let Ok(address) = tcp.local_addr() {
+        let tcp_address = tcp.local_addr();
+        if let Ok(address) = &tcp_address {
             log::info!("Starting proxy http server on {address}");
         }
         let socket = Arc::new(udp);
@@ -144,12 +145,14 @@ impl Daemon {
         let reading = Arc::new(AtomicBool::new(true));
         let (shutdown_delay, shutdown_timeout) = (config.shutdown_delay, config.shutdown_timeout);
         let (concurrency, allow_origin) = (config.concurrency, config.allow_origin.clone());
+        let any_host = config.view_any_host;
         let clients =
             ClientResources::new(limit.min(MAX_CLIENT_MEMORY), RESERVED_THREADS + concurrency);
         let Backend {
             handler,
             admin,
             counts: request_counts,
+            has_page,
         } = backend::start(BackendParts {
             settings: Settings {
                 config,
@@ -197,6 +200,9 @@ impl Daemon {
             },
         )
         .map_err(no_thread)?;
+        if let (true, Ok(address)) = (has_page, tcp_address) {
+            trace_page::announce(address, any_host);
+        }
         Ok(Daemon {
             socket,
             readers,

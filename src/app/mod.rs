@@ -7,3 +7,4 @@ mod exits;
 mod shutdown;
 pub mod healthcheck;
 pub mod memory;
+mod trace_page;
