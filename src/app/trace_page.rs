@@ -1,6 +1,6 @@
 //! The page that shows traces: whether there is one, what it may keep, and where it is.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::view::SharedStore;
@@ -41,9 +41,9 @@ pub(super) fn announce(tcp: SocketAddr, any_host: bool) {
 
 /// Where a browser on this machine finds the page; `None` when it may not be asked for there.
 fn reachable(tcp: SocketAddr, any_host: bool) -> Option<SocketAddr> {
+    // Whoever listens on all addresses listens on those of IPv4 too.
     let ip = match tcp.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         ip => ip,
     };
     (any_host || ip.to_canonical().is_loopback()).then_some(SocketAddr::new(ip, tcp.port()))
@@ -58,7 +58,7 @@ mod tests {
         for (bound, any_host, opened) in [
             ("127.0.0.1:2000", false, Some("127.0.0.1:2000")),
             ("0.0.0.0:2000", false, Some("127.0.0.1:2000")),
-            ("[::]:3000", true, Some("[::1]:3000")),
+            ("[::]:3000", true, Some("127.0.0.1:3000")),
             ("192.0.2.7:2000", true, Some("192.0.2.7:2000")),
             ("192.0.2.7:2000", false, None),
         ] {

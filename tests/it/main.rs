@@ -22,3 +22,4 @@ mod signature_check;
 mod starved;
 mod tcp;
 mod unprocessed;
+mod view;
