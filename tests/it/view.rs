@@ -1,12 +1,14 @@
 //! The page with the traces, and where traces are shown instead of being sent.
 
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 
 use serde_json::Value;
 use xray_test_support::daemon::{Launch, Running};
 use xray_test_support::http::Response;
 use xray_test_support::http_client::{HttpClient, exchange};
 use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::scratch::ScratchDir;
 use xray_test_support::totals::Totals;
 use xray_test_support::watch::wait_until;
 use xray_test_support::xray::FakeXray;
@@ -108,7 +110,7 @@ fn the_page_is_for_this_machine_unless_an_option_opens_it() {
         "view::the_page_is_for_this_machine_unless_an_option_opens_it",
         "",
         || {
-            let added = std::process::Command::new("ip")
+            let added = Command::new("ip")
                 .args(["address", "add", "10.9.8.7/32", "dev", "lo"])
                 .status();
             assert!(added.unwrap().success());
@@ -332,4 +334,32 @@ fn spans_by_tcp_are_drawn_and_kept_or_refused() {
         json(&daemon, "/api/traces")["traces"][0]["segments"] == 2
     });
     daemon.stop();
+}
+
+#[test]
+fn the_drawing_is_as_wide_as_the_terminal_at_that_moment() {
+    let scratch = ScratchDir::new();
+    let pipe = scratch.path().join("columns");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let resize = format!(
+        "stty cols 70; (read columns <'{}'; stty cols \\$columns </dev/tty; echo resized) &",
+        pipe.display()
+    );
+    let daemon = launch("--exporter console")
+        .env("NO_COLOR", "1")
+        .by_shell(&format!(
+            "exec script --quiet --command \"{resize} exec $0 $*\" /dev/null #"
+        ))
+        .start();
+    let client = UdpClient::new(daemon.udp);
+    for (nth, columns) in [70, 83].into_iter().enumerate() {
+        if nth > 0 {
+            std::fs::write(&pipe, format!("{columns}\n")).unwrap();
+            daemon.wait_log("resized");
+        }
+        client.document(segment(nth));
+        let scale = daemon.wait_log_count(" 0 \u{2500}", nth + 1);
+        assert_eq!(scale.trim_end().chars().count(), columns, "{scale}");
+    }
 }
