@@ -51,6 +51,8 @@ pub(super) struct Backend {
     pub counts: Arc<Counts>,
     /// Whether the handler serves the page that shows traces.
     pub has_page: bool,
+    /// Whether traces are shown here instead of being sent.
+    pub shows_here: bool,
 }
 
 pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
@@ -122,6 +124,7 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
             admin,
             counts,
             has_page,
+            shows_here: true,
         });
     }
     let shown = match view {
@@ -194,6 +197,7 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         admin,
         counts,
         has_page,
+        shows_here: false,
     })
 }
 

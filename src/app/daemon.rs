@@ -76,6 +76,8 @@ const CHANNEL_PART: usize = 8;
 
 /// A batch that is not full goes out this long after its first document. Tests set another time.
 const LINGER: Duration = Duration::from_secs(1);
+/// The same where traces are shown here: a batch costs nothing, and somebody waits for it.
+const LINGER_SHOWN: Duration = Duration::from_millis(50);
 const LINGER_VARIABLE: &str = "XRAY_TEST_LINGER_MS";
 
 /// Runs the daemon until it is told to stop. `exits` is where signals come.
@@ -153,6 +155,7 @@ impl Daemon {
             admin,
             counts: request_counts,
             has_page,
+            shows_here,
         } = backend::start(BackendParts {
             settings: Settings {
                 config,
@@ -175,7 +178,10 @@ impl Daemon {
             channel: channel.clone(),
             counts,
             recycled,
-            linger: linger(),
+            linger: linger().unwrap_or(match shows_here {
+                true => LINGER_SHOWN,
+                false => LINGER,
+            }),
             reading,
             on_ended: {
                 let exit = exit.clone();
@@ -215,11 +221,9 @@ impl Daemon {
     }
 }
 
-fn linger() -> Duration {
-    std::env::var(LINGER_VARIABLE)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .map_or(LINGER, Duration::from_millis)
+fn linger() -> Option<Duration> {
+    let text = std::env::var(LINGER_VARIABLE).ok()?;
+    text.parse().ok().map(Duration::from_millis)
 }
 
 /// TLS handshakes with metadata and token services are the deepest that these threads go.

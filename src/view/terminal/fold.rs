@@ -205,11 +205,11 @@ fn leaves(entities: &[Entity], children: &[usize]) -> Vec<usize> {
         .filter(|at| children[*at] == 0)
         .filter(|at| parent(*at).is_some_and(|id| siblings[id] > 1))
         .collect();
-    leaves.sort_by_key(|at| {
+    leaves.sort_unstable_by_key(|at| {
         let entity = &entities[*at];
         let calls = matches!(entity.kind, Kind::Segment | Kind::Remote);
         let start = (entity.start.unwrap_or(0.0) * 1e6) as i64;
-        (entity.mark, entity.in_progress, calls, Reverse(start))
+        (entity.mark, entity.in_progress, calls, Reverse(start), *at)
     });
     leaves
 }
