@@ -1,5 +1,5 @@
 //! What operators ask the daemon on its TCP port.
 
 pub mod endpoints;
-pub mod metrics;
+pub(crate) mod metrics;
 pub mod request_counts;
