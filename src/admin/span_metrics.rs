@@ -1,4 +1,4 @@
-//! The metrics of OpenTelemetry's spans: `accepted = delivered + refused + dropped + held`, for spans,
+//! The metrics of OpenTelemetry's spans: `accepted = delivered + shown + refused + dropped + held`, for spans,
 //! for the requests that they came in, and for their bytes.
 
 use std::fmt::Write;
@@ -19,6 +19,12 @@ pub(super) fn render(text: &mut String, counts: &SpanCounts) {
             "counter",
             "Spans that X-Ray took.",
             counts.spans.delivered,
+        ),
+        (
+            "spans_shown_total",
+            "counter",
+            "Spans shown here instead of being sent (--exporter console, json).",
+            counts.spans.shown,
         ),
         (
             "spans_refused_total",
@@ -51,6 +57,12 @@ pub(super) fn render(text: &mut String, counts: &SpanCounts) {
             counts.requests.delivered,
         ),
         (
+            "span_requests_shown_total",
+            "counter",
+            "Requests with spans shown here instead of being sent (--exporter console, json).",
+            counts.requests.shown,
+        ),
+        (
             "span_requests_refused_total",
             "counter",
             "Requests with spans that X-Ray refused.",
@@ -79,6 +91,12 @@ pub(super) fn render(text: &mut String, counts: &SpanCounts) {
             "counter",
             "Bytes of requests with spans that X-Ray took.",
             counts.bytes.delivered,
+        ),
+        (
+            "span_bytes_shown_total",
+            "counter",
+            "Bytes of requests with spans shown here instead of being sent (--exporter console, json).",
+            counts.bytes.shown,
         ),
         (
             "span_bytes_refused_total",

@@ -7,3 +7,4 @@ mod exits;
 mod shutdown;
 pub(crate) mod healthcheck;
 pub(crate) mod memory;
+mod trace_page;

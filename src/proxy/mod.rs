@@ -22,6 +22,7 @@ mod response_writer;
 mod sampling_cache;
 mod server;
 mod system_limits;
+mod trace_page;
 mod upstream_answer;
 mod upstream_request;
 
@@ -41,6 +42,7 @@ pub use local_sampling::LocalSampling;
 pub use origin_rule::AllowedOrigins;
 pub use otlp_front::OtlpFront;
 pub use resources::ClientResources;
+pub use trace_page::TracePage;
 
 use crate::admin::endpoints::AdminResponse;
 use crate::http::server::Request;

@@ -14,6 +14,7 @@ use crate::logging::RateLimit;
 use crate::otlp::{self, Answer, Coding, Refusal};
 use crate::upload::UploadChannel;
 use crate::upload::spans::{SpanRequest, SpanVerdict};
+use crate::view::Feed;
 
 /// Where spans are sent to.
 const TRACES: &str = "/v1/traces";
@@ -32,6 +33,8 @@ pub struct OtlpFront {
     pub channel: UploadChannel,
     /// What clients may take together.
     pub resources: Arc<ClientResources>,
+    /// Shows the spans that were taken, where nobody else does.
+    pub feed: Option<Feed>,
     /// Whether logs, metrics and instrumentation are passed on: with `--otlp` only, since it widens
     /// what every client can reach.
     pub is_enabled: bool,
@@ -65,7 +68,7 @@ impl Handler for OtlpFront {
 }
 
 impl OtlpFront {
-    fn spans(&self, request: &Request) -> Response {
+    fn spans(&self, request: &Arc<Request>) -> Response {
         let content_type = request.header("content-type").unwrap_or_default();
         match self.take(request, &content_type) {
             Ok(answer) => response(answer),
@@ -90,7 +93,7 @@ impl OtlpFront {
     }
 
     /// Gives the spans of a request to the uploader.
-    fn take(&self, request: &Request, content_type: &[u8]) -> Result<Answer, Refusal> {
+    fn take(&self, request: &Arc<Request>, content_type: &[u8]) -> Result<Answer, Refusal> {
         let coding = request.header("content-encoding").unwrap_or_default();
         let _memory = match Coding::of(&coding) {
             Some(Coding::Gzip) => {
@@ -110,7 +113,12 @@ impl OtlpFront {
             spans: spans.count,
         };
         match self.channel.offer_spans(taken, PATIENCE) {
-            Some(SpanVerdict::Taken) => Ok(otlp::accepted(spans.encoding)),
+            Some(SpanVerdict::Taken) => {
+                if let Some(feed) = &self.feed {
+                    feed.spans(request);
+                }
+                Ok(otlp::accepted(spans.encoding))
+            }
             Some(SpanVerdict::TooLong(limit)) => Err(Refusal::TooLongForMemory(limit)),
             Some(SpanVerdict::Unreadable) => Err(Refusal::Malformed(spans.encoding)),
             Some(SpanVerdict::Full) | None => Err(Refusal::Full),

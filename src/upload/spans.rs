@@ -65,13 +65,15 @@ pub enum SpanVerdict {
     Unreadable,
 }
 
-/// What became of spans, requests or bytes: `accepted = delivered + refused + dropped + held`.
+/// What became of spans, requests or bytes: `accepted = delivered + shown + refused + dropped + held`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fates {
     /// Taken from clients, which were told so.
     pub accepted: u64,
     /// Taken by X-Ray.
     pub delivered: u64,
+    /// Shown here instead of being sent. Not for those that are sent too.
+    pub shown: u64,
     /// X-Ray will never take them.
     pub refused: u64,
     /// Lost because the time of the shutdown was over.
@@ -105,13 +107,18 @@ impl fmt::Display for SpanCounts {
         let Fates {
             accepted,
             delivered,
+            shown,
             refused,
             dropped,
             held,
         } = self.spans;
+        write!(f, "accepted {accepted} = delivered {delivered}")?;
+        if shown > 0 {
+            write!(f, " + shown {shown}")?;
+        }
         write!(
             f,
-            "accepted {accepted} = delivered {delivered} + refused {refused} + dropped {dropped} + \
+            " + refused {refused} + dropped {dropped} + \
              held {held}, in {} requests",
             self.requests.accepted
         )

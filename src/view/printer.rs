@@ -2,23 +2,22 @@
 //! takes the same messages, and nothing leaves the machine.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
-use crate::http::gunzip::gunzip;
 use crate::upload::counters::{ReaderLedger, SegmentCounts};
 use crate::upload::message::{Event, Message};
 use crate::upload::metrics::Snapshot;
 use crate::upload::spans::{Amount, SpanCounts, SpanOffer, SpanRequest, SpanVerdict};
 use crate::upload::{Health, UploadChannel};
-use crate::view::{Console, json_line, otlp_line};
+use crate::view::{
+    Console, OtlpError, SharedStore, json_line, otlp_line, plain_body, terminal_columns,
+};
 
 /// Between two looks at the traces that wait to be complete. Only while there are any.
 const TICK: Duration = Duration::from_millis(250);
-
-/// Most bytes of a request with spans, decompressed. The TCP front takes fewer.
-const MAX_SPANS_SHOWN: usize = 8 * 1024 * 1024;
 
 /// How documents are shown.
 pub enum Style {
@@ -36,6 +35,8 @@ pub struct Printer {
     counts: SegmentCounts,
     spans: SpanCounts,
     style: Style,
+    /// Keeps what is shown for the page.
+    store: Option<Arc<SharedStore>>,
     text: String,
     limit: usize,
 }
@@ -47,6 +48,7 @@ impl Printer {
         channel: UploadChannel,
         readers: ReaderLedger,
         style: Style,
+        store: Option<Arc<SharedStore>>,
         limit: usize,
     ) -> Self {
         Printer {
@@ -56,6 +58,7 @@ impl Printer {
             counts: SegmentCounts::default(),
             spans: SpanCounts::default(),
             style,
+            store,
             text: String::new(),
             limit,
         }
@@ -76,6 +79,11 @@ impl Printer {
                 message.map_err(|_| RecvTimeoutError::Disconnected)
             };
             let now = Instant::now();
+            if let Style::Console(console) = &mut self.style
+                && let Some(columns) = terminal_columns(io::stdout())
+            {
+                console.resize(columns);
+            }
             let is_over = match message {
                 Ok(Message::Event(Event::ReadersEnded)) | Err(RecvTimeoutError::Disconnected) => {
                     true
@@ -113,16 +121,22 @@ impl Printer {
                 let documents = hand_over.batch.len();
                 self.counts
                     .add_taken(documents, hand_over.malformed, hand_over.empty);
-                self.counts.sent += documents as u64;
+                self.counts.shown += documents as u64;
                 self.show(&hand_over.batch, now);
             }
             Message::Event(Event::Spans(SpanOffer { request, reply })) => {
-                let verdict = self.show_spans(&request, now);
-                let amount = Amount::one(request.spans, request.body.len());
-                if verdict == SpanVerdict::Taken {
-                    self.spans.count(|fates| &mut fates.accepted, amount);
-                    self.spans.count(|fates| &mut fates.delivered, amount);
-                }
+                let verdict = match self.show_spans(&request, now) {
+                    Ok(()) => {
+                        let amount = Amount::one(request.spans, request.body.len());
+                        self.spans.count(|fates| &mut fates.accepted, amount);
+                        self.spans.count(|fates| &mut fates.shown, amount);
+                        SpanVerdict::Taken
+                    }
+                    Err(error) => {
+                        log::debug!("spans cannot be shown: {error}");
+                        SpanVerdict::Unreadable
+                    }
+                };
                 // The client may have given up.
                 let _ = reply.try_send(verdict);
             }
@@ -138,6 +152,7 @@ impl Printer {
                 let snapshot = Snapshot {
                     segments,
                     spans: self.spans,
+                    buffer_used: self.store.as_ref().map_or(0, |store| store.used()),
                     buffer_limit: self.limit,
                     ..Snapshot::default()
                 };
@@ -165,32 +180,27 @@ impl Printer {
                     self.text.push('\n');
                 }
             }
+            if let Some(store) = &self.store {
+                store.document(&document);
+            }
         }
     }
 
-    fn show_spans(&mut self, request: &SpanRequest, now: Instant) -> SpanVerdict {
+    fn show_spans(&mut self, request: &SpanRequest, now: Instant) -> Result<(), OtlpError> {
         let content_type = request.content_type();
-        let unpacked;
-        let body = match request.is_gzip {
-            false => &*request.body,
-            true => match gunzip(&request.body, MAX_SPANS_SHOWN) {
-                Ok(body) => {
-                    unpacked = body;
-                    &unpacked
-                }
-                Err(_) => return SpanVerdict::Unreadable,
-            },
-        };
-        let shown = match &mut self.style {
-            Style::Console(console) => console.otlp(body, content_type, now, &mut self.text),
-            Style::Json => otlp_line(body, content_type).map(|line| {
-                self.text.push_str(&line);
+        let body = plain_body(&request.body, request.is_gzip)?;
+        match &mut self.style {
+            Style::Console(console) => {
+                console.otlp(&body, content_type, now, &mut self.text)?;
+            }
+            Style::Json => {
+                self.text.push_str(&otlp_line(&body, content_type)?);
                 self.text.push('\n');
-            }),
-        };
-        match shown {
-            Ok(()) => SpanVerdict::Taken,
-            Err(_) => SpanVerdict::Unreadable,
+            }
+        }
+        match &self.store {
+            Some(store) => store.otlp(&body, content_type),
+            None => Ok(()),
         }
     }
 

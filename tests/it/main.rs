@@ -23,3 +23,4 @@ mod signature_check;
 mod starved;
 mod tcp;
 mod unprocessed;
+mod view;

@@ -10,9 +10,12 @@ mod span;
 mod split;
 mod wire;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::json::SyntaxError;
+use crate::http::gunzip::gunzip;
+use crate::http::server::Request;
 
 pub(crate) use span::spans;
 pub(crate) use split::split;
@@ -22,6 +25,8 @@ pub(crate) use split::split;
 pub enum OtlpError {
     /// The body is neither protobuf nor JSON by its `Content-Type`.
     ContentType,
+    /// The body cannot be decompressed.
+    Compressed,
     /// The bytes are no protobuf message of this kind.
     Protobuf,
     /// The text is no JSON.
@@ -38,6 +43,7 @@ impl fmt::Display for OtlpError {
             OtlpError::ContentType => {
                 "OTLP spans are read as application/x-protobuf or application/json"
             }
+            OtlpError::Compressed => "the OTLP spans cannot be decompressed",
             OtlpError::Protobuf => "the OTLP spans are no valid protobuf message",
             OtlpError::Base64 => "the OTLP spans are no valid base64",
             OtlpError::TooLarge => "the OTLP spans take more than 32 MiB as JSON",
@@ -51,6 +57,34 @@ impl std::error::Error for OtlpError {}
 impl From<SyntaxError> for OtlpError {
     fn from(error: SyntaxError) -> OtlpError {
         OtlpError::Json(error)
+    }
+}
+
+/// Most bytes of a body that was compressed. X-Ray takes 5 MB.
+const MAX_PLAIN: usize = 8 << 20;
+
+/// The body of a `POST /v1/traces`, not compressed, and its `Content-Type`.
+pub fn request_body(request: &Request) -> Result<(Cow<'_, [u8]>, String), OtlpError> {
+    let header = |name| {
+        let value = request.header(name).unwrap_or_default();
+        String::from_utf8_lossy(&value).trim().to_ascii_lowercase()
+    };
+    let is_gzip = match header("content-encoding").as_str() {
+        "" | "identity" => false,
+        "gzip" => true,
+        _ => return Err(OtlpError::Compressed),
+    };
+    let body = plain_body(&request.body, is_gzip)?;
+    Ok((body, header("content-type")))
+}
+
+/// A body without its compression.
+pub(crate) fn plain_body(body: &[u8], is_gzip: bool) -> Result<Cow<'_, [u8]>, OtlpError> {
+    match is_gzip {
+        false => Ok(Cow::Borrowed(body)),
+        true => gunzip(body, MAX_PLAIN)
+            .map(Cow::Owned)
+            .map_err(|_| OtlpError::Compressed),
     }
 }
 

@@ -14,3 +14,4 @@ mod sampling;
 mod secrets;
 mod stopping;
 mod subprocess;
+mod trace_page;

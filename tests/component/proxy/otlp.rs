@@ -38,6 +38,7 @@ fn front(memory: usize, limits: Limits) -> Front {
         next: Arc::new(LocalSampling),
         channel,
         resources: Arc::clone(&resources),
+        feed: None,
         is_enabled: true,
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
