@@ -56,8 +56,6 @@ pub enum Refusal {
     TooLongForMemory(usize),
     /// There is no memory left for more.
     Full,
-    /// The daemon ends.
-    Stopping,
 }
 
 impl Refusal {
@@ -68,7 +66,7 @@ impl Refusal {
             Refusal::ContentType | Refusal::Coding => 415,
             Refusal::Gzip | Refusal::Malformed(_) | Refusal::TooManySpans(_) => 400,
             Refusal::TooLong | Refusal::TooLongForMemory(_) => 413,
-            Refusal::Full | Refusal::Stopping => 503,
+            Refusal::Full => 503,
         }
     }
 
@@ -78,7 +76,7 @@ impl Refusal {
         match self {
             Refusal::Method => 12,
             Refusal::TooLong | Refusal::TooLongForMemory(_) | Refusal::TooManySpans(_) => 8,
-            Refusal::Full | Refusal::Stopping => 14,
+            Refusal::Full => 14,
             _ => 3,
         }
     }
@@ -116,7 +114,6 @@ impl fmt::Display for Refusal {
                 "the memory for waiting spans is full; send them again later (raise the daemon's \
                  -m, or see in its log why spans cannot be delivered)",
             ),
-            Refusal::Stopping => f.write_str("the daemon ends"),
         }
     }
 }

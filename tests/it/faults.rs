@@ -4,7 +4,13 @@
 //! docs/reliability.md say.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use crate::otlp::{export, spans};
 
 use xray_test_support::daemon::{Launch, Running};
 use xray_test_support::http::Response;
@@ -12,7 +18,7 @@ use xray_test_support::keys::Keys;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::totals::Totals;
 use xray_test_support::xray::Fault;
-use xray_test_support::xray::{FakeXray, KEY_ID, SECRET};
+use xray_test_support::xray::{FakeXray, KEY_ID, SECRET, State};
 
 /// Segments a second during a fault.
 pub const RATE: u32 = 500;
@@ -33,11 +39,54 @@ pub fn seconds(short: usize, full: usize) -> usize {
     }
 }
 
-/// Load before, during and after a fault: 0 lost, 0 rejected, 0 twice.
+/// An exporter of OpenTelemetry: requests with a span each, ten a second, until it is ended.
+struct Exporter {
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Vec<u8>>>,
+}
+
+impl Exporter {
+    fn start(daemon: SocketAddr) -> Self {
+        let is_over = Arc::<AtomicBool>::default();
+        let over = Arc::clone(&is_over);
+        let run = move || {
+            let mut accepted = Vec::new();
+            while !over.load(Relaxed) {
+                let body = spans(1, &format!("span {}", accepted.len()));
+                assert_eq!(export(daemon, &body).status, 200);
+                accepted.push(body);
+                thread::sleep(Duration::from_millis(100));
+            }
+            accepted
+        };
+        Exporter {
+            is_over,
+            thread: thread::spawn(run),
+        }
+    }
+
+    /// Every request that was accepted arrives, once.
+    #[track_caller]
+    fn end(self, fake: &FakeXray) {
+        self.is_over.store(true, Relaxed);
+        let mut accepted = self.thread.join().unwrap();
+        fake.wait_at_most(RECOVERY, "every span delivered", |state| {
+            state.exports.len() >= accepted.len()
+        });
+        let exports = |state: &State| state.exports.iter().map(|one| one.body.clone()).collect();
+        let mut delivered: Vec<_> = fake.read(exports);
+        delivered.sort();
+        accepted.sort();
+        assert_eq!(delivered, accepted, "each once");
+    }
+}
+
+/// Load before, during and after a fault: 0 lost, 0 rejected, 0 twice, of segments and of spans.
 fn ride_through(launch: impl Fn(&FakeXray) -> Launch, begin: impl Fn(&mut FakeXray)) {
     let mut fake = FakeXray::start();
     let daemon = launch(&fake).start();
     let client = UdpClient::new(daemon.udp);
+    let exporter = Exporter::start(daemon.tcp);
     let begun = LOAD_AROUND;
     let healed = begun + seconds(2, 10) * RATE as usize;
     let all = healed + LOAD_AROUND;
@@ -50,6 +99,7 @@ fn ride_through(launch: impl Fn(&FakeXray) -> Launch, begin: impl Fn(&mut FakeXr
     fake.recover();
     fake.update(heal);
     client.load(healed..all, RATE);
+    exporter.end(&fake);
     all_arrived(&fake, daemon, all);
 }
 

@@ -34,7 +34,7 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// A request with so many spans, all of one name.
-fn spans(count: usize, name: &str) -> Vec<u8> {
+pub fn spans(count: usize, name: &str) -> Vec<u8> {
     let span = field(2, &field(5, name.as_bytes()));
     field(1, &field(2, &span.repeat(count)))
 }
@@ -62,7 +62,7 @@ fn post(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Re
     exchange(to, &[request.as_bytes(), body].concat()).unwrap()
 }
 
-fn export(to: SocketAddr, body: &[u8]) -> Response {
+pub fn export(to: SocketAddr, body: &[u8]) -> Response {
     post(to, TRACES, &[("Content-Type", PROTOBUF)], body)
 }
 

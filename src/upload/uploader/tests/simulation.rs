@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -215,6 +215,18 @@ impl Simulation {
 
     /// A client offers a request with so many spans.
     pub(super) fn spans(&mut self, spans: usize, size: usize, is_gzip: bool) -> SpanVerdict {
+        let (reply, verdict) = sync_channel(1);
+        self.offer(spans, size, is_gzip, reply);
+        verdict.try_recv().expect("an answer at once")
+    }
+
+    /// A client offers spans, and leaves before it gets an answer.
+    pub(super) fn spans_of_a_client_that_left(&mut self) {
+        let (reply, _) = sync_channel(1);
+        self.offer(1, 100, false, reply);
+    }
+
+    fn offer(&mut self, spans: usize, size: usize, is_gzip: bool, reply: SyncSender<SpanVerdict>) {
         self.next_id += 1;
         let body = format!("{}-{}", self.next_id, "s".repeat(size));
         let request = SpanRequest {
@@ -224,9 +236,7 @@ impl Simulation {
             spans,
         };
         self.taken.insert(request.body.clone());
-        let (reply, verdict) = sync_channel(1);
         self.event(Event::Spans(SpanOffer { request, reply }));
-        verdict.try_recv().expect("an answer at once")
     }
 
     fn hand_over(&mut self, batch: Batch) {

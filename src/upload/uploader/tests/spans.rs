@@ -115,3 +115,12 @@ fn the_shutdown_delivers_spans_or_says_that_they_are_lost() {
     let spans = simulation.uploader.span_counts().spans;
     assert_eq!((spans.accepted, spans.dropped), (5, 5));
 }
+
+/// It sends them again: held as well, they would arrive twice.
+#[test]
+fn spans_of_a_client_that_has_left_are_not_taken() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    simulation.spans_of_a_client_that_left();
+    let counts = simulation.uploader.span_counts();
+    assert_eq!(counts, crate::upload::spans::SpanCounts::default());
+}
