@@ -124,3 +124,17 @@ fn spans_of_a_client_that_has_left_are_not_taken() {
     let counts = simulation.uploader.span_counts();
     assert_eq!(counts, crate::upload::spans::SpanCounts::default());
 }
+
+#[test]
+fn an_api_that_does_not_answer_takes_one_sender_and_leaves_another() {
+    for spans_first in [true, false] {
+        let mut simulation = Simulation::ready(2, 3_000_000);
+        for is_otlp in [spans_first, !spans_first] {
+            match is_otlp {
+                true => drop(simulation.spans(1, 100, false)),
+                false => simulation.documents(1, 100),
+            }
+        }
+        assert_eq!(simulation.out.len(), 2, "{spans_first}");
+    }
+}
