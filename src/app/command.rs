@@ -28,7 +28,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match command {
-        Command::Help => print(&cli::help()),
+        Command::Help(None) => print(&cli::help()),
+        Command::Help(Some(word)) => print(&word.help()),
         Command::Version => print(&format!("{}\n", cli::version())),
         Command::Healthcheck | Command::Run => {
             let mut config = match config::load(&flags, &config::read_file) {

@@ -41,12 +41,26 @@ impl fmt::Display for BindError {
                 "this machine does not have that address: pass {flag} HOST:PORT with one that it \
                  has, or 0.0.0.0:PORT for all of them"
             ),
+            io::ErrorKind::PermissionDenied if is_privileged(address) => write!(
+                f,
+                "a port below 1024 is for root and for CAP_NET_BIND_SERVICE: pass {flag} HOST:PORT \
+                 with a higher one"
+            ),
             _ => write!(f, "pass {flag} HOST:PORT"),
         }
     }
 }
 
 impl std::error::Error for BindError {}
+
+/// Whether the port is one that Linux keeps for root, unless told otherwise.
+fn is_privileged(address: &str) -> bool {
+    let port = address
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok());
+    port.is_some_and(|port: u16| (1..1024).contains(&port))
+}
 
 /// Binds the UDP socket for segments, with the largest receive buffer that the kernel grants.
 ///
@@ -204,6 +218,21 @@ mod tests {
         for bad in ["", "localhost", "127.0.0.1:99999", "no such host:1"] {
             assert!(udp(bad).is_err() && tcp(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_port_for_root_only_is_named_as_such() {
+        let refused = |address: &str| BindError {
+            protocol: "tcp",
+            address: address.to_owned(),
+            cause: io::ErrorKind::PermissionDenied.into(),
+        };
+        assert!(!refused("127.0.0.1:2000").to_string().contains("root"));
+        assert_eq!(
+            refused("127.0.0.1:80").to_string(),
+            "cannot listen on tcp 127.0.0.1:80: permission denied; a port below 1024 is for root \
+             and for CAP_NET_BIND_SERVICE: pass -t HOST:PORT with a higher one"
+        );
     }
 
     #[test]
