@@ -2,4 +2,5 @@
 
 pub mod endpoints;
 pub mod metrics;
+pub mod process;
 pub mod request_counts;
