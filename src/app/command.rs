@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::app::{daemon, exits, healthcheck};
-use crate::config::cli::{self, Command, Exporter, Parsed};
-use crate::config::{self, Config};
+use log::LevelFilter;
+
+use crate::app::{check, daemon, exits, healthcheck};
+use crate::config::cli::{self, Command, Exporter, Flags, Parsed};
+use crate::config::{self, Config, ConfigError};
 use crate::logging::{self, LogSettings};
 
 /// Status of a start that failed: a bad configuration, no region, a port that is taken.
@@ -31,30 +33,58 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Help(None) => print(&cli::help()),
         Command::Help(Some(word)) => print(&word.help()),
         Command::Version => print(&format!("{}\n", cli::version())),
-        Command::Healthcheck | Command::Run => {
-            let mut config = match config::load(&flags, &config::read_file) {
-                Ok(config) => config,
-                Err(error) => {
+        Command::Healthcheck | Command::Check | Command::Run => {
+            let config = load(&flags, ignored);
+            if command == Command::Check {
+                return check(config);
+            }
+            return match (command, config) {
+                (_, Err(error)) => {
                     for problem in &error.problems {
                         logging::startup_error(problem);
                     }
-                    return ExitCode::from(FAILED);
+                    ExitCode::from(FAILED)
                 }
-            };
-            // As in Go, but said: `-o true -n eu-west-1` has no region.
-            config.warnings.extend(ignored.map(|word| {
-                format!(
-                    "the command line is ignored from {word:?} on: it is neither a flag nor a \
-                     flag's value (a switch takes its value as in -o=true)"
-                )
-            }));
-            return match command {
-                Command::Healthcheck => healthcheck(&config),
-                _ => run(config),
+                (Command::Healthcheck, Ok(config)) => healthcheck(&config),
+                (_, Ok(config)) => run(config),
             };
         }
     }
     ExitCode::SUCCESS
+}
+
+fn load(flags: &Flags, ignored: Option<String>) -> Result<Config, ConfigError> {
+    let mut config = config::load(flags, &config::read_file)?;
+    // As in Go, but said: `-o true -n eu-west-1` has no region.
+    config.warnings.extend(ignored.map(|word| {
+        format!(
+            "the command line is ignored from {word:?} on: it is neither a flag nor a flag's \
+             value (a switch takes its value as in -o=true)"
+        )
+    }));
+    Ok(config)
+}
+
+/// The report says what matters. Whoever asks for more than that gets the log beside it.
+fn check(config: Result<Config, ConfigError>) -> ExitCode {
+    if let Ok(config) = &config
+        && config.log_level >= LevelFilter::Debug
+    {
+        let settings = LogSettings {
+            file: None,
+            to_stderr: true,
+            ..log_settings(config)
+        };
+        if let Err(error) = logging::init(&settings) {
+            logging::startup_error(&error.to_string());
+        }
+    }
+    let is_well = check::run(config);
+    logging::flush();
+    match is_well {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(FAILED),
+    }
 }
 
 fn run(config: Config) -> ExitCode {

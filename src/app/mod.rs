@@ -1,6 +1,7 @@
 //! The daemon as a whole: start order, shutdown and what the command line asks for.
 
 pub mod backend;
+mod check;
 pub mod command;
 pub mod daemon;
 mod exits;

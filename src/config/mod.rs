@@ -33,6 +33,8 @@ const MAX_BUFFER_MB: u32 = 1 << 20;
 /// Final values. No field is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The configuration file that was read.
+    pub file: Option<PathBuf>,
     /// UDP address for segments, `host:port`, unresolved.
     pub bind_udp: String,
     /// TCP address for sampling calls, `host:port`, unresolved.
@@ -108,10 +110,12 @@ pub fn load(
 ) -> Result<Config, ConfigError> {
     let fail = |problems| ConfigError { problems };
     let mut found = None;
+    let mut read = None;
     for path in DEFAULT_PATHS.map(Path::new) {
         match read_file(path) {
             Ok(bytes) => {
                 found = Some(file::read(path, &bytes, Origin::Found).map_err(fail)?);
+                read = Some(path.to_owned());
                 break;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -123,11 +127,12 @@ pub fn load(
         Some(path) => {
             let bytes = read_file(path)
                 .map_err(|e| fail(vec![unreadable(path, &e, "check the path given with -c")]))?;
+            read = Some(path.to_owned());
             file::read(path, &bytes, Origin::Named).map_err(fail)?
         }
         None => found.unwrap_or_default(),
     };
-    merge(flags, settings, warnings)
+    merge(flags, settings, read, warnings)
 }
 
 /// Reads a file of at most [`file::MAX_BYTES`].
@@ -146,7 +151,12 @@ fn unreadable(path: &Path, error: &io::Error, hint: &str) -> String {
 }
 
 /// Flags over the file over defaults. An empty text in a flag undoes the file's.
-fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Config, ConfigError> {
+fn merge(
+    flags: &Flags,
+    file: Settings,
+    read: Option<PathBuf>,
+    mut warnings: Vec<String>,
+) -> Result<Config, ConfigError> {
     let text = |flag: &Option<String>, file: Option<String>| {
         flag.clone().or(file).filter(|value| !value.is_empty())
     };
@@ -188,6 +198,7 @@ fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Con
         .unwrap_or(DEFAULT_CONCURRENCY);
 
     Ok(Config {
+        file: read,
         bind_udp: address(&flags.bind, file.udp_address),
         bind_tcp: address(&flags.bind_tcp, file.tcp_address),
         region: text(&flags.region, file.region),

@@ -22,6 +22,7 @@ const ETC: &str = "/etc/amazon/xray/cfg.yaml";
 #[test]
 fn defaults() {
     let expected = Config {
+        file: None,
         bind_udp: "127.0.0.1:2000".to_owned(),
         bind_tcp: "127.0.0.1:2000".to_owned(),
         region: None,
@@ -50,7 +51,11 @@ fn defaults() {
     // A file that sets nothing, zero or empty text leaves them too.
     let file =
         "Version: 1\nRegion: ''\nConcurrency: 0\nTotalBufferSizeMB: 0\nSocket: {UDPAddress: ''}";
-    assert_eq!(run(&[(ETC, file)], ""), Ok(expected.clone()));
+    let read = Config {
+        file: Some(ETC.into()),
+        ..expected.clone()
+    };
+    assert_eq!(run(&[(ETC, file)], ""), Ok(read));
     assert_eq!(run(&[], "-m=-5 -b= -t= -n= -c="), Ok(expected));
 }
 

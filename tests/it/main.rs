@@ -4,6 +4,7 @@
 //! is made of may change under them.
 
 mod answers;
+mod check;
 mod cli;
 mod clock;
 mod credentials;

@@ -12,6 +12,8 @@ pub enum Command {
     Run,
     /// Ask the daemon on this machine whether it is well.
     Healthcheck,
+    /// Try whether segments would reach X-Ray.
+    Check,
     /// Print the help of all, or of the command that the word asks for, and exit 0.
     Help(Option<&'static CommandWord>),
     /// Print the version and exit 0.
@@ -35,18 +37,41 @@ pub struct CommandWord {
 }
 
 /// Every command, in the order of the help.
-pub(super) const COMMANDS: &[CommandWord] = &[CommandWord {
-    name: "healthcheck",
-    arguments: "[options]",
-    summary: "exit 0 if the daemon on this machine is well, 1 if not",
-    details: "\
+pub(super) const COMMANDS: &[CommandWord] = &[
+    CommandWord {
+        name: "healthcheck",
+        arguments: "[options]",
+        summary: "exit 0 if the daemon on this machine is well, 1 if not",
+        details: "\
 It asks for /healthz on the daemon's TCP port, for at most a second, and prints a line if the
 daemon is not well. Give it the flags of the daemon: it reads its address from them and from
 cfg.yaml. Others than these change nothing.
 ",
-    flags: &["bind-tcp", "config", "help"],
-    command: Command::Healthcheck,
-}];
+        flags: &["bind-tcp", "config", "help"],
+        command: Command::Healthcheck,
+    },
+    CommandWord {
+        name: "check",
+        arguments: "[options]",
+        summary: "say whether segments would reach X-Ray with these options",
+        details: "\
+It reads flags, cfg.yaml and the AWS profile as the daemon does, finds region and credentials,
+connects to X-Ray, asks for the sampling rules and uploads an empty batch. It listens nowhere and
+sends no segment. The exit status is 0 if segments would reach X-Ray, 1 if not.
+",
+        flags: &[
+            "local-mode",
+            "region",
+            "role-arn",
+            "external-id",
+            "config",
+            "log-level",
+            "proxy-address",
+            "help",
+        ],
+        command: Command::Check,
+    },
+];
 
 /// The command of this name.
 pub(super) fn command(name: &str) -> Option<&'static CommandWord> {
@@ -82,13 +107,22 @@ impl CommandWord {
 /// The help text, one line a flag, ending in a newline.
 #[must_use]
 pub fn help() -> String {
-    let mut text = String::from(
-        "Usage: xray [options]              receive segments and send them to AWS X-Ray\n",
-    );
-    for word in COMMANDS {
+    let daemon = "receive segments and send them to AWS X-Ray";
+    let commands = COMMANDS.iter().map(|word| {
         let usage = format!("{} {}", word.name, word.arguments);
+        (usage, word.summary)
+    });
+    let usages: Vec<(String, &str)> = [("[options]".to_owned(), daemon)]
+        .into_iter()
+        .chain(commands)
+        .collect();
+    let width = usages.iter().map(|(usage, _)| usage.len()).max();
+    let width = width.unwrap_or_default();
+    let mut text = String::new();
+    for (index, (usage, summary)) in usages.iter().enumerate() {
+        let start = if index == 0 { "Usage:" } else { "      " };
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "       xray {usage:<21}  {}", word.summary);
+        let _ = writeln!(text, "{start} xray {usage:<width$}  {summary}");
     }
     text.push('\n');
     FLAGS.iter().for_each(|flag| flag_line(&mut text, flag));

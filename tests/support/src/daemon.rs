@@ -96,6 +96,12 @@ impl Launch {
         self
     }
 
+    /// Makes its standard output a terminal.
+    pub fn on_terminal(mut self) -> Self {
+        self.stdout = Stdout::Terminal;
+        self
+    }
+
     /// Starts the process.
     pub fn spawn(&self) -> Daemon {
         let mut command = limited_command(&binary(), self.descriptors);
