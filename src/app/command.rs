@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use log::LevelFilter;
 
-use crate::app::{check, daemon, exits, healthcheck};
+use crate::app::{check, daemon, exec, exits, healthcheck};
 use crate::config::cli::{self, Command, Exporter, Flags, Parsed};
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, DEFAULT_ADDRESS};
 use crate::logging::{self, LogSettings};
 
 /// Status of a start that failed: a bad configuration, no region, a port that is taken.
@@ -16,11 +16,14 @@ const FAILED: u8 = 1;
 
 /// The program, but for its name: `args` are the arguments after it.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
     let Parsed {
         command,
         flags,
         ignored,
-    } = match cli::parse(args) {
+        program,
+        is_hosted,
+    } = match cli::parse(args.iter().cloned()) {
         Ok(parsed) => parsed,
         Err(error) => {
             // Nobody may be reading: a closed stream is no reason for a panic, here and below.
@@ -33,7 +36,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Help(None) => print(&cli::help()),
         Command::Help(Some(word)) => print(&word.help()),
         Command::Version => print(&format!("{}\n", cli::version())),
-        Command::Healthcheck | Command::Check | Command::Run => {
+        Command::Exec if !is_hosted => {
+            // The program stands behind `--`.
+            let options = args.len().saturating_sub(program.len() + 1);
+            return exec::run(&args[..options], &flags, &program);
+        }
+        Command::Healthcheck | Command::Check | Command::Exec | Command::Run => {
             let config = load(&flags, ignored);
             if command == Command::Check {
                 return check(config);
@@ -46,7 +54,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                     ExitCode::from(FAILED)
                 }
                 (Command::Healthcheck, Ok(config)) => healthcheck(&config),
-                (_, Ok(config)) => run(config),
+                (_, Ok(config)) => run(config, is_hosted),
             };
         }
     }
@@ -87,7 +95,8 @@ fn check(config: Result<Config, ConfigError>) -> ExitCode {
     }
 }
 
-fn run(config: Config) -> ExitCode {
+/// `is_hosted`: beside a program that `xray exec` runs.
+fn run(config: Config, is_hosted: bool) -> ExitCode {
     // Before anything else, so that no signal finds the defaults.
     let exits = match exits::listen() {
         Ok(exits) => exits,
@@ -96,7 +105,10 @@ fn run(config: Config) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    if let Err(error) = logging::init(&log_settings(&config)) {
+    let mut settings = log_settings(&config);
+    // The standard output belongs to the program.
+    settings.to_stderr |= is_hosted;
+    if let Err(error) = logging::init(&settings) {
         logging::startup_error(&error.to_string());
         return ExitCode::from(FAILED);
     }
@@ -107,7 +119,11 @@ fn run(config: Config) -> ExitCode {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    let status = match daemon::run(config, exits) {
+    let result = match is_hosted {
+        true => exec::run_hosted(config, exits),
+        false => daemon::run(config, exits),
+    };
+    let status = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
@@ -130,7 +146,7 @@ fn log_settings(config: &Config) -> LogSettings<'_> {
 }
 
 fn healthcheck(config: &Config) -> ExitCode {
-    match healthcheck::ask(&config.bind_tcp) {
+    match healthcheck::ask(config.bind_tcp.as_deref().unwrap_or(DEFAULT_ADDRESS)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print(&format!("{error}\n"));

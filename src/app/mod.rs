@@ -2,6 +2,7 @@
 
 pub mod backend;
 mod check;
+mod exec;
 pub mod command;
 pub mod daemon;
 mod exits;

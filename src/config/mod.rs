@@ -22,9 +22,11 @@ use file::{Located, Origin, Settings};
 /// when `-c` names another, so that a broken one never goes unnoticed.
 pub const DEFAULT_PATHS: [&str; 2] = ["/etc/amazon/xray/cfg.yaml", "cfg.yaml"];
 
-const DEFAULT_ADDRESS: &str = "127.0.0.1:2000";
+/// Where the daemon listens, by UDP and by TCP, unless it is told otherwise.
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:2000";
 const DEFAULT_CONCURRENCY: usize = 8;
-const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long delivering what is held may take at the end, unless a flag says otherwise.
+pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_SAMPLING_CACHE: Duration = Duration::from_secs(60 * 60);
 const MIN_BUFFER_MB: u32 = 3;
 /// One TiB: above it, a slip of the keyboard.
@@ -35,10 +37,10 @@ const MAX_BUFFER_MB: u32 = 1 << 20;
 pub struct Config {
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
-    /// UDP address for segments, `host:port`, unresolved.
-    pub bind_udp: String,
-    /// TCP address for sampling calls, `host:port`, unresolved.
-    pub bind_tcp: String,
+    /// UDP address for segments, `host:port`, unresolved; [`DEFAULT_ADDRESS`] otherwise.
+    pub bind_udp: Option<String>,
+    /// TCP address for sampling calls, `host:port`, unresolved; [`DEFAULT_ADDRESS`] otherwise.
+    pub bind_tcp: Option<String>,
     /// Region of flag or file; the environment and the metadata services are asked otherwise.
     pub region: Option<String>,
     /// Role to assume.
@@ -160,7 +162,6 @@ fn merge(
     let text = |flag: &Option<String>, file: Option<String>| {
         flag.clone().or(file).filter(|value| !value.is_empty())
     };
-    let address = |flag, file| text(flag, file).unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
     let problem = |message| ConfigError {
         problems: vec![message],
     };
@@ -199,8 +200,8 @@ fn merge(
 
     Ok(Config {
         file: read,
-        bind_udp: address(&flags.bind, file.udp_address),
-        bind_tcp: address(&flags.bind_tcp, file.tcp_address),
+        bind_udp: text(&flags.bind, file.udp_address),
+        bind_tcp: text(&flags.bind_tcp, file.tcp_address),
         region: text(&flags.region, file.region),
         role_arn,
         external_id,

@@ -23,8 +23,8 @@ const ETC: &str = "/etc/amazon/xray/cfg.yaml";
 fn defaults() {
     let expected = Config {
         file: None,
-        bind_udp: "127.0.0.1:2000".to_owned(),
-        bind_tcp: "127.0.0.1:2000".to_owned(),
+        bind_udp: None,
+        bind_tcp: None,
         region: None,
         role_arn: None,
         external_id: None,
@@ -74,8 +74,8 @@ fn flags_win_over_the_file() {
         config.external_id,
         config.resource_arn,
         config.proxy_address,
-        Some(config.bind_udp),
-        Some(config.bind_tcp),
+        config.bind_udp,
+        config.bind_tcp,
     ] {
         assert_eq!(value.as_deref(), Some("x"));
     }

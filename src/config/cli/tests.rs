@@ -109,6 +109,39 @@ fn healthcheck_stands_anywhere_among_the_flags() {
 }
 
 #[test]
+fn exec_takes_a_program_behind_the_dashes() {
+    let words = |line: &str| -> Vec<OsString> { line.split(' ').map(OsString::from).collect() };
+    for line in [
+        "exec -n r -- job --help -- -n x",
+        "-n r exec -- job --help -- -n x",
+    ] {
+        let parsed = run(line).unwrap();
+        assert_eq!(parsed.command, Command::Exec, "{line}");
+        assert_eq!(parsed.flags.region.as_deref(), Some("r"), "{line}");
+        assert_eq!(parsed.program, words("job --help -- -n x"), "{line}");
+        assert!(!parsed.is_hosted);
+    }
+    for line in [
+        "exec",
+        "exec --",
+        "exec job",
+        "exec -n r job",
+        "exec-daemon -n r",
+    ] {
+        assert!(run(line).is_err(), "{line}");
+    }
+    let hosted = run("exec-daemon exec -n r").unwrap();
+    assert!(hosted.is_hosted && hosted.command == Command::Exec);
+    // Only in the first place, where nobody writes it by chance.
+    assert_eq!(
+        run("-n r exec-daemon").unwrap().ignored.as_deref(),
+        Some("exec-daemon")
+    );
+    let help = run("exec --help -- job").unwrap().command;
+    assert_eq!(help, Command::Help(Command::Exec.word()));
+}
+
+#[test]
 fn help_and_version() {
     for line in [
         "-h",
