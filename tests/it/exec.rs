@@ -169,7 +169,8 @@ fn a_daemon_without_a_region_stops_no_program() {
 }
 
 /// A program that ends when it is told to.
-const UNTIL_ENDED: &str = "echo ready; until [ -e ended ]; do sleep 0.02; done; exit 3";
+const UNTIL_ENDED: &str =
+    "echo ready; until [ -e ended ] || ! kill -0 $PPID; do sleep 0.02; done; exit 3";
 
 #[track_caller]
 fn end(running: &Daemon) -> Ended {
@@ -218,7 +219,9 @@ fn signals_are_passed_on() {
         (Signal::HUP, "HUP", 4),
         (Signal::USR1, "USR1", 4),
     ] {
-        let script = format!("trap 'exit {code}' {name}; echo ready; while :; do sleep 0.02; done");
+        let script = format!(
+            "trap 'exit {code}' {name}; echo ready; while kill -0 $PPID; do sleep 0.02; done"
+        );
         let running = shell(&fake, &script).spawn();
         running.wait_log("ready");
         running.signal(signal);
@@ -272,7 +275,13 @@ fn the_end_has_its_time() {
 /// Runs the script as the first process's program in a process namespace of its own. `None` where
 /// the system does not let this user have one.
 fn as_first_process(fake: &FakeXray, script: &str) -> Option<Ended> {
-    let unshare = ["--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let unshare = [
+        "--map-root-user",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ];
     let possible = Command::new("unshare").args(unshare).arg("true").output();
     if !possible.is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: no process namespace to be had here");
@@ -304,7 +313,7 @@ fn as_the_first_process_it_collects_orphans() {
 #[test]
 fn as_the_first_process_it_passes_signals_on() {
     let fake = FakeXray::start();
-    let script = "trap 'exit 9' TERM; kill -TERM 1; while :; do sleep 0.02; done";
+    let script = "trap 'exit 9' TERM; kill -TERM 1; while kill -0 $PPID; do sleep 0.02; done";
     if let Some(ended) = as_first_process(&fake, script) {
         assert_eq!(ended.code, Some(9), "{ended:#?}");
         errors(&ended, "segments go out at once");
