@@ -7,25 +7,25 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Looks a variable up.
-pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
+pub(crate) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// The environment, for all threads.
-pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+pub(crate) type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// The value of a variable, without blanks at its ends; `None` when blank or unset.
-pub fn set(env: &Lookup<'_>, name: &str) -> Option<String> {
+pub(crate) fn set(env: &Lookup<'_>, name: &str) -> Option<String> {
     let value = env(name)?;
     let value = value.trim();
     (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// Whether a variable is `true`; `None` when blank or unset, so that something else decides.
-pub fn switch(env: &Lookup<'_>, name: &str) -> Option<bool> {
+pub(crate) fn switch(env: &Lookup<'_>, name: &str) -> Option<bool> {
     set(env, name).map(|value| is_true(&value))
 }
 
 /// Whether this is the word that switches something on: `true`, in any case.
-pub fn is_true(value: &str) -> bool {
+pub(crate) fn is_true(value: &str) -> bool {
     value.trim().eq_ignore_ascii_case("true")
 }
 
@@ -33,7 +33,7 @@ pub fn is_true(value: &str) -> bool {
 ///
 /// # Errors
 /// As reading does; [`FileTooLarge`](io::ErrorKind::FileTooLarge) for a longer one.
-pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = File::open(path)?
         .take(limit.saturating_add(1))

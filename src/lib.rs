@@ -3,6 +3,9 @@
 //! Modules use only modules that stand below them in this list.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+#![warn(unreachable_pub)]
+// `make doc` builds the documentation of private items too.
+#![allow(rustdoc::private_intra_doc_links)]
 
 pub mod app;
 pub mod proxy;
@@ -16,8 +19,8 @@ pub mod credentials;
 pub mod aws;
 pub mod http;
 pub mod config;
-pub mod logging;
+pub(crate) mod logging;
 mod cgroup;
-pub mod env;
+pub(crate) mod env;
 
 pub use app::command::main;

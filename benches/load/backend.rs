@@ -29,6 +29,8 @@ pub struct Counts {
 pub struct Backend {
     pub server: Server<Counts>,
     pub counts: Arc<Counts>,
+    /// The certificate, in PEM, of the authority that has signed the server's; with TLS only.
+    pub authority: Option<String>,
 }
 
 /// Starts a backend that answers each request after `latency`.
@@ -37,10 +39,12 @@ pub fn start(latency: Duration, is_encrypted: bool) -> Backend {
         latency,
         ..Counts::default()
     });
-    let tls = is_encrypted.then(|| Authority::new(&["localhost", "127.0.0.1"]).server);
+    let tls = is_encrypted.then(|| Authority::new(&["localhost", "127.0.0.1"]));
+    let (config, authority) = tls.map(|tls| (tls.server, tls.pem)).unzip();
     Backend {
-        server: Server::start(counts.clone(), tls),
+        server: Server::start(counts.clone(), config),
         counts,
+        authority,
     }
 }
 

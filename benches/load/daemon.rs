@@ -46,6 +46,7 @@ impl Daemon {
                     &address.to_string(),
                     &backend.server.address().to_string(),
                 ]);
+                command.args(&backend.authority);
                 command
             }
             Program::Daemon(path) => {

@@ -1,22 +1,54 @@
 //! The floor: the least any daemon must do with a segment, in one thread and nothing else.
 //! Receive, escape as a JSON string, hash the body, one HTTP write for every 50 documents.
 
-use std::io::{self, Read, Write};
+use std::error::Error;
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use sha2::{Digest, Sha256};
 
 const DOCUMENTS_PER_REQUEST: usize = 50;
 
-/// Runs until it is killed.
-pub fn run(listen: SocketAddr, backend: SocketAddr) -> io::Result<()> {
+/// Runs until it is killed. `authority` is the certificate, in PEM, of the authority that the backend
+/// is to be trusted by; without it the connection is not encrypted.
+pub fn run(
+    listen: SocketAddr,
+    backend: SocketAddr,
+    authority: Option<&str>,
+) -> Result<(), Box<dyn Error>> {
     let udp = UdpSocket::bind(listen)?;
     // Lets the last, incomplete batch out; costs nothing while datagrams come.
     udp.set_read_timeout(Some(Duration::from_millis(200)))?;
     let mut http = TcpStream::connect(backend)?;
     http.set_nodelay(true)?;
+    match authority {
+        None => forward(&udp, &mut http)?,
+        Some(pem) => forward(&udp, &mut encrypt(http, pem)?)?,
+    }
+    Ok(())
+}
 
+fn encrypt(
+    http: TcpStream,
+    authority: &str,
+) -> Result<StreamOwned<ClientConnection, TcpStream>, Box<dyn Error>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?;
+    Ok(StreamOwned::new(connection, http))
+}
+
+fn forward(udp: &UdpSocket, http: &mut (impl Read + Write)) -> io::Result<()> {
     let mut datagram = vec![0; 64 << 10];
     let mut body = Vec::with_capacity(128 << 10);
     let mut documents = 0;
@@ -42,7 +74,7 @@ pub fn run(listen: SocketAddr, backend: SocketAddr) -> io::Result<()> {
             Err(e) => return Err(e),
         }
         body.extend_from_slice(b"]}");
-        post(&mut http, &body)?;
+        post(http, &body)?;
         body.clear();
         documents = 0;
     }
@@ -82,7 +114,7 @@ fn escape(document: &[u8], body: &mut Vec<u8>) {
     body.push(b'"');
 }
 
-fn post(http: &mut TcpStream, body: &[u8]) -> io::Result<()> {
+fn post(http: &mut (impl Read + Write), body: &[u8]) -> io::Result<()> {
     let mut hash = String::with_capacity(64);
     for byte in Sha256::digest(body) {
         hash.push(char::from_digit(u32::from(byte >> 4), 16).unwrap());
@@ -93,7 +125,7 @@ fn post(http: &mut TcpStream, body: &[u8]) -> io::Result<()> {
          x-amz-content-sha256: {hash}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    let parts = [io::IoSlice::new(head.as_bytes()), io::IoSlice::new(body)];
+    let parts = [IoSlice::new(head.as_bytes()), IoSlice::new(body)];
     let written = http.write_vectored(&parts)?;
     if let Some(left) = head.len().checked_sub(written) {
         http.write_all(&head.as_bytes()[head.len() - left..])?;

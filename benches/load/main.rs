@@ -17,9 +17,9 @@ use std::time::Duration;
 
 const USAGE: &str = "\
 usage: load [--quick] [--ours PATH] [--theirs PATH] [--json PATH]
-       load floor LISTEN BACKEND       the floor alone
-       load send DAEMON RATE SECONDS   the sender alone
-       load backend SECONDS            the backend alone; says its address, then its counts";
+       load floor LISTEN BACKEND [PEM]  the floor alone; with an authority's certificate, by TLS
+       load send DAEMON RATE SECONDS    the sender alone
+       load backend SECONDS             the backend alone; says its address, then its counts";
 
 fn main() -> ExitCode {
     // `cargo bench` adds --bench; without it this is `cargo test --all-targets`: nothing to test.
@@ -41,7 +41,10 @@ fn main() -> ExitCode {
 
 fn dispatch(words: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
     match words {
-        ["floor", listen, backend] => floor::run(listen.parse()?, backend.parse()?)?,
+        ["floor", listen, backend] => floor::run(listen.parse()?, backend.parse()?, None)?,
+        ["floor", listen, backend, pem] => {
+            floor::run(listen.parse()?, backend.parse()?, Some(pem))?;
+        }
         ["send", daemon, rate, seconds] => {
             let daemon: SocketAddr = daemon.parse()?;
             let sent = sender::send(daemon, rate.parse()?, seconds.parse()?)?;

@@ -66,11 +66,10 @@ fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values
 }
 
-/// The plain floor at the rate of `row`.
+/// The floor under the load of `row`.
 fn floor<'a>(rows: &'a [Row], row: &Row) -> Option<&'a Row> {
     rows.iter()
-        .find(|other| other.name == "floor" && other.load.rate == row.load.rate)
-        .filter(|_| row.load.latency == 0)
+        .find(|other| other.name == "floor" && other.load == row.load)
 }
 
 /// Says on standard error what is running.
@@ -164,8 +163,9 @@ pub fn print(rows: &[Row], starts: &Starts) {
     }
     for row in rows.iter().filter(|row| row.noisy()) {
         println!(
-            "TOO NOISY at {}/s: the floor itself moved by {:.0} % between runs",
+            "TOO NOISY at {}/s, {}: the floor itself moved by {:.0} % between runs",
             row.load.rate,
+            row.backend(),
             row.spread() * 100.0
         );
     }

@@ -9,7 +9,7 @@ use xray::aws::endpoint::is_region;
 use xray::aws::region::{identity_region, task_region};
 use xray::credentials::date;
 use xray::credentials::json::{JsonError, credentials};
-use xray::credentials::sources::sts::answer::{Unread, read};
+use xray::credentials::sources::sts::answer::{StsError, read};
 
 fn in_a_header(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
@@ -49,7 +49,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(in_a_header(found.access_key_id()) && found.expiry().is_some());
             assert!(found.session_token().is_some_and(in_a_header));
         }
-        Err(Unread::Unusable(why)) => assert!(why.is_ascii() && why.len() < 120, "{why}"),
+        Err(StsError::Unusable(why)) => assert!(why.is_ascii() && why.len() < 120, "{why}"),
         Err(error) => panic!("{error:?} with success"),
     }
     assert!(read("AssumeRole", false, data).is_err());

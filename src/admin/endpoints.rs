@@ -11,13 +11,13 @@ use crate::aws::clock::Clock;
 use crate::upload::UploadChannel;
 
 /// Path of the daemon's own health on the TCP port.
-pub const HEALTH_PATH: &str = "/healthz";
+pub(crate) const HEALTH_PATH: &str = "/healthz";
 
 /// Path of the metrics.
 const METRICS_PATH: &str = "/metrics";
 
 /// The paths that the daemon answers itself.
-pub const PATHS: &[&str] = &[HEALTH_PATH, METRICS_PATH];
+pub(crate) const PATHS: &[&str] = &[HEALTH_PATH, METRICS_PATH];
 
 /// The thread that delivers answers within microseconds, or, in a container that has used up its
 /// share of the processor, after a fraction of a second.
@@ -35,7 +35,7 @@ pub struct AdminResponse {
 }
 
 /// What the answers are made from.
-pub struct AdminEndpoints {
+pub(crate) struct AdminEndpoints {
     /// What clients asked by TCP.
     pub calls: Box<dyn Fn() -> RequestCounts + Send + Sync>,
     /// Whether the UDP socket is read.
@@ -48,7 +48,7 @@ pub struct AdminEndpoints {
 
 impl AdminEndpoints {
     /// The answer to one of the [`PATHS`].
-    pub fn answer(&self, path: &str) -> AdminResponse {
+    pub(crate) fn answer(&self, path: &str) -> AdminResponse {
         match path {
             METRICS_PATH => self.metrics(),
             _ => self.health(),

@@ -9,7 +9,7 @@ use crate::aws::clock::Skew;
 use crate::upload::metrics::{LATENCY_BUCKETS, OUTCOMES, Snapshot, UploadMetrics};
 
 /// What the text is made from.
-pub struct MetricsSnapshot<'a> {
+pub(crate) struct MetricsSnapshot<'a> {
     /// What the uploader knows.
     pub upload: &'a Snapshot,
     /// What clients asked by TCP.
@@ -21,7 +21,7 @@ pub struct MetricsSnapshot<'a> {
 }
 
 /// The answer to `GET /metrics`, in Prometheus' text format 0.0.4.
-pub fn render(snapshot: &MetricsSnapshot<'_>) -> String {
+pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
     let mut text = String::with_capacity(4096);
     let (upload, segments) = (snapshot.upload, &snapshot.upload.segments);
     let outage = upload.outage.map_or(0, |outage| outage.as_secs());

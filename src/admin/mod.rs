@@ -1,6 +1,6 @@
 //! What operators ask the daemon on its TCP port.
 
 pub mod endpoints;
-pub mod metrics;
-pub mod process;
+pub(crate) mod metrics;
+mod process;
 pub mod request_counts;

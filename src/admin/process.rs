@@ -12,7 +12,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The process now. A part that the kernel does not tell is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ProcessStatus {
+pub(crate) struct ProcessStatus {
     /// Seconds of processor time, user and system together.
     cpu_seconds: Option<f64>,
     /// When the process started, in seconds since 1970.
@@ -30,7 +30,7 @@ pub struct ProcessStatus {
 
 impl ProcessStatus {
     /// Asks the kernel.
-    pub fn read() -> ProcessStatus {
+    pub(crate) fn read() -> ProcessStatus {
         let text = |path| fs::read_to_string(path).unwrap_or_default();
         let told = ProcessStatus::parse(
             &text("/proc/self/stat"),

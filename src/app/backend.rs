@@ -210,7 +210,7 @@ impl Identify {
 
     /// What nobody waits for: a first connection to X-Ray, so that the first sampling call finds
     /// it warm, and who this host is, for telemetry.
-    fn beside(&self, host: Option<imds::Client>) {
+    fn beside(&self, host: Option<imds::ImdsClient>) {
         let forwarder = Arc::clone(&self.forwarder);
         let channel = self.channel.clone();
         let env = Arc::clone(&self.settings.env);

@@ -28,7 +28,7 @@ use crate::upload::counters::{ReaderCounts, ReaderLedger};
 
 /// Why the daemon could not start, or go on.
 #[derive(Debug)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The AWS profile asked for does not exist.
     Profile(ProfileError),
     /// A socket could not be bound.

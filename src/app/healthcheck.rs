@@ -15,7 +15,7 @@ const MAX_ANSWER: u64 = 4096;
 
 /// Why a daemon is not well, as the one line that the command prints.
 #[derive(Debug)]
-pub enum Unhealthy {
+pub(crate) enum Unhealthy {
     /// The address cannot be resolved.
     Address(String, io::Error),
     /// Nobody answers there.
@@ -47,7 +47,7 @@ impl std::error::Error for Unhealthy {}
 ///
 /// # Errors
 /// [`Unhealthy`] when it does not say so within a second.
-pub fn ask(bind: &str) -> Result<(), Unhealthy> {
+pub(crate) fn ask(bind: &str) -> Result<(), Unhealthy> {
     let address = address(bind).map_err(|error| Unhealthy::Address(bind.to_owned(), error))?;
     let answer = exchange(address).map_err(|error| Unhealthy::Silent(address, error))?;
     let first_line = answer.lines().next().unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::cgroup::{self, Controller};
 const MB: u64 = 1024 * 1024;
 
 /// The least that `-m` accepts, as in the official daemon.
-pub const MIN_MB: u64 = 3;
+pub(crate) const MIN_MB: u64 = 3;
 
 /// What is held at least when nothing is said: half a minute at a thousand segments a second.
 const USUAL_MB: u64 = 16;
@@ -25,7 +25,7 @@ const GROUP_MEMORY: Controller = Controller {
 /// The limit in bytes: what `-m` says in MB; otherwise 16 MB or one percent of the machine's
 /// memory, whichever is more, but at most a quarter of the control group's limit, and at least
 /// 3 MB.
-pub fn buffer_limit(asked_mb: Option<u64>) -> usize {
+pub(crate) fn buffer_limit(asked_mb: Option<u64>) -> usize {
     let bytes = match asked_mb {
         Some(mb) => mb.saturating_mul(MB),
         None => {

@@ -1,11 +1,11 @@
 //! The daemon as a whole: start order, shutdown and what the command line asks for.
 
-pub mod backend;
+pub(crate) mod backend;
 mod check;
 mod exec;
 pub mod command;
-pub mod daemon;
+pub(crate) mod daemon;
 mod exits;
 mod shutdown;
-pub mod healthcheck;
-pub mod memory;
+pub(crate) mod healthcheck;
+pub(crate) mod memory;

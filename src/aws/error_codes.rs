@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 /// What a code blames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorClass {
+pub(crate) enum ErrorClass {
     /// The keys. Newer ones may be taken. A signature that does not match may have been made with
     /// half of a key, of a file that was read while it was written.
     Credentials,
@@ -24,7 +24,7 @@ pub enum ErrorClass {
 /// Sources: "Common error types" in the X-Ray API reference; the retryable codes of the AWS SDKs'
 /// standard retry mode; the error shapes of the REST-JSON protocol, in which `ValidationException`
 /// and `SerializationException` come from the front of every service.
-pub fn class(code: &str) -> Option<ErrorClass> {
+pub(crate) fn class(code: &str) -> Option<ErrorClass> {
     Some(match code {
         "ExpiredToken"
         | "ExpiredTokenException"
@@ -79,12 +79,12 @@ pub fn class(code: &str) -> Option<ErrorClass> {
 }
 
 /// Whether newer credentials are the cure.
-pub fn blames_credentials(code: &str) -> bool {
+pub(crate) fn blames_credentials(code: &str) -> bool {
     class(code) == Some(ErrorClass::Credentials)
 }
 
 /// Whether a wrong clock can be why: the codes of the SDKs' clock skew correction.
-pub fn may_be_clock(code: &str) -> bool {
+pub(crate) fn may_be_clock(code: &str) -> bool {
     matches!(
         code,
         "InvalidSignatureException"
@@ -96,7 +96,7 @@ pub fn may_be_clock(code: &str) -> bool {
 }
 
 /// Whether the SDKs send the same request again after this code.
-pub fn is_transient(code: &str) -> bool {
+pub(crate) fn is_transient(code: &str) -> bool {
     matches!(
         class(code),
         Some(ErrorClass::Throttled | ErrorClass::Service)
@@ -105,7 +105,7 @@ pub fn is_transient(code: &str) -> bool {
 
 /// The code itself: what stands before a `#` and from a `:` on is not part of it (REST-JSON protocol
 /// of AWS). `None` where nothing is left.
-pub fn bare(raw: &str) -> Option<String> {
+pub(crate) fn bare(raw: &str) -> Option<String> {
     let code = raw.split(':').next().unwrap_or_default();
     let code = code.rsplit('#').next().unwrap_or_default().trim();
     (!code.is_empty()).then(|| code.to_owned())
@@ -113,7 +113,7 @@ pub fn bare(raw: &str) -> Option<String> {
 
 /// What an AWS service says in an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServiceError {
+pub(crate) struct ServiceError {
     /// The code, such as `AccessDeniedException`; empty where there is none.
     pub code: String,
     /// The message; empty where there is none.
@@ -122,7 +122,7 @@ pub struct ServiceError {
 
 impl ServiceError {
     /// Reads the header `x-amzn-errortype` and the body of an answer.
-    pub fn read(error_type: Option<&str>, body: &[u8]) -> ServiceError {
+    pub(crate) fn read(error_type: Option<&str>, body: &[u8]) -> ServiceError {
         let body = match serde_json::from_slice(body) {
             Ok(Value::Object(body)) => body,
             _ => Map::new(),
@@ -135,13 +135,13 @@ impl ServiceError {
 }
 
 /// The code of an answer: from the header `x-amzn-errortype`, else from its body.
-pub fn code(error_type: Option<&str>, body: &Map<String, Value>) -> Option<String> {
+pub(crate) fn code(error_type: Option<&str>, body: &Map<String, Value>) -> Option<String> {
     let in_body = || text(body, &["code", "Code", "__type"]).and_then(bare);
     error_type.and_then(bare).or_else(in_body)
 }
 
 /// The service's words in the body of an answer.
-pub fn message(body: &Map<String, Value>) -> Option<String> {
+pub(crate) fn message(body: &Map<String, Value>) -> Option<String> {
     text(body, &["message", "Message"]).map(str::to_owned)
 }
 

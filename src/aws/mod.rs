@@ -2,8 +2,8 @@
 
 pub mod clock;
 pub mod endpoint;
-pub mod error_codes;
-pub mod jitter;
+pub(crate) mod error_codes;
+pub(crate) mod jitter;
 pub mod profile;
 pub mod region;
 pub mod sigv4;

@@ -124,7 +124,7 @@ impl CompressedBody {
     }
 
     /// Bytes of the opened body.
-    pub fn body_len(&self) -> usize {
+    pub(crate) fn body_len(&self) -> usize {
         self.length
     }
 

@@ -16,7 +16,6 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// What has been written.
 pub(super) struct Escaped {
-    /// Where it ends.
     pub(super) end: usize,
     /// Whether all of the text was ASCII.
     pub(super) is_ascii: bool,

@@ -15,7 +15,7 @@ pub const MAX_DOCUMENTS: usize = 50;
 
 /// A batch takes no further document once its body has reached this many bytes. X-Ray documents
 /// no limit; this one keeps a request with the largest documents (64 kB) short enough to be
-/// answered well inside the timeout, and the memory of all lanes within the smallest buffer.
+/// answered well inside the timeout, and the memory of all senders within the smallest buffer.
 pub const FULL_BYTES: usize = 256 * 1024;
 
 const PREFIX: &[u8] = br#"{"TraceSegmentDocuments":["#;
@@ -116,7 +116,7 @@ impl Batch {
     }
 
     /// Bytes of memory that the body has.
-    pub fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.memory.capacity()
     }
 
@@ -142,7 +142,7 @@ impl Batch {
     }
 
     /// The documents whose index satisfies `is_first`, and the others, both in their order.
-    pub fn partition(&self, is_first: impl Fn(usize) -> bool) -> (Batch, Batch) {
+    pub(crate) fn partition(&self, is_first: impl Fn(usize) -> bool) -> (Batch, Batch) {
         let (mut first, mut second) = (Batch::new(), Batch::new());
         for (index, range) in ranges(self.body()).enumerate() {
             let part = if is_first(index) {

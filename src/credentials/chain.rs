@@ -30,7 +30,7 @@ pub struct Parts {
     /// Where people's sessions are renewed.
     pub identity: IdentityEndpoints,
     /// For roles. Its agents serve IAM Identity Center too, and its timing every source.
-    pub sts: sts::Client,
+    pub sts: sts::StsClient,
 }
 
 /// The chosen source.
@@ -105,8 +105,8 @@ impl Chain {
             ..
         } = &self.parts;
         let timing = || sts.timing.clone();
-        let instance = |settings: &imds::Settings| {
-            Box::new(InstanceRole(imds::Client::new(
+        let instance = |settings: &imds::ImdsSettings| {
+            Box::new(InstanceRole(imds::ImdsClient::new(
                 settings.clone(),
                 metadata.clone(),
                 timing(),

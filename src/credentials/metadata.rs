@@ -12,10 +12,8 @@ use crate::http::url;
 const LARGEST: u64 = 64 * 1024;
 
 /// A request to a credential endpoint. All its text may be secret.
-pub struct Request<'a> {
-    /// HTTP method.
+pub(crate) struct MetadataRequest<'a> {
     pub method: &'a str,
-    /// Absolute URL.
     pub url: &'a str,
     /// Headers besides those that every request has.
     pub headers: &'a [(&'a str, &'a str)],
@@ -28,35 +26,33 @@ pub struct Request<'a> {
 }
 
 /// An answer, whatever its status.
-pub struct Answer {
-    /// HTTP status.
+pub(crate) struct MetadataResponse {
     pub status: u16,
-    /// Headers.
     pub headers: http::HeaderMap,
     /// Body, at most 64 KiB.
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl MetadataResponse {
     /// Whether the status is 2xx.
-    pub fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
     /// Whether the same request may get a better answer soon.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         self.status == 429 || self.status >= 500
     }
 
     /// A header's value, when it is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
     /// The error that an answer without success is. Its text is the `code` and `message` of a
     /// JSON body, as the ECS agent sends them, or the body itself, as the EKS agent does;
     /// `secrets` are hidden in it.
-    pub fn refusal(&self, from: &str, secrets: &[&str]) -> SourceError {
+    pub(crate) fn refusal(&self, from: &str, secrets: &[&str]) -> SourceError {
         let (code, message) = match super::json::object(&self.body) {
             Ok(fields) => {
                 let text = |name| super::json::text(&fields, &[name]).unwrap_or_default();
@@ -81,19 +77,16 @@ impl Answer {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub(crate) enum ExchangeErrorKind {
     /// Nobody is there: no address, no route, refused, or silent while connecting.
     NoConnection,
-    /// Connected, but silent.
     Silent,
     /// The exchange broke, or was not HTTP, or too large.
     Broken,
 }
 
-/// A failed exchange.
-pub struct Failure {
-    /// The kind.
-    pub lost: Lost,
+pub(crate) struct ExchangeError {
+    pub kind: ExchangeErrorKind,
     /// The kind in words.
     pub why: String,
     /// Whether this host has no route to the endpoint: another address may have one.
@@ -105,9 +98,12 @@ pub struct Failure {
 ///
 /// # Errors
 /// When no complete answer of at most 64 KiB came in time.
-pub fn exchange(agent: &ureq::Agent, request: &Request<'_>) -> Result<Answer, Failure> {
-    let broken = |why: String| Failure {
-        lost: Lost::Broken,
+pub(crate) fn exchange(
+    agent: &ureq::Agent,
+    request: &MetadataRequest<'_>,
+) -> Result<MetadataResponse, ExchangeError> {
+    let broken = |why: String| ExchangeError {
+        kind: ExchangeErrorKind::Broken,
         why,
         has_no_route: false,
     };
@@ -123,11 +119,11 @@ pub fn exchange(agent: &ureq::Agent, request: &Request<'_>) -> Result<Answer, Fa
         Some(body) => send(agent, head.body(body).map_err(bad)?, request),
         None => send(agent, head.body(()).map_err(bad)?, request),
     };
-    let mut answer = answer.map_err(|e| lost(e, request.url))?;
+    let mut answer = answer.map_err(|e| exchange_error(e, request.url))?;
     let body = answer.body_mut().with_config().limit(LARGEST).read_to_vec();
-    Ok(Answer {
+    Ok(MetadataResponse {
         status: answer.status().as_u16(),
-        body: body.map_err(|e| lost(e, request.url))?,
+        body: body.map_err(|e| exchange_error(e, request.url))?,
         headers: answer.into_parts().0.headers,
     })
 }
@@ -135,7 +131,7 @@ pub fn exchange(agent: &ureq::Agent, request: &Request<'_>) -> Result<Answer, Fa
 fn send<B: ureq::AsSendBody>(
     agent: &ureq::Agent,
     head: http::Request<B>,
-    request: &Request<'_>,
+    request: &MetadataRequest<'_>,
 ) -> Result<http::Response<ureq::Body>, ureq::Error> {
     let head = agent
         .configure_request(head)
@@ -145,23 +141,23 @@ fn send<B: ureq::AsSendBody>(
     agent.run(head)
 }
 
-fn lost(error: ureq::Error, url: &str) -> Failure {
+fn exchange_error(error: ureq::Error, url: &str) -> ExchangeError {
     use TransportErrorKind as Kind;
     if let ureq::Error::BodyExceedsLimit(_) = error {
-        return Failure {
-            lost: Lost::Broken,
+        return ExchangeError {
+            kind: ExchangeErrorKind::Broken,
             why: "the answer is longer than 64 KiB".to_owned(),
             has_no_route: false,
         };
     }
     let error = TransportError::from_ureq(error, url::host(url));
-    Failure {
-        lost: match error.kind {
+    ExchangeError {
+        kind: match error.kind {
             Kind::UnknownHost | Kind::Refused | Kind::NoRoute | Kind::ConnectTimeout => {
-                Lost::NoConnection
+                ExchangeErrorKind::NoConnection
             }
-            Kind::Timeout => Lost::Silent,
-            Kind::Tls | Kind::Proxy | Kind::ClosedIdle | Kind::Other => Lost::Broken,
+            Kind::Timeout => ExchangeErrorKind::Silent,
+            Kind::Tls | Kind::Proxy | Kind::ClosedIdle | Kind::Other => ExchangeErrorKind::Broken,
         },
         why: plain(&error.to_string(), &[]),
         has_no_route: error.kind == Kind::NoRoute,
@@ -169,8 +165,7 @@ fn lost(error: ureq::Error, url: &str) -> Failure {
 }
 
 /// An attempt that failed.
-pub struct Failed {
-    /// Why.
+pub(crate) struct AttemptError {
     pub error: SourceError,
     /// Whether to try again at once.
     pub again: bool,
@@ -181,11 +176,11 @@ pub struct Failed {
 ///
 /// # Errors
 /// The last attempt's.
-pub fn attempts<T>(
+pub(crate) fn attempts<T>(
     timing: &Timing,
     count: u32,
     longest: Duration,
-    once: &mut dyn FnMut() -> Result<T, Failed>,
+    once: &mut dyn FnMut() -> Result<T, AttemptError>,
 ) -> Result<T, SourceError> {
     let mut pause = Duration::from_secs(1);
     for _ in 1..count {
@@ -223,7 +218,7 @@ mod tests {
             let answer: Result<(), _> =
                 attempts(&timing, count, Duration::from_secs(3), &mut || {
                     made += 1;
-                    Err(Failed {
+                    Err(AttemptError {
                         error: SourceError::Setting(made.to_string()),
                         again: made < again_until,
                     })

@@ -3,10 +3,10 @@
 pub mod chain;
 pub mod date;
 pub mod json;
-pub mod cache;
-pub mod metadata;
-pub mod plan;
-pub mod schedule;
+pub(crate) mod cache;
+pub(crate) mod metadata;
+pub(crate) mod plan;
+pub(crate) mod schedule;
 pub mod sources;
 pub mod target;
 mod token_file;
@@ -23,7 +23,8 @@ use crate::aws::jitter::jitter;
 use crate::env::read_bounded;
 use sources::process::RunningProgram;
 
-pub use cache::{CredentialCache, CredentialSnapshot, CredentialStatus, IssuedCredentials};
+pub use cache::CredentialCache;
+pub use cache::{CredentialSnapshot, CredentialStatus, IssuedCredentials};
 
 /// One place that credentials come from.
 pub trait Source: Send {

@@ -12,7 +12,7 @@ use crate::aws::profile::{Profiles, read_file};
 use crate::aws::region::{self, NoRegion};
 use crate::config::Config;
 use crate::credentials::chain::{self, Chain};
-use crate::credentials::metadata::{Request, exchange};
+use crate::credentials::metadata::{MetadataRequest, exchange};
 use crate::credentials::sources::roles::Role;
 use crate::credentials::sources::{imds, sts};
 use crate::credentials::{CredentialCache, SourceError, Timing};
@@ -45,12 +45,12 @@ pub struct Found {
     /// The proxy that requests go through: host and port.
     pub through: Option<String>,
     /// The metadata service of EC2, where it may be asked for instance id and host name.
-    pub host: Option<imds::Client>,
+    pub host: Option<imds::ImdsClient>,
 }
 
 /// Why the daemon cannot know where to send. It ends with status 1.
 #[derive(Debug)]
-pub enum TargetError {
+pub(crate) enum TargetError {
     /// No source says which region this is.
     Region(NoRegion),
     /// The region or a custom endpoint cannot be used.
@@ -95,7 +95,7 @@ const TASK_TOTAL: Duration = Duration::from_secs(2);
 
 /// How long a silent metadata service is asked for the region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub(crate) enum Patience {
     /// Once.
     None,
     /// For a minute: a host may start the daemon before its network is up.
@@ -107,7 +107,7 @@ pub enum Patience {
 ///
 /// # Errors
 /// When there is no region, or a setting cannot be used. Missing credentials are no error.
-pub fn resolve(
+pub(crate) fn resolve(
     settings: &Settings,
     clock: &Arc<Clock>,
     patience: Patience,
@@ -125,7 +125,7 @@ pub fn resolve(
     });
     let imds = imds::settings(&**env, &|key| profiles.value(key).map(str::to_owned))
         .map_err(TargetError::Metadata)?
-        .map(|settings| imds::Client::new(settings, metadata.clone(), timing.clone()));
+        .map(|settings| imds::ImdsClient::new(settings, metadata.clone(), timing.clone()));
     let mut asked = imds;
     let region = region(settings, &metadata, &mut asked, patience).map_err(TargetError::Region)?;
     if let Some(hint) = endpoint::hint(&region.name) {
@@ -158,7 +158,7 @@ pub fn resolve(
             }),
             metadata: metadata.clone(),
             identity: IdentityEndpoints::load(&**env, profiles),
-            sts: sts::Client {
+            sts: sts::StsClient {
                 service: Arc::clone(&service),
                 endpoints: endpoints.clone(),
                 clock: Arc::clone(clock),
@@ -198,11 +198,11 @@ pub fn resolve(
 fn region(
     settings: &Settings,
     metadata: &Agent,
-    imds: &mut Option<imds::Client>,
+    imds: &mut Option<imds::ImdsClient>,
     patience: Patience,
 ) -> Result<region::Region, NoRegion> {
     let imds = std::cell::RefCell::new(imds);
-    let sources = region::Sources {
+    let sources = region::RegionSources {
         configured: settings.config.region.as_deref(),
         env: &*settings.env,
         profile: (
@@ -238,7 +238,7 @@ fn region(
 fn task(metadata: &Agent, url: &str) -> region::MetadataAnswer {
     let answer = exchange(
         metadata,
-        &Request {
+        &MetadataRequest {
             method: "GET",
             url,
             headers: &[],

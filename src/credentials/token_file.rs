@@ -10,7 +10,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 /// A file that can be replaced. A renewal makes the token in the old one worthless, so that this is
 /// made before the renewal is asked for: where nothing can be written, nothing is renewed.
-pub struct Replacement {
+pub(super) struct Replacement {
     target: PathBuf,
     temporary: PathBuf,
     file: File,
@@ -22,7 +22,7 @@ impl Replacement {
     ///
     /// # Errors
     /// Why the file cannot be replaced.
-    pub fn begin(target: &Path) -> io::Result<Self> {
+    pub(super) fn begin(target: &Path) -> io::Result<Self> {
         let old = fs::metadata(target)?;
         let mut number = [0; 8];
         SystemRandom::new()
@@ -54,7 +54,7 @@ impl Replacement {
     ///
     /// # Errors
     /// Why it could not be done. The old content is then still there.
-    pub fn commit(mut self, text: &str) -> io::Result<()> {
+    pub(super) fn commit(mut self, text: &str) -> io::Result<()> {
         self.file.rewind()?;
         self.file.write_all(text.as_bytes())?;
         self.file.set_len(text.len() as u64)?;

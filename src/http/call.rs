@@ -15,7 +15,7 @@ thread_local! {
 
 /// One call, which may be sent more than once.
 #[derive(Debug, Default)]
-pub struct Call {
+pub(crate) struct Call {
     state: Mutex<State>,
 }
 

@@ -1,6 +1,6 @@
 //! HTTP: the client with its trust roots, names and proxies, and the framing of the server side.
 
-pub mod call;
+pub(crate) mod call;
 pub mod client;
 pub mod dns;
 pub mod error;

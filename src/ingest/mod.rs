@@ -5,7 +5,7 @@ mod open_batch;
 mod pace;
 mod reader;
 mod readers;
-pub mod socket;
+pub(crate) mod socket;
 
 pub use open_batch::OpenBatch;
-pub use readers::{ReaderParts, Readers};
+pub(crate) use readers::{ReaderParts, Readers};

@@ -112,7 +112,7 @@ impl OpenBatch {
     }
 
     /// Frees the memory that is kept for batches to come.
-    pub fn free_spares(&self) {
+    pub(crate) fn free_spares(&self) {
         if let Some(recycled) = &self.recycled {
             while recycled.try_recv().is_ok() {}
         }

@@ -23,8 +23,7 @@ const STACK: usize = 64 * 1024;
 const SHARED_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// What the readers work with.
-pub struct ReaderParts {
-    /// The bound socket.
+pub(crate) struct ReaderParts {
     pub socket: Arc<UdpSocket>,
     /// To the thread that delivers.
     pub channel: UploadChannel,
@@ -40,8 +39,7 @@ pub struct ReaderParts {
     pub on_ended: Box<dyn Fn() + Send>,
 }
 
-/// The running readers.
-pub struct Readers {
+pub(crate) struct Readers {
     shared: Arc<Shared>,
 }
 
@@ -66,7 +64,7 @@ impl Readers {
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(parts: ReaderParts) -> io::Result<Readers> {
+    pub(crate) fn start(parts: ReaderParts) -> io::Result<Readers> {
         let shared = Arc::new(Shared {
             socket: parts.socket,
             channel: parts.channel,
@@ -89,13 +87,13 @@ impl Readers {
     }
 
     /// From now on everything that comes is handed over at once.
-    pub fn begin_shutdown(&self) {
+    pub(crate) fn begin_shutdown(&self) {
         self.shared.phase.store(DRAIN, SeqCst);
         socket::wake_readers(&self.shared.socket);
     }
 
     /// Ends the threads after a last read of what the kernel holds.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.shared.phase.store(LAST_READ, SeqCst);
         socket::wake_readers(&self.shared.socket);
     }

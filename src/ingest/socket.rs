@@ -16,7 +16,7 @@ const BACKLOG: i32 = 128;
 
 /// Why a socket could not be bound.
 #[derive(Debug)]
-pub struct BindError {
+pub(crate) struct BindError {
     protocol: &'static str,
     address: String,
     cause: io::Error,
@@ -66,7 +66,7 @@ fn is_privileged(address: &str) -> bool {
 ///
 /// # Errors
 /// [`BindError`] when the address cannot be resolved or is taken.
-pub fn udp(address: &str) -> Result<UdpSocket, BindError> {
+pub(crate) fn udp(address: &str) -> Result<UdpSocket, BindError> {
     let socket = bind(address, "udp", |address, domain| {
         let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         accept_both(&socket, address)?;
@@ -87,7 +87,7 @@ pub fn udp(address: &str) -> Result<UdpSocket, BindError> {
 ///
 /// # Errors
 /// [`BindError`] when the address cannot be resolved or is taken.
-pub fn tcp(address: &str) -> Result<TcpListener, BindError> {
+pub(crate) fn tcp(address: &str) -> Result<TcpListener, BindError> {
     bind(address, "tcp", |address, domain| {
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         accept_both(&socket, address)?;
@@ -148,14 +148,14 @@ fn accept_both(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 
 /// Wakes every thread that waits for data on `socket`: what the kernel holds can still be read,
 /// then reads answer with 0 bytes (Linux).
-pub fn wake_readers(socket: &UdpSocket) {
+pub(crate) fn wake_readers(socket: &UdpSocket) {
     // ENOTCONN is the answer on an unconnected socket, and the readers wake all the same.
     let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Read);
 }
 
 /// Discards what waits on `socket` and answers how many datagrams that were. The socket does not block
 /// afterwards. Reads at most so many, because a sender may never stop.
-pub fn discard_waiting(socket: &UdpSocket) -> u64 {
+pub(crate) fn discard_waiting(socket: &UdpSocket) -> u64 {
     const MOST: u64 = 100_000;
     if socket.set_nonblocking(true).is_err() {
         return 0;
@@ -166,7 +166,7 @@ pub fn discard_waiting(socket: &UdpSocket) -> u64 {
 
 /// Datagrams that the kernel dropped on `socket` because its buffer was full: the last column of
 /// `/proc/net/udp`. `None` where `/proc` does not say.
-pub fn kernel_drops(socket: &UdpSocket) -> Option<u64> {
+pub(crate) fn kernel_drops(socket: &UdpSocket) -> Option<u64> {
     let link = std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).ok()?;
     let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
     let table = match socket.local_addr().ok()? {

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 /// invisible formatting characters become escapes such as `\n` and `\u{1b}`, bytes that are not
 /// UTF-8 become `\xNN`.
 #[must_use]
-pub fn escape(text: impl AsRef<[u8]>, max: usize) -> String {
+pub(crate) fn escape(text: impl AsRef<[u8]>, max: usize) -> String {
     let mut line = Line::new(max);
     for chunk in text.as_ref().utf8_chunks() {
         // Writing to a Line cannot fail.
@@ -20,7 +20,7 @@ pub fn escape(text: impl AsRef<[u8]>, max: usize) -> String {
 }
 
 /// Collects escaped text up to a limit; formatting into it never takes more memory than that.
-pub struct Line {
+pub(super) struct Line {
     text: String,
     max: usize,
     cut: usize,
@@ -29,7 +29,7 @@ pub struct Line {
 impl Line {
     /// An empty line of at most `max` bytes.
     #[must_use]
-    pub fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         Line {
             text: String::new(),
             max,
@@ -39,7 +39,7 @@ impl Line {
 
     /// The line, with a note when it was cut.
     #[must_use]
-    pub fn finish(mut self) -> String {
+    pub(super) fn finish(mut self) -> String {
         if self.cut > 0 {
             let _ = write!(self.text, "… ({} bytes cut)", self.cut);
         }

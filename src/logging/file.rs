@@ -15,12 +15,12 @@ const PATH_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 static REOPEN: AtomicBool = AtomicBool::new(false);
 
 /// Opens the log file anew with the next line.
-pub fn reopen() {
+pub(crate) fn reopen() {
     REOPEN.store(true, Relaxed);
 }
 
 /// Appends to a file. Every `write` is of whole lines, so a file always ends with a line.
-pub struct LogFile {
+pub(super) struct LogFile {
     path: PathBuf,
     file: File,
     /// Size at which to start anew; `None` never does.
@@ -37,7 +37,7 @@ impl LogFile {
     ///
     /// # Errors
     /// What the system says.
-    pub fn open(path: &Path, limit: Option<u64>) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, limit: Option<u64>) -> io::Result<Self> {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }

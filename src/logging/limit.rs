@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Lets a few messages through in each window of time and counts the others. One for each place
 /// that logs; make it a `static`.
-pub struct RateLimit {
+pub(crate) struct RateLimit {
     max: u32,
     window: Duration,
     state: Mutex<State>,
@@ -21,7 +21,7 @@ struct State {
 /// How many messages were held back before the one that was let through. Its text is empty for
 /// none, and otherwise belongs at the end of that message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldBack(pub u64);
+pub(crate) struct HeldBack(pub u64);
 
 impl fmt::Display for HeldBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,7 +35,7 @@ impl fmt::Display for HeldBack {
 impl RateLimit {
     /// At most `max` messages in each `window`, which starts with the first of them.
     #[must_use]
-    pub const fn new(max: u32, window: Duration) -> Self {
+    pub(crate) const fn new(max: u32, window: Duration) -> Self {
         RateLimit {
             max,
             window,
@@ -48,7 +48,7 @@ impl RateLimit {
     }
 
     /// `Some` when a message may be logged now.
-    pub fn allow(&self, now: Instant) -> Option<HeldBack> {
+    pub(crate) fn allow(&self, now: Instant) -> Option<HeldBack> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = state
             .since

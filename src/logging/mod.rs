@@ -24,10 +24,10 @@ use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
 
 use escape::Line;
-pub use escape::escape;
+pub(crate) use escape::escape;
 use file::LogFile;
-pub use file::reopen;
-pub use limit::{HeldBack, RateLimit};
+pub(crate) use file::reopen;
+pub(crate) use limit::{HeldBack, RateLimit};
 use queue::Queue;
 
 /// Size at which a log file starts anew, as in the official daemon.
@@ -43,7 +43,7 @@ static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// Why there can be no log.
 #[derive(Debug)]
-pub enum LogError {
+pub(crate) enum LogError {
     /// The file of `-f` cannot be opened.
     Unwritable(PathBuf, io::Error),
     /// The stream of this name cannot be used.
@@ -86,7 +86,7 @@ pub enum LogFormat {
 
 /// What the log is to be.
 #[derive(Debug)]
-pub struct LogSettings<'a> {
+pub(crate) struct LogSettings<'a> {
     /// The file to append to. `None`: a stream.
     pub file: Option<&'a PathBuf>,
     /// Whether the file starts anew at a size.
@@ -103,7 +103,7 @@ pub struct LogSettings<'a> {
 ///
 /// # Errors
 /// An unwritable log file, or no thread to be had.
-pub fn init(settings: &LogSettings<'_>) -> Result<(), LogError> {
+pub(crate) fn init(settings: &LogSettings<'_>) -> Result<(), LogError> {
     let mut sink: Box<dyn Write + Send> = match settings.file {
         Some(path) => {
             let limit = settings.rotates.then_some(MAX_FILE_BYTES);
@@ -157,14 +157,14 @@ pub fn init(settings: &LogSettings<'_>) -> Result<(), LogError> {
 
 /// Waits a moment for what has been logged to be written. Call it last in `main`, and before
 /// [`std::process::exit`].
-pub fn flush() {
+pub(crate) fn flush() {
     if let Some(queue) = QUEUE.get() {
         let _ = queue.flush(LAST_LINES);
     }
 }
 
 /// Says on stderr, in the log's format, why the daemon cannot start: for when there is no log yet.
-pub fn startup_error(message: &str) {
+pub(crate) fn startup_error(message: &str) {
     let line = line(
         LogFormat::Text,
         now(),
@@ -184,7 +184,6 @@ fn others(level: LevelFilter) -> LevelFilter {
     }
 }
 
-/// Seconds since 1970.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))

@@ -1,4 +1,4 @@
-//! Lines on their way to the log: whoever logs never waits for the disk, or for whoever reads
+//! Lines on their way to the log: a thread that logs never waits for the disk, or for the program that reads
 //! the pipe behind stdout.
 
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ const MAX_WAITING: usize = 256 * 1024;
 
 /// The writing end. Clones share one queue.
 #[derive(Clone, Default)]
-pub struct Queue(Arc<Shared>);
+pub(super) struct Queue(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -35,7 +35,7 @@ impl Queue {
 
     /// Waits until everything is written, but no longer than `timeout`. True if it is.
     #[must_use]
-    pub fn flush(&self, timeout: Duration) -> bool {
+    pub(super) fn flush(&self, timeout: Duration) -> bool {
         let busy = |state: &mut State| state.writing || !state.lines.is_empty();
         let (state, _) = self
             .0
@@ -47,7 +47,7 @@ impl Queue {
 
     /// Writes what arrives to `sink`, for ever. `report` makes the line that tells how many lines
     /// were lost.
-    pub fn write_to(&self, sink: &mut dyn Write, report: &dyn Fn(u64) -> Vec<u8>) {
+    pub(super) fn write_to(&self, sink: &mut dyn Write, report: &dyn Fn(u64) -> Vec<u8>) {
         let mut failed = 0;
         loop {
             let mut state = self

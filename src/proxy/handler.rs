@@ -38,7 +38,7 @@ pub struct Incoming<'a> {
     /// The address that the client connected to.
     pub local_address: Option<SocketAddr>,
     /// Cancelled when the client has gone.
-    pub call: &'a Arc<Call>,
+    pub(crate) call: &'a Arc<Call>,
 }
 
 /// An answer.

@@ -3,7 +3,7 @@
 //! A directory that does not exist is created with mode 0700; the one above it must exist. One that
 //! does exist must not be a symbolic link, must not be writable for everybody, and must belong to
 //! the daemon's user or to root. Its group may write: a volume with `fsGroup` is root's, with the
-//! daemon in its group. A file system may also show one fixed owner whoever writes, as an access
+//! daemon in its group. A file system may also show one fixed owner for all files, as an access
 //! point of EFS does; then the owner of a new file is the owner of the directory, and that will do.
 //!
 //! Files have mode 0600. A file that is a link, has another owner, or that others may write is left
@@ -42,7 +42,7 @@ pub(crate) struct SpoolDirectory {
 
 impl SpoolDirectory {
     /// Creates the directory if it is missing, checks it and locks it.
-    pub fn open(path: &Path) -> Result<SpoolDirectory, DirectoryError> {
+    pub(super) fn open(path: &Path) -> Result<SpoolDirectory, DirectoryError> {
         // `link/` would be followed where `link` is not.
         let path: PathBuf = path.components().collect();
         let fd = open_or_create(&path)?;
@@ -78,12 +78,12 @@ impl SpoolDirectory {
         })
     }
 
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The numbers of all spool files, ascending, those of others too.
-    pub fn list(&self) -> io::Result<BTreeSet<u64>> {
+    pub(super) fn list(&self) -> io::Result<BTreeSet<u64>> {
         let mut numbers = BTreeSet::new();
         for entry in Dir::read_from(&self.fd)? {
             numbers.extend(entry?.file_name().to_str().ok().and_then(number));
@@ -98,7 +98,7 @@ impl SpoolDirectory {
     ///
     /// # Errors
     /// `InvalidData` for a file that must be left alone, otherwise what the system says.
-    pub fn open_file(&self, number: u64) -> io::Result<File> {
+    pub(super) fn open_file(&self, number: u64) -> io::Result<File> {
         // A pipe in the place of a file must not hold up the thread.
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd =
@@ -113,13 +113,13 @@ impl SpoolDirectory {
     }
 
     /// Creates a file of this number, which must not exist.
-    pub fn create_file(&self, number: u64) -> io::Result<File> {
+    pub(super) fn create_file(&self, number: u64) -> io::Result<File> {
         let mode = Mode::RUSR | Mode::WUSR;
         Ok(at::openat(&self.fd, name(number), NEW_FILE, mode)?.into())
     }
 
     /// Removes a file. One that is gone already is removed.
-    pub fn remove_file(&self, number: u64) -> io::Result<()> {
+    pub(super) fn remove_file(&self, number: u64) -> io::Result<()> {
         match at::unlinkat(&self.fd, name(number), AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
@@ -127,7 +127,7 @@ impl SpoolDirectory {
     }
 
     /// Makes names that were created survive the end of the host.
-    pub fn synchronise(&self) -> io::Result<()> {
+    pub(super) fn synchronise(&self) -> io::Result<()> {
         match at::fsync(&self.fd) {
             // Some file systems cannot do that for a directory, and need it not.
             Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),

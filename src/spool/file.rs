@@ -54,7 +54,7 @@ pub(crate) enum NextRecord {
 
 impl SpoolFile {
     /// Creates a file with this header.
-    pub fn create(
+    pub(super) fn create(
         directory: &SpoolDirectory,
         number: u64,
         header: &FileHeader,
@@ -74,7 +74,7 @@ impl SpoolFile {
     }
 
     /// A file whose first record is to begin at `start`.
-    pub fn existing(header: &FileHeader, start: u64) -> Self {
+    pub(super) fn existing(header: &FileHeader, start: u64) -> Self {
         SpoolFile {
             destination: header.destination,
             marker: header.marker,
@@ -94,19 +94,19 @@ impl SpoolFile {
     }
 
     /// Bytes on disk.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.size + self.torn
     }
 
     /// Takes a record into account that is to be read.
-    pub fn add(&mut self, amount: Amount, received_at: SystemTime) {
+    pub(super) fn add(&mut self, amount: Amount, received_at: SystemTime) {
         self.unread += amount;
         let oldest = self.oldest.map_or(received_at, |at| at.min(received_at));
         self.oldest = Some(oldest);
     }
 
     /// Appends the bytes of a record, all or nothing. Answers where it stands.
-    pub fn append(&mut self, record: &[u8], item: &SpoolItem) -> io::Result<u64> {
+    pub(super) fn append(&mut self, record: &[u8], item: &SpoolItem) -> io::Result<u64> {
         let handle = self.handle.as_ref().ok_or(io::ErrorKind::NotFound)?;
         if handle.metadata()?.nlink() == 0 {
             return Err(io::ErrorKind::NotFound.into());
@@ -124,12 +124,12 @@ impl SpoolFile {
     }
 
     /// Whether records may be appended until the file has `size` bytes.
-    pub fn has_room(&self, record: usize, size: u64) -> bool {
+    pub(super) fn has_room(&self, record: usize, size: u64) -> bool {
         self.is_open_for_writing && self.size + record as u64 <= size
     }
 
     /// Makes what was written survive the end of the host.
-    pub fn synchronise(&mut self) -> io::Result<()> {
+    pub(super) fn synchronise(&mut self) -> io::Result<()> {
         if self.is_unsynchronised
             && let Some(handle) = &self.handle
         {
@@ -141,7 +141,7 @@ impl SpoolFile {
     }
 
     /// Nothing will be appended any more.
-    pub fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         self.is_open_for_writing = false;
         self.close();
     }
@@ -161,27 +161,27 @@ impl SpoolFile {
     }
 
     /// Whether it can be read without its name.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.handle.is_some()
     }
 
     /// Whether a record was read that is not settled.
-    pub fn is_outstanding(&self) -> bool {
+    pub(super) fn is_outstanding(&self) -> bool {
         !self.outstanding.is_empty()
     }
 
     /// Whether there is something to be read.
-    pub fn is_readable(&self) -> bool {
+    pub(super) fn is_readable(&self) -> bool {
         self.cursor < self.size || !self.released.is_empty()
     }
 
     /// Whether nothing in it is wanted any more.
-    pub fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         !self.is_open_for_writing && !self.is_readable() && !self.is_outstanding()
     }
 
     /// Whether the file is to be removed from the disk when it is finished.
-    pub fn is_to_be_removed(&self) -> bool {
+    pub(super) fn is_to_be_removed(&self) -> bool {
         !self.is_given_up
     }
 
@@ -189,7 +189,11 @@ impl SpoolFile {
     ///
     /// # Errors
     /// What the system says. The same record is tried again by the next call.
-    pub fn read_next(&mut self, directory: &SpoolDirectory, number: u64) -> io::Result<NextRecord> {
+    pub(super) fn read_next(
+        &mut self,
+        directory: &SpoolDirectory,
+        number: u64,
+    ) -> io::Result<NextRecord> {
         while self.is_readable() {
             if self.handle.is_none() {
                 match directory.open_file(number) {
@@ -269,7 +273,7 @@ impl SpoolFile {
     }
 
     /// The record is wanted no more. It is marked, so that the next process does not send it again.
-    pub fn settle(&mut self, offset: u64) -> io::Result<()> {
+    pub(super) fn settle(&mut self, offset: u64) -> io::Result<()> {
         if self.outstanding.remove(&offset).is_none() || self.is_finished() {
             return Ok(());
         }
@@ -282,7 +286,7 @@ impl SpoolFile {
     }
 
     /// The record is to be read again. Answers whether it can be.
-    pub fn release(&mut self, offset: u64) -> bool {
+    pub(super) fn release(&mut self, offset: u64) -> bool {
         let Some(amount) = self.outstanding.remove(&offset) else {
             return false;
         };

@@ -178,12 +178,12 @@ pub(crate) struct RecordHeader {
 
 impl RecordHeader {
     /// Bytes of the stored body.
-    pub fn body_len(&self) -> usize {
+    pub(crate) fn body_len(&self) -> usize {
         self.stored
     }
 
     /// The header at the beginning of `bytes`, if it is one.
-    pub fn decode(marker: &SyncMarker, bytes: &[u8; RECORD_HEADER]) -> Option<RecordHeader> {
+    pub(crate) fn decode(marker: &SyncMarker, bytes: &[u8; RECORD_HEADER]) -> Option<RecordHeader> {
         let (before, rest) = bytes.split_at(MARKER);
         let settled = before == marker.settled();
         if !settled && before != marker.pending() {
@@ -222,7 +222,7 @@ impl RecordHeader {
     }
 
     /// The item, if `body` is the one that was written.
-    pub fn item(&self, marker: &SyncMarker, body: Vec<u8>) -> Option<SpoolItem> {
+    pub(crate) fn item(&self, marker: &SyncMarker, body: Vec<u8>) -> Option<SpoolItem> {
         if marker.checksum(&body) != self.body_checksum {
             return None;
         }

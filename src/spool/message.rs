@@ -25,7 +25,7 @@ pub(crate) struct Amount {
 
 impl Amount {
     /// One record.
-    pub fn of(documents: usize, bytes: usize) -> Self {
+    pub(crate) fn of(documents: usize, bytes: usize) -> Self {
         Amount {
             records: 1,
             documents: documents as u64,
@@ -33,11 +33,11 @@ impl Amount {
         }
     }
 
-    pub fn of_item(item: &SpoolItem) -> Self {
+    pub(crate) fn of_item(item: &SpoolItem) -> Self {
         Self::of(item.body.count(), item.body.body_len())
     }
 
-    pub fn saturating_sub(self, other: Amount) -> Amount {
+    pub(crate) fn saturating_sub(self, other: Amount) -> Amount {
         Amount {
             records: self.records.saturating_sub(other.records),
             documents: self.documents.saturating_sub(other.documents),
@@ -89,7 +89,7 @@ pub(crate) enum SpoolEvent {
     },
     /// The item is on disk.
     Stored { id: u64, record: RecordId },
-    /// The item is not on disk; whoever sent it keeps it.
+    /// The item is not on disk; the sender keeps it.
     StoreFailed {
         id: u64,
         item: SpoolItem,

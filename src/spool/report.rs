@@ -28,11 +28,11 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub fn push(&mut self, event: SpoolEvent) {
+    pub(super) fn push(&mut self, event: SpoolEvent) {
         self.events.push(event);
     }
 
-    pub fn take(&mut self, usage: Usage) -> Vec<SpoolEvent> {
+    pub(super) fn take(&mut self, usage: Usage) -> Vec<SpoolEvent> {
         if usage != self.usage {
             self.usage = usage;
             self.push(SpoolEvent::Usage(usage));
@@ -41,7 +41,7 @@ impl Report {
     }
 
     /// The disk does not do what it should.
-    pub fn problem(&mut self, error: &DirectoryError, now: Instant) {
+    pub(super) fn problem(&mut self, error: &DirectoryError, now: Instant) {
         if self.is_problem {
             log::debug!("{error}");
             return;
@@ -54,7 +54,7 @@ impl Report {
     }
 
     /// The disk does what it should.
-    pub fn recovered(&mut self) {
+    pub(super) fn recovered(&mut self) {
         if self.is_problem {
             self.is_problem = false;
             log::info!("The spool directory can be used again");
@@ -63,7 +63,13 @@ impl Report {
     }
 
     /// What was there is there no more.
-    pub fn lost(&mut self, destination: XRayApi, amount: Amount, reason: LossReason, now: Instant) {
+    pub(super) fn lost(
+        &mut self,
+        destination: XRayApi,
+        amount: Amount,
+        reason: LossReason,
+        now: Instant,
+    ) {
         if amount == Amount::default() {
             return;
         }
@@ -79,7 +85,7 @@ impl Report {
     }
 
     /// What earlier processes have left.
-    pub fn found(&mut self, directory: &SpoolDirectory, found: EarlierFiles, now: Instant) {
+    pub(super) fn found(&mut self, directory: &SpoolDirectory, found: EarlierFiles, now: Instant) {
         let path = directory.path();
         for (destination, amount) in found.amounts {
             if amount == Amount::default() {
@@ -111,7 +117,7 @@ impl Report {
     }
 
     /// No file may be dropped for something new.
-    pub fn full(&mut self, limit: u64, now: Instant) {
+    pub(super) fn full(&mut self, limit: u64, now: Instant) {
         if let Some(held_back) = FULL.allow(now) {
             log::warn!("The spool has reached its limit of {limit} bytes{held_back}");
         }

@@ -33,7 +33,7 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    pub fn new(settings: SpoolSettings) -> Self {
+    pub(super) fn new(settings: SpoolSettings) -> Self {
         Spool {
             settings,
             identity: None,
@@ -47,7 +47,7 @@ impl Spool {
     }
 
     /// What has happened since the last call.
-    pub fn take_events(&mut self) -> Vec<SpoolEvent> {
+    pub(super) fn take_events(&mut self) -> Vec<SpoolEvent> {
         let usage = Usage {
             bytes: self.bytes(None),
             oldest: self.files.values().filter_map(|file| file.oldest).min(),
@@ -56,12 +56,12 @@ impl Spool {
     }
 
     /// When [`Spool::tick`] has something to do.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [self.retry_at, self.synchronise_at];
         deadlines.into_iter().flatten().min()
     }
 
-    pub fn tick(&mut self, now: Instant) {
+    pub(super) fn tick(&mut self, now: Instant) {
         if self.retry_at.is_some_and(|at| now >= at) {
             self.retry_at = None;
             self.open(now);
@@ -72,7 +72,7 @@ impl Spool {
         }
     }
 
-    pub fn handle(&mut self, message: SpoolMessage, now: Instant) {
+    pub(super) fn handle(&mut self, message: SpoolMessage, now: Instant) {
         match message {
             SpoolMessage::Open(identity) => {
                 self.identity.get_or_insert(identity);

@@ -1,14 +1,15 @@
-//! One service that takes batches: what waits for it, when it may be asked, and what its refusals
-//! mean for the documents.
+//! One API that takes bodies: what waits for it, when it may be asked, and what its refusals mean for
+//! the documents.
 
 use std::time::{Duration, Instant};
 
 use super::back_off::BackOff;
-use super::item::{History, Item, RetryCause};
+use super::item::{History, Item, RetryCause, Room};
 use super::outage_log::OutageLog;
 use super::queue::Queue;
 use super::retries::Retries;
-use crate::batch::Batch;
+use crate::batch::compressed::Compressor;
+use crate::spool::XRayApi;
 
 /// So many whole batches refused in a row, without a document taken in between, are an outage rather
 /// than bad documents.
@@ -48,8 +49,8 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    pub(super) fn push(&mut self, batch: Batch, now: Instant) {
-        self.queue.push(Item::new(batch, now));
+    pub(super) fn push(&mut self, item: Item) {
+        self.queue.push(item);
     }
 
     /// When the next request may go out, with `in_flight` already out. `None`: nothing waits, or
@@ -61,16 +62,23 @@ impl Destination {
         queue.into_iter().chain(retry).min()
     }
 
-    /// What goes out next.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Item> {
+    /// What goes out next, in the form in which it is sent. `None` where nothing waits, or there is no
+    /// room for what comes next.
+    pub(super) fn pop(&mut self, room: Room, now: Instant) -> Option<Item> {
         let queue_first = !self.back_off.is_healthy() && self.prefers_queue;
-        if queue_first && let Some(item) = self.queue.pop() {
+        if queue_first && let Some(item) = self.queue.pop(room) {
             return Some(item);
         }
         let is_alone = self.queue.is_empty();
         self.retries
-            .pop(self.deliveries, is_alone, now)
-            .or_else(|| self.queue.pop())
+            .pop(self.deliveries, is_alone, room, now)
+            .or_else(|| self.queue.pop(room))
+    }
+
+    /// Compresses the oldest body that waits plain, if more than `keep` bytes of them wait. Answers
+    /// whether there was one.
+    pub(super) fn compress_oldest(&mut self, keep: usize, compressor: &mut Compressor) -> bool {
+        self.retries.compress_oldest(compressor) || self.queue.compress_oldest(keep, compressor)
     }
 
     /// A request was answered by the service and at least one of its documents was taken.
@@ -138,15 +146,15 @@ impl Destination {
             }
             None => self.heard(now),
         }
-        if item.documents() == 1 {
-            return Refusal::Rejected(item);
+        match item.split() {
+            Ok(halves) => {
+                for half in halves {
+                    self.retries.push(half, history);
+                }
+                Refusal::Held
+            }
+            Err(item) => Refusal::Rejected(item),
         }
-        let (first, second) = item.batch.split();
-        for batch in [first, second] {
-            let half = Item::new(batch, item.queued_at);
-            self.retries.push(half, history);
-        }
-        Refusal::Held
     }
 
     /// The service refused the request without a reason. A document may be at fault: then others
@@ -202,11 +210,9 @@ impl Destination {
         None
     }
 
-    /// Drops the oldest batch. Answers how many documents were in it.
-    pub(super) fn drop_oldest(&mut self) -> Option<usize> {
-        self.retries
-            .drop_oldest()
-            .or_else(|| self.queue.drop_oldest())
+    /// Takes the oldest item as it is.
+    pub(super) fn pop_oldest(&mut self) -> Option<Item> {
+        self.retries.pop_front().or_else(|| self.queue.pop_front())
     }
 
     pub(super) fn begin_shutdown(&mut self, now: Instant) {
@@ -223,11 +229,43 @@ impl Destination {
         self.queue.is_empty() && self.retries.is_empty()
     }
 
+    /// Bytes of memory of what waits.
     pub(super) fn bytes(&self) -> usize {
-        self.queue.bytes() + self.retries.bytes()
+        self.queue.sizes().bytes + self.retries.sizes().bytes
     }
 
     pub(super) fn documents(&self) -> usize {
-        self.queue.documents() + self.retries.documents()
+        self.queue.sizes().documents + self.retries.sizes().documents
+    }
+}
+
+/// The destinations, one for each API of X-Ray.
+#[derive(Debug, Default)]
+pub(super) struct Destinations {
+    pub segments: Destination,
+    pub otlp: Destination,
+}
+
+impl Destinations {
+    pub(super) fn of(&self, api: XRayApi) -> &Destination {
+        match api {
+            XRayApi::Segments => &self.segments,
+            XRayApi::Otlp => &self.otlp,
+        }
+    }
+
+    pub(super) fn of_mut(&mut self, api: XRayApi) -> &mut Destination {
+        match api {
+            XRayApi::Segments => &mut self.segments,
+            XRayApi::Otlp => &mut self.otlp,
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Destination> {
+        [&self.segments, &self.otlp].into_iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Destination> {
+        [&mut self.segments, &mut self.otlp].into_iter()
     }
 }

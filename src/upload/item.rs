@@ -1,17 +1,123 @@
-//! A batch on its way through the uploader.
+//! What waits to be sent, and its way through the uploader.
 
+use std::ops::{AddAssign, SubAssign};
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::batch::Batch;
+use super::sender::Payload;
+use crate::batch::compressed::{CompressedBody, Compressor};
+use crate::batch::{Batch, FULL_BYTES, MAX_DOCUMENTS};
+use crate::spool::{BodyKind, XRayApi};
 
-/// A batch and its history.
+/// A body and its history.
 #[derive(Debug)]
 pub(super) struct Item {
-    pub batch: Batch,
+    pub body: Body,
     /// When the uploader got its oldest document.
     pub queued_at: Instant,
     /// Set once X-Ray has refused it or part of it.
     pub history: Option<History>,
+}
+
+/// The body of a request, in the form in which it is held.
+#[derive(Debug, Clone)]
+pub(super) enum Body {
+    /// Segments, as they are sent.
+    Batch(Batch),
+    /// A body of any kind that has to wait. It is opened before it is sent.
+    Compressed {
+        body: Arc<CompressedBody>,
+        kind: BodyKind,
+    },
+}
+
+impl Body {
+    /// Bytes of memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Body::Batch(batch) => batch.body().len(),
+            Body::Compressed { body, .. } => body.bytes().len(),
+        }
+    }
+
+    /// Bytes of the request.
+    pub(super) fn opened_bytes(&self) -> usize {
+        match self {
+            Body::Batch(batch) => batch.body().len(),
+            Body::Compressed { body, .. } => body.body_len(),
+        }
+    }
+
+    /// Number of documents.
+    pub(super) fn documents(&self) -> usize {
+        match self {
+            Body::Batch(batch) => batch.len(),
+            Body::Compressed { body, .. } => body.count(),
+        }
+    }
+
+    pub(super) fn kind(&self) -> BodyKind {
+        match self {
+            Body::Batch(_) => BodyKind::Segments,
+            Body::Compressed { kind, .. } => *kind,
+        }
+    }
+
+    /// Where it is to be sent.
+    pub(super) fn api(&self) -> XRayApi {
+        self.kind().destination()
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        matches!(self, Body::Compressed { .. })
+    }
+
+    /// Compresses it where it is not compressed.
+    pub(super) fn compress(&mut self, compressor: &mut Compressor) {
+        let kind = self.kind();
+        let compressed = match self {
+            Body::Batch(batch) => batch.compress(compressor),
+            Body::Compressed { .. } => return,
+        };
+        *self = Body::Compressed {
+            body: Arc::new(compressed),
+            kind,
+        };
+    }
+
+    /// Brings it into the form in which it is sent.
+    pub(super) fn open(&mut self) {
+        if let Body::Compressed { body, .. } = self {
+            *self = Body::Batch(opened(body));
+        }
+    }
+
+    /// The request that carries it.
+    pub(super) fn into_payload(self) -> Payload {
+        Payload::Segments(match self {
+            Body::Batch(batch) => batch,
+            Body::Compressed { body, .. } => opened(&body),
+        })
+    }
+
+    /// Gives back the memory that it does not need.
+    pub(super) fn shrink(&mut self) {
+        if let Body::Batch(batch) = self {
+            batch.shrink();
+        }
+    }
+
+    /// The documents, where they can be told apart.
+    pub(super) fn batch(&self) -> Option<&Batch> {
+        match self {
+            Body::Batch(batch) => Some(batch),
+            Body::Compressed { .. } => None,
+        }
+    }
+}
+
+fn opened(body: &CompressedBody) -> Batch {
+    Batch::from_compressed(body).expect("a body that waits compressed was a batch before")
 }
 
 /// How an item has fared so far. Deliveries are counted by the destination: whether others passed
@@ -55,17 +161,125 @@ impl History {
 impl Item {
     pub(super) fn new(batch: Batch, now: Instant) -> Self {
         Item {
-            batch,
+            body: Body::Batch(batch),
             queued_at: now,
             history: None,
         }
     }
 
+    /// The same with other documents.
+    pub(super) fn with_body(&self, body: Body) -> Self {
+        Item {
+            body,
+            queued_at: self.queued_at,
+            history: self.history,
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
-        self.batch.body().len()
+        self.body.bytes()
     }
 
     pub(super) fn documents(&self) -> usize {
-        self.batch.len()
+        self.body.documents()
+    }
+
+    /// The first half of the documents and the rest. The item itself where it cannot be split.
+    pub(super) fn split(mut self) -> Result<[Item; 2], Item> {
+        if self.documents() < 2 {
+            return Err(self);
+        }
+        self.body.open();
+        match self.body.batch().map(Batch::split) {
+            Some((first, second)) => {
+                Ok([first, second].map(|half| self.with_body(Body::Batch(half))))
+            }
+            None => Err(self),
+        }
+    }
+
+    /// Whether one request can carry the documents of both.
+    pub(super) fn can_join(&self, next: &Item) -> bool {
+        let kinds = [&self.body, &next.body].map(Body::kind);
+        kinds == [BodyKind::Segments; 2]
+            && self.documents() + next.documents() <= MAX_DOCUMENTS
+            && self.body.opened_bytes() + next.body.opened_bytes() <= FULL_BYTES
+    }
+
+    /// Appends the documents of `next`, which is newer. The caller has asked
+    /// [`can_join`](Self::can_join).
+    pub(super) fn join(&mut self, mut next: Item) {
+        self.body.open();
+        next.body.open();
+        if let (Body::Batch(first), Body::Batch(second)) = (&mut self.body, &next.body) {
+            first.append(second);
+        }
+    }
+}
+
+/// How much several items take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// Bytes of memory.
+    pub bytes: usize,
+    /// Those of them that are not compressed.
+    pub plain: usize,
+    pub documents: usize,
+}
+
+impl Sizes {
+    fn of(item: &Item) -> Self {
+        let bytes = item.bytes();
+        Sizes {
+            bytes,
+            plain: if item.body.is_compressed() { 0 } else { bytes },
+            documents: item.documents(),
+        }
+    }
+}
+
+impl AddAssign<&Item> for Sizes {
+    fn add_assign(&mut self, item: &Item) {
+        let one = Sizes::of(item);
+        self.bytes += one.bytes;
+        self.plain += one.plain;
+        self.documents += one.documents;
+    }
+}
+
+impl SubAssign<&Item> for Sizes {
+    fn sub_assign(&mut self, item: &Item) {
+        let one = Sizes::of(item);
+        self.bytes -= one.bytes;
+        self.plain -= one.plain;
+        self.documents -= one.documents;
+    }
+}
+
+/// How much the next request may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Bytes of its body.
+    pub request: usize,
+    /// Bytes of memory above those that it has taken while it waited.
+    pub growth: usize,
+    /// Whether one item goes out whatever it takes, because no request is out.
+    pub is_idle: bool,
+}
+
+impl Room {
+    pub(super) fn fits(&self, item: &Item) -> bool {
+        let request = item.body.opened_bytes();
+        self.is_idle || request <= self.request && request - item.bytes() <= self.growth
+    }
+
+    /// What is left for others that are joined with the item.
+    pub(super) fn without(&self, item: &Item) -> Room {
+        let request = item.body.opened_bytes();
+        Room {
+            request: self.request.saturating_sub(request),
+            growth: self.growth.saturating_sub(request - item.bytes()),
+            is_idle: false,
+        }
     }
 }

@@ -114,7 +114,7 @@ pub struct Snapshot {
     /// Most bytes of documents that are held.
     pub buffer_limit: usize,
     /// Where credentials come from and until when they are used.
-    pub credentials: CredentialStatus,
+    pub(crate) credentials: CredentialStatus,
     /// How long nothing could be delivered although segments wait. `None` while all is well.
     pub outage: Option<Duration>,
 }

@@ -1,40 +1,42 @@
-//! Batches that wait for a sender, bounded in bytes.
+//! What waits for a sender, oldest first.
 
 use std::collections::VecDeque;
 
-use super::item::Item;
+use super::item::{Item, Room, Sizes};
+use crate::batch::Batch;
+use crate::batch::compressed::Compressor;
 
-/// Batches that the empty queue keeps room for.
+/// Items that the empty queue keeps room for.
 const USUAL: usize = 4;
 
 /// Items that were not refused yet, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     items: VecDeque<Item>,
-    bytes: usize,
-    documents: usize,
+    sizes: Sizes,
+    /// So many items at the front are compressed.
+    compressed: usize,
 }
 
 impl Queue {
-    /// Adds new documents. They join the batch before them where one request can carry both, so
+    /// Adds something new. Documents join the batch before them where one request can carry both, so
     /// that an hour of single documents becomes few requests and little memory.
     pub(super) fn push(&mut self, mut item: Item) {
-        if item.batch.is_empty() {
+        if item.documents() == 0 {
             return;
         }
         if !self.items.is_empty() {
             // It will wait: only what is about to leave may take more memory than its documents.
-            item.batch.shrink();
+            item.body.shrink();
         }
-        self.documents += item.documents();
         match self.items.back_mut() {
-            Some(last) if last.batch.can_append(&item.batch) => {
-                self.bytes -= last.bytes();
-                last.batch.append(&item.batch);
-                self.bytes += last.bytes();
+            Some(last) if !last.body.is_compressed() && last.can_join(&item) => {
+                self.sizes -= &*last;
+                last.join(item);
+                self.sizes += &*last;
             }
             _ => {
-                self.bytes += item.bytes();
+                self.sizes += &item;
                 self.items.push_back(item);
             }
         }
@@ -42,35 +44,57 @@ impl Queue {
 
     /// Puts an item back that could not be delivered; it is older than what waits.
     pub(super) fn requeue_front(&mut self, mut item: Item) {
-        item.batch.shrink();
-        self.bytes += item.bytes();
-        self.documents += item.documents();
+        item.body.shrink();
+        self.sizes += &item;
         self.items.push_front(item);
+        self.compressed = 0;
     }
 
-    /// Takes the oldest batch, joined with those behind it as far as one request can carry.
-    pub(super) fn pop(&mut self) -> Option<Item> {
+    /// Takes the oldest item, joined with those behind it as far as one request can carry. `None`
+    /// where nothing waits or there is no room for it.
+    pub(super) fn pop(&mut self, mut room: Room) -> Option<Item> {
+        if !room.fits(self.items.front()?) {
+            return None;
+        }
         let mut item = self.pop_front()?;
+        room = room.without(&item);
+        item.body.open();
         while self
             .items
             .front()
-            .is_some_and(|next| item.batch.can_append(&next.batch))
+            .is_some_and(|next| item.can_join(next) && room.fits(next))
             && let Some(next) = self.pop_front()
         {
-            item.batch.append(&next.batch);
+            room = room.without(&next);
+            item.join(next);
         }
         Some(item)
     }
 
-    /// Drops the oldest batch. Answers how many documents were in it.
-    pub(super) fn drop_oldest(&mut self) -> Option<usize> {
-        self.pop_front().map(|item| item.documents())
+    /// Compresses the oldest item that is not compressed, if all such items take more than `keep`
+    /// bytes. Answers whether there was one.
+    pub(super) fn compress_oldest(&mut self, keep: usize, compressor: &mut Compressor) -> bool {
+        if self.sizes.plain <= keep {
+            return false;
+        }
+        let mut items = self.items.iter_mut().skip(self.compressed);
+        let Some(found) = items.position(|item| !item.body.is_compressed()) else {
+            return false;
+        };
+        self.compressed += found;
+        let item = &mut self.items[self.compressed];
+        self.sizes -= &*item;
+        item.body.compress(compressor);
+        self.sizes += &*item;
+        self.compressed += 1;
+        true
     }
 
-    fn pop_front(&mut self) -> Option<Item> {
+    /// Takes the oldest item as it is.
+    pub(super) fn pop_front(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
-        self.bytes -= item.bytes();
-        self.documents -= item.documents();
+        self.sizes -= &item;
+        self.compressed = self.compressed.saturating_sub(1);
         if self.items.is_empty() {
             // The memory of a burst goes back.
             self.items.shrink_to(USUAL);
@@ -80,19 +104,16 @@ impl Queue {
 
     /// Whether a further sender would have a full request to carry.
     pub(super) fn is_crowded(&self) -> bool {
-        self.items.len() > 1 || self.items.front().is_some_and(|item| item.batch.is_full())
+        let is_full = |item: &Item| item.body.batch().is_none_or(Batch::is_full);
+        self.items.len() > 1 || self.items.front().is_some_and(is_full)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub(super) fn documents(&self) -> usize {
-        self.documents
+    pub(super) fn sizes(&self) -> Sizes {
+        self.sizes
     }
 }
 
@@ -112,14 +133,24 @@ mod tests {
     }
 
     fn read(item: &Item) -> Vec<u32> {
-        let documents = item.batch.documents();
+        let documents = item.body.batch().unwrap().documents();
         documents.map(|d| d.parse().unwrap()).collect()
     }
+
+    const KEEP: usize = 100;
+
+    const ROOM: Room = Room {
+        request: usize::MAX,
+        growth: usize::MAX,
+        is_idle: true,
+    };
 
     #[derive(Debug, Clone)]
     enum Step {
         Push(usize),
         Pop,
+        PopWithin(usize, usize),
+        Compress,
         Requeue,
         DropOldest,
     }
@@ -132,6 +163,8 @@ mod tests {
                 prop_oneof![
                     (0usize..60).prop_map(Step::Push),
                     Just(Step::Pop),
+                    (0usize..2000, 0usize..500).prop_map(|(a, b)| Step::PopWithin(a, b)),
+                    Just(Step::Compress),
                     Just(Step::Requeue),
                     Just(Step::DropOldest),
                 ],
@@ -142,6 +175,7 @@ mod tests {
             let mut model: Vec<u32> = Vec::new();
             let mut in_flight: Option<Item> = None;
             let mut next = 0;
+            let mut compressor = Compressor::default();
             for step in steps {
                 match step {
                     Step::Push(n) => {
@@ -151,7 +185,7 @@ mod tests {
                         queue.push(item(&fresh));
                     }
                     Step::Pop => {
-                        in_flight = queue.pop();
+                        in_flight = queue.pop(ROOM);
                         if let Some(popped) = &in_flight {
                             let expected: Vec<u32> = model.drain(..popped.documents()).collect();
                             prop_assert_eq!(read(popped), expected);
@@ -160,20 +194,39 @@ mod tests {
                             prop_assert!(model.is_empty());
                         }
                     }
+                    Step::PopWithin(request, growth) => {
+                        let room = Room { request, growth, is_idle: false };
+                        let held = queue.sizes().bytes;
+                        if let Some(popped) = queue.pop(room) {
+                            prop_assert!(popped.bytes() <= request);
+                            let grown = queue.sizes().bytes + popped.bytes();
+                            prop_assert!(grown <= held + growth);
+                            let expected: Vec<u32> = model.drain(..popped.documents()).collect();
+                            prop_assert_eq!(read(&popped), expected);
+                        }
+                    }
+                    Step::Compress => {
+                        let plain = queue.sizes().plain;
+                        let is_compressed = queue.compress_oldest(KEEP, &mut compressor);
+                        prop_assert_eq!(is_compressed, plain > KEEP);
+                    }
                     Step::Requeue => if let Some(item) = in_flight.take() {
                         model.splice(..0, read(&item));
                         queue.requeue_front(item);
                     },
                     Step::DropOldest => {
-                        let dropped = queue.drop_oldest();
+                        let dropped = queue.pop_front();
                         prop_assert_eq!(dropped.is_none(), model.is_empty());
-                        model.drain(..dropped.unwrap_or_default());
+                        model.drain(..dropped.map_or(0, |item| item.documents()));
                     }
                 }
-                prop_assert_eq!(queue.documents(), model.len());
+                prop_assert_eq!(queue.sizes().documents, model.len());
                 prop_assert_eq!(queue.is_empty(), model.is_empty());
-                let bytes: usize = queue.items.iter().map(Item::bytes).sum();
-                prop_assert_eq!(queue.bytes(), bytes);
+                let mut sizes = Sizes::default();
+                queue.items.iter().for_each(|item| sizes += item);
+                prop_assert_eq!(queue.sizes(), sizes);
+                let front = queue.items.iter().take(queue.compressed);
+                prop_assert!(front.into_iter().all(|item| item.body.is_compressed()));
             }
         }
     }

@@ -1,57 +1,79 @@
-//! Batches that X-Ray has refused, whole or in part, each with a time of its own.
+//! What X-Ray has refused, whole or in part, each with a time of its own.
 
 use std::time::Instant;
 
-use super::item::{History, Item, RetryCause};
+use super::item::{History, Item, RetryCause, Room, Sizes};
+use crate::batch::compressed::Compressor;
 
 /// Items with a [`History`], in the order in which they were refused. They wait apart from the
 /// queue, so that a bad document does not hold up its neighbours.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
     items: Vec<Item>,
-    bytes: usize,
-    documents: usize,
+    sizes: Sizes,
 }
 
 impl Retries {
     pub(super) fn push(&mut self, mut item: Item, history: History) {
-        if item.batch.is_empty() {
+        if item.documents() == 0 {
             return;
         }
-        item.batch.shrink();
+        item.body.shrink();
         item.history = Some(history);
-        self.bytes += item.bytes();
-        self.documents += item.documents();
+        self.sizes += &item;
         self.items.push(item);
     }
 
     /// Takes the item that may go first. `deliveries` tells whether others passed since a refusal,
     /// `is_alone` that nothing else waits: a batch that answers 400 without a reason is then halved,
-    /// since waiting for others to pass would be waiting for nothing.
-    pub(super) fn pop(&mut self, deliveries: u64, is_alone: bool, now: Instant) -> Option<Item> {
+    /// since waiting for others to pass would be waiting for nothing. `None` where no item is due or
+    /// there is no room for it.
+    pub(super) fn pop(
+        &mut self,
+        deliveries: u64,
+        is_alone: bool,
+        room: Room,
+        now: Instant,
+    ) -> Option<Item> {
         let index = self.first(now)?;
-        let item = self.remove(index);
-        let Some(history) = item.history else {
-            return Some(item);
-        };
-        let others_passed = deliveries > history.last_refusal;
-        if history.cause == RetryCause::Suspected
-            && item.documents() > 1
-            && (others_passed || is_alone)
-        {
-            let (first, second) = item.batch.split();
-            let half = |batch| Item {
-                batch,
-                queued_at: item.queued_at,
-                history: Some(History::new(RetryCause::Suspected, deliveries, now)),
-            };
-            let second = half(second);
-            self.bytes += second.bytes();
-            self.documents += second.documents();
-            self.items.insert(index, second);
-            return Some(half(first));
+        if !room.fits(&self.items[index]) {
+            return None;
         }
+        let mut item = self.remove(index);
+        let is_to_be_halved = item.history.is_some_and(|history| {
+            let others_passed = deliveries > history.last_refusal;
+            history.cause == RetryCause::Suspected && (others_passed || is_alone)
+        });
+        if is_to_be_halved {
+            let history = Some(History::new(RetryCause::Suspected, deliveries, now));
+            match item.split() {
+                Ok([mut first, mut second]) => {
+                    first.history = history;
+                    second.history = history;
+                    self.sizes += &second;
+                    self.items.insert(index, second);
+                    return Some(first);
+                }
+                Err(whole) => item = whole,
+            }
+        }
+        item.body.open();
         Some(item)
+    }
+
+    /// Compresses the first item that is not compressed. Answers whether there was one.
+    pub(super) fn compress_oldest(&mut self, compressor: &mut Compressor) -> bool {
+        if self.sizes.plain == 0 {
+            return false;
+        }
+        let mut items = self.items.iter_mut();
+        let Some(item) = items.find(|item| !item.body.is_compressed()) else {
+            return false;
+        };
+        self.sizes -= &*item;
+        item.body.compress(compressor);
+        self.sizes += &*item;
+        true
     }
 
     /// When the first item may go. `None` without any.
@@ -59,9 +81,9 @@ impl Retries {
         self.items.iter().filter_map(not_before).min()
     }
 
-    /// Drops the item that was refused first. Answers how many documents were in it.
-    pub(super) fn drop_oldest(&mut self) -> Option<usize> {
-        (!self.items.is_empty()).then(|| self.remove(0).documents())
+    /// Takes the item that was refused first as it is.
+    pub(super) fn pop_front(&mut self) -> Option<Item> {
+        (!self.items.is_empty()).then(|| self.remove(0))
     }
 
     /// Lets every item go at once, because there is no later.
@@ -82,8 +104,7 @@ impl Retries {
 
     fn remove(&mut self, index: usize) -> Item {
         let item = self.items.remove(index);
-        self.bytes -= item.bytes();
-        self.documents -= item.documents();
+        self.sizes -= &item;
         if self.items.is_empty() {
             self.items.shrink_to(0);
         }
@@ -94,12 +115,8 @@ impl Retries {
         self.items.is_empty()
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub(super) fn documents(&self) -> usize {
-        self.documents
+    pub(super) fn sizes(&self) -> Sizes {
+        self.sizes
     }
 }
 

@@ -10,12 +10,14 @@ use ureq::Agent;
 use ureq::http;
 
 use super::channel::UploadChannel;
+use super::item::Body;
 use super::message::Event;
 use super::response::XRayResponse;
 use crate::aws::clock::Reading;
 use crate::batch::Batch;
 use crate::http::error::TransportError;
 use crate::http::url;
+use crate::spool::XRayApi;
 
 /// The number of a sender: the first has 1.
 pub(super) type SenderId = usize;
@@ -40,6 +42,38 @@ impl Payload {
         match self {
             Payload::Segments(batch) => batch.body(),
             Payload::Telemetry(body) => body.as_bytes(),
+        }
+    }
+
+    /// Bytes of documents in it. Telemetry counts for nothing: there is one call at most.
+    pub(super) fn document_bytes(&self) -> usize {
+        match self {
+            Payload::Segments(batch) => batch.body().len(),
+            Payload::Telemetry(_) => 0,
+        }
+    }
+
+    /// Number of documents.
+    pub(super) fn documents(&self) -> usize {
+        match self {
+            Payload::Segments(batch) => batch.len(),
+            Payload::Telemetry(_) => 0,
+        }
+    }
+
+    /// The API whose documents it carries. `None`: it is telemetry.
+    pub(super) fn api(&self) -> Option<XRayApi> {
+        match self {
+            Payload::Segments(_) => Some(XRayApi::Segments),
+            Payload::Telemetry(_) => None,
+        }
+    }
+
+    /// What it carries, to wait again. `None`: it is telemetry.
+    pub(super) fn into_body(self) -> Option<Body> {
+        match self {
+            Payload::Segments(batch) => Some(Body::Batch(batch)),
+            Payload::Telemetry(_) => None,
         }
     }
 

@@ -31,9 +31,10 @@ pub(super) struct InFlight {
 impl InFlight {
     /// The documents that were carried, with their history. `None`: it was telemetry.
     pub(super) fn into_item(self) -> Option<Item> {
-        match (self.load, Arc::unwrap_or_clone(self.payload)) {
-            (Load::Segments { queued_at, history }, Payload::Segments(batch)) => Some(Item {
-                batch,
+        let body = Arc::unwrap_or_clone(self.payload).into_body();
+        match (self.load, body) {
+            (Load::Documents { queued_at, history }, Some(body)) => Some(Item {
+                body,
                 queued_at,
                 history,
             }),
@@ -45,8 +46,8 @@ impl InFlight {
 /// Whose request it is.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Load {
-    /// Documents, which are in the payload, with the history of their item.
-    Segments {
+    /// That of an item: its body is the payload.
+    Documents {
         queued_at: Instant,
         history: Option<History>,
     },

@@ -9,7 +9,7 @@ use super::counters::SegmentCounts;
 use super::metrics::RequestOutcome;
 
 /// Time between two records.
-pub const INTERVAL: Duration = Duration::from_secs(60);
+pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Records in one call, as the official daemon sends them.
 const MAX_IN_CALL: usize = 10;
@@ -41,7 +41,7 @@ struct Errors {
 
 /// Records that wait for delivery, and the minute under way.
 #[derive(Debug, Default)]
-pub struct Telemetry {
+pub(super) struct Telemetry {
     identity: Identity,
     reported: SegmentCounts,
     errors: Errors,
@@ -51,7 +51,7 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// With nothing to tell yet.
-    pub fn new(identity: Identity) -> Self {
+    pub(super) fn new(identity: Identity) -> Self {
         Telemetry {
             identity,
             ..Telemetry::default()
@@ -59,13 +59,13 @@ impl Telemetry {
     }
 
     /// Completes what is told of the sender, once the metadata service has said it.
-    pub fn set_host(&mut self, instance_id: String, hostname: String) {
+    pub(super) fn set_host(&mut self, instance_id: String, hostname: String) {
         self.identity.instance_id = instance_id;
         self.identity.hostname = hostname;
     }
 
     /// Counts a request that X-Ray did not take.
-    pub fn failed(&mut self, outcome: RequestOutcome) {
+    pub(super) fn failed(&mut self, outcome: RequestOutcome) {
         let errors = &mut self.errors;
         let count = match outcome {
             RequestOutcome::Throttled | RequestOutcome::ClientError => &mut errors.status_4xx,
@@ -79,7 +79,7 @@ impl Telemetry {
     }
 
     /// Closes the minute: one record of what happened since the last one.
-    pub fn record(&mut self, now: SystemTime, counts: SegmentCounts) {
+    pub(super) fn record(&mut self, now: SystemTime, counts: SegmentCounts) {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let errors = std::mem::take(&mut self.errors);
         let before = std::mem::replace(&mut self.reported, counts);
@@ -105,7 +105,7 @@ impl Telemetry {
     }
 
     /// The body of the next call, unless one is under way or there is nothing to tell.
-    pub fn next_call(&mut self) -> Option<String> {
+    pub(super) fn next_call(&mut self) -> Option<String> {
         if self.in_flight > 0 || self.records.is_empty() {
             return None;
         }
@@ -121,7 +121,7 @@ impl Telemetry {
     }
 
     /// The call under way has ended.
-    pub fn answered(&mut self, delivered: bool) {
+    pub(super) fn answered(&mut self, delivered: bool) {
         if delivered {
             self.records.drain(..self.in_flight);
         }

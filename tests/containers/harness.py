@@ -21,7 +21,8 @@ ROOT = HERE.parent.parent
 WORK = ROOT / "target/containers"
 PACKAGES = WORK / "packages"
 CLOUD = WORK / "cloud"
-LABEL = f"xray-e2e={os.getpid()}"
+LABEL_NAME = "xray-e2e"
+LABEL = f"{LABEL_NAME}={os.getpid()}"
 HOST_IMAGE = "xray-e2e-host:latest"
 XRAY_HOST = "xray.eu-west-1.amazonaws.com"
 STS_HOST = "sts.eu-west-1.amazonaws.com"
@@ -66,6 +67,7 @@ def expect(truth, what):
 
 def set_up(image, cloud):
     """What all tests share: an empty image, the fake AWS, the SDK's packages."""
+    remove_leftovers()
     WORK.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "root.tar"
@@ -85,11 +87,31 @@ def set_up(image, cloud):
     docker("image", "inspect", image)
 
 
-def tear_down():
-    for kind, remove in (("ps -aq", "rm -f"), ("network ls -q", "network rm"), ("volume ls -q", "volume rm")):
-        found = docker(*kind.split(), "--filter", f"label={LABEL}").split()
+def remove_runs(belongs):
+    """Removes the containers, networks and volumes of each run whose process number satisfies `belongs`."""
+    for kind, name, remove in (("ps -a", "ID", "rm -f"), ("network ls", "ID", "network rm"), ("volume ls", "Name", "volume rm")):
+        form = f'{{{{.{name}}}}} {{{{.Label "{LABEL_NAME}"}}}}'
+        lines = docker(*kind.split(), "--filter", f"label={LABEL_NAME}", "--format", form).splitlines()
+        found = [one for one, run in map(str.split, lines) if belongs(int(run))]
         if found:
             docker(*remove.split(), *found, check=False)
+
+
+def has_ended(run):
+    """Whether that process is no test run. Its number may be another program's by now."""
+    try:
+        return b"run.py" not in Path(f"/proc/{run}/cmdline").read_bytes()
+    except OSError:
+        return True
+
+
+def remove_leftovers():
+    """A run that was killed leaves networks whose addresses the next one needs."""
+    remove_runs(has_ended)
+
+
+def tear_down():
+    remove_runs(os.getpid().__eq__)
     while folders:
         shutil.rmtree(folders.pop())
 

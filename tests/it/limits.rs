@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::faults::{NONSENSE, RATE, RECOVERY, all_arrived, heal, seconds};
 use xray_test_support::daemon::{Launch, Running};
-use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::load::{UdpClient, noisy_segment, segment};
 use xray_test_support::totals::Totals;
 use xray_test_support::xray::FakeXray;
 use xray_test_support::xray::Fault;
@@ -36,7 +36,7 @@ fn memory_falls_back_after_an_outage() {
     fake.inject(Fault::Gone);
     let mut sent = 0;
     while daemon.resident_kb() < HELD_KB {
-        client.load(sent..sent + 1_000, 5_000);
+        client.load_of(noisy_segment, sent..sent + 1_000, 5_000);
         sent += 1_000;
         assert!(sent < 100_000, "{} KB only", daemon.resident_kb());
     }
@@ -110,10 +110,10 @@ fn overload_past_the_cap_keeps_the_newest() {
     fake.inject(Fault::error(503, ""));
     let daemon = Launch::against(&fake).args(["-m", "3"]).start();
     let client = UdpClient::new(daemon.udp);
-    client.load(0..ALL - 1, 4_000);
+    client.load_of(noisy_segment, 0..ALL - 1, 4_000);
     assert!(daemon.peak_kb() < 24 * 1024, "{} KB", daemon.peak_kb());
     // The newest one is sent until the kernel has room for it: the machine may be busy.
-    let newest = segment(ALL - 1);
+    let newest = noisy_segment(ALL - 1);
     let mut sent = ALL as u64 - 1;
     let drops = loop {
         let drops = daemon.kernel_drops();
@@ -133,9 +133,9 @@ fn overload_past_the_cap_keeps_the_newest() {
     fake.read(|state| {
         let times = state.times_accepted();
         assert_eq!(times.len() as u64, totals.sent);
-        // 3 MB hold more than 2,000 of these documents and fewer than 4,000; what was in flight
-        // when the room ran out may be older.
-        let newest = (ALL - 2_000..ALL).map(segment);
+        // 3 MB hold more than 2,000 of these documents, compressed or not, and fewer than 4,000; what
+        // was in flight when the room ran out may be older.
+        let newest = (ALL - 2_000..ALL).map(noisy_segment);
         let missing = newest.filter(|d| !times.contains_key(d.as_str())).count();
         assert!(missing as u64 <= drops, "{missing} of the newest missing");
         // What the kernel's own buffer held meanwhile comes on top.

@@ -9,10 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use xray_test_support::DEADLINE;
 use xray_test_support::daemon::{Launch, Running};
 use xray_test_support::http::Response;
 use xray_test_support::http_client::exchange;
 use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::process::Signal;
+use xray_test_support::totals::Totals;
 use xray_test_support::watch::wait_until;
 use xray_test_support::xray::{FakeXray, Fault};
 
@@ -116,6 +119,11 @@ impl Tasks {
         None
     }
 
+    /// From now on no further task is to be had.
+    fn close(&self) {
+        std::fs::write(self.0.join("pids.max"), "1").unwrap();
+    }
+
     /// How often a task was refused.
     fn refused(&self) -> u64 {
         let events = std::fs::read_to_string(self.0.join("pids.events")).unwrap_or_default();
@@ -182,6 +190,32 @@ fn few_tasks_in_the_control_group() {
         assert_eq!(group.refused(), 0);
         drop(daemon);
     }
+}
+
+/// The shutdown needs no thread that is not there already.
+#[test]
+fn without_a_thread_to_be_had_the_shutdown_delivers() {
+    let Some(group) = Tasks::at_most(64) else {
+        eprintln!("not run: this user may not make control groups");
+        return;
+    };
+    let mut fake = FakeXray::start();
+    fake.inject(Fault::Delay(Duration::from_millis(200)));
+    let daemon = Launch::against(&fake).by_shell(&group.enter()).start();
+    let client = UdpClient::new(daemon.udp);
+    client.document(segment(0));
+    fake.wait_for("the first segment", |state| !state.accepted.is_empty());
+    is_healthy(&daemon);
+    group.close();
+    // So many that a further sender is wanted.
+    client.load(1..1_000, 5_000);
+    daemon.signal(Signal::TERM);
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_ne!(group.refused(), 0, "the limit was not reached");
+    assert_eq!(ended.code, Some(0), "{:?}", ended.log);
+    let totals = Totals::at_the_end_of(&ended.log);
+    assert_eq!((totals.received, totals.sent), (1_000, 1_000));
+    fake.read(|state| assert_eq!(state.different(), 1_000));
 }
 
 /// The same by the limit of a user, which does not hold for root.

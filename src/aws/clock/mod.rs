@@ -10,9 +10,7 @@ use std::time::SystemTime;
 use crate::aws::profile::Profiles;
 use crate::env::{Lookup, switch};
 
-pub use skew::{
-    DatedAnswer, JUMP, Lesson, PLAUSIBLE, Reading, SigningTime, Skew, SkewEstimate, measure,
-};
+pub use skew::{DatedAnswer, Lesson, Reading, SigningTime, Skew, SkewEstimate, measure};
 
 /// The time as the service tells it, learnt from its answers. Shared by all who talk to AWS
 /// services; metadata endpoints must not teach it, because they tell the time of this host.
@@ -24,7 +22,7 @@ pub struct Clock {
 
 /// Whether the correction is switched off, for [`Clock::new`]: by the environment, else by the
 /// selected profile.
-pub fn is_disabled(env: &Lookup<'_>, profiles: &Profiles) -> bool {
+pub(crate) fn is_disabled(env: &Lookup<'_>, profiles: &Profiles) -> bool {
     switch(env, "AWS_DISABLE_CLOCK_SKEW_CORRECTION")
         .unwrap_or_else(|| profiles.is_true("disable_clock_skew_correction"))
 }
@@ -44,7 +42,7 @@ impl Clock {
     }
 
     /// The time to sign a request with. Keep it for [`learn`](Self::learn).
-    pub fn signing_time(&self) -> SigningTime {
+    pub(crate) fn signing_time(&self) -> SigningTime {
         let at = Reading::now();
         let skew = self.lock().map_or(Skew(0), |mut known| known.at(at));
         SigningTime { at, skew }

@@ -20,12 +20,12 @@ const SMALL: u64 = 5 * 60 * 1000;
 const AGREEMENT: u64 = 60 * 1000;
 /// The local clock was set, or the host slept, when its wall clock has moved this much more, or
 /// less, than time has passed. Smaller changes are how NTP corrects a clock that runs.
-pub const JUMP: Duration = Duration::from_secs(60);
+pub(crate) const JUMP: Duration = Duration::from_secs(60);
 /// A change of the wall clock within one exchange from which its middle is wrong by too much.
 const UNSTEADY: Duration = Duration::from_secs(2);
 /// 2016-01-01, before which no X-Ray answered, and 2200-01-01: a date outside is no clock, and
 /// signing needs a year of four digits.
-pub const PLAUSIBLE: std::ops::Range<u64> = 1_451_606_400..7_258_118_400;
+pub(crate) const PLAUSIBLE: std::ops::Range<u64> = 1_451_606_400..7_258_118_400;
 
 /// How far the service's clock is ahead of the local one, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,7 +76,7 @@ impl Reading {
     }
 
     /// Whether the wall clock was set, or the host slept, since `earlier`.
-    pub fn jumped_since(self, earlier: Reading) -> bool {
+    pub(crate) fn jumped_since(self, earlier: Reading) -> bool {
         self.moved_since(earlier) > JUMP
     }
 }

@@ -1,3 +1,4 @@
+use super::skew::PLAUSIBLE;
 use super::*;
 use proptest::prelude::*;
 use std::sync::LazyLock;

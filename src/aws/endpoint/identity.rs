@@ -4,13 +4,13 @@
 //! Each is in a region of its own, which a profile or a cached session names, so that they are
 //! resolved when that is known.
 
-use super::{EndpointError, Partition, Sources, custom, is_region, partition};
+use super::{EndpointError, EndpointSources, Partition, custom, is_region, partition};
 use crate::aws::profile::Profiles;
 use crate::env::Lookup;
 
 /// One of these services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdentityService {
+pub(crate) enum IdentityService {
     /// The portal of IAM Identity Center, which gives credentials of roles.
     Portal,
     /// The token service of IAM Identity Center.
@@ -36,7 +36,7 @@ impl IdentityEndpoints {
     /// Reads environment and profile. Their global `endpoint_url` moves these services too, as in
     /// the SDKs.
     pub fn load(env: &Lookup<'_>, profiles: &Profiles) -> Self {
-        let found = Sources::switches(env, profiles);
+        let found = EndpointSources::switches(env, profiles);
         let (all, profile_all) = (env("AWS_ENDPOINT_URL"), profiles.value("endpoint_url"));
         let read = |[variable, key, in_services]: [&'static str; 3]| {
             let own = env(variable);
@@ -70,7 +70,11 @@ impl IdentityEndpoints {
     /// # Errors
     /// When the region or a custom endpoint cannot be used, or a custom endpoint meets FIPS or
     /// dual-stack.
-    pub fn url(&self, service: IdentityService, region: &str) -> Result<String, EndpointError> {
+    pub(crate) fn url(
+        &self,
+        service: IdentityService,
+        region: &str,
+    ) -> Result<String, EndpointError> {
         if !is_region(region) {
             return Err(EndpointError::Region(region.to_owned()));
         }
@@ -80,10 +84,10 @@ impl IdentityEndpoints {
             IdentityService::SignIn => &self.sign_in,
         };
         if let Some((source, url)) = custom {
-            let switches = Sources {
+            let switches = EndpointSources {
                 fips: self.fips,
                 dual_stack: self.dual_stack,
-                ..Sources::default()
+                ..EndpointSources::default()
             };
             return switches.checked(source, url);
         }

@@ -13,13 +13,14 @@ use crate::env::{self, Lookup};
 use crate::http::client::ServiceUrls;
 use crate::http::url::{is_host, without_credentials};
 
-pub use identity::{IdentityEndpoints, IdentityService};
-pub use partition::{Partition, partition};
+pub use identity::IdentityEndpoints;
+pub(crate) use identity::IdentityService;
+pub(crate) use partition::{Partition, partition};
 pub use region::{hint, is_region};
 
 /// Where a custom endpoint may be written, each with what was found there, and the two switches.
 #[derive(Default, Clone, Copy)]
-pub struct Sources<'a> {
+pub(crate) struct EndpointSources<'a> {
     /// `-e` or `Endpoint` in cfg.yaml. Moves X-Ray only.
     pub configured: Option<&'a str>,
     /// `AWS_ENDPOINT_URL_XRAY`.
@@ -67,7 +68,7 @@ pub struct StsFallback {
 
 /// Why there is no endpoint.
 #[derive(Debug, PartialEq, Eq)]
-pub enum EndpointError {
+pub(crate) enum EndpointError {
     /// The region cannot be part of a host name.
     Region(String),
     /// The custom endpoint is no http or https URL.
@@ -117,7 +118,7 @@ impl Endpoints {
     ///
     /// # Errors
     /// As [`Endpoints::resolve`].
-    pub fn load(
+    pub(crate) fn load(
         region: &str,
         configured: Option<&str>,
         env: &Lookup<'_>,
@@ -125,7 +126,7 @@ impl Endpoints {
     ) -> Result<Self, EndpointError> {
         Self::resolve(
             region,
-            &Sources {
+            &EndpointSources {
                 configured,
                 env_xray: env("AWS_ENDPOINT_URL_XRAY").as_deref(),
                 env_sts: env("AWS_ENDPOINT_URL_STS").as_deref(),
@@ -133,7 +134,7 @@ impl Endpoints {
                 profile_xray: profiles.service_endpoint("xray"),
                 profile_sts: profiles.service_endpoint("sts"),
                 profile_all: profiles.value("endpoint_url"),
-                ..Sources::switches(env, profiles)
+                ..EndpointSources::switches(env, profiles)
             },
         )
     }
@@ -143,7 +144,10 @@ impl Endpoints {
     /// # Errors
     /// When the region or a custom endpoint cannot be used, or a custom endpoint meets FIPS or
     /// dual-stack.
-    pub fn resolve(region: &str, sources: &Sources<'_>) -> Result<Self, EndpointError> {
+    pub(crate) fn resolve(
+        region: &str,
+        sources: &EndpointSources<'_>,
+    ) -> Result<Self, EndpointError> {
         if !is_region(region) {
             return Err(EndpointError::Region(region.to_owned()));
         }
@@ -197,7 +201,7 @@ impl Endpoints {
     }
 }
 
-impl Sources<'_> {
+impl EndpointSources<'_> {
     /// What is said once for all services.
     fn switches(env: &Lookup<'_>, profiles: &Profiles) -> Self {
         let switch =
@@ -231,7 +235,7 @@ impl Sources<'_> {
 
     /// The URL, and the dual-stack one for hosts that have no route to its addresses.
     fn with_dual_stack(&self, url: impl Fn(&Self) -> String) -> ServiceUrls {
-        let dual_stack = Sources {
+        let dual_stack = EndpointSources {
             dual_stack: true,
             ..*self
         };

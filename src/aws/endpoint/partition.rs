@@ -2,7 +2,7 @@
 
 /// A family of regions with names and credentials of its own.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Partition {
+pub(crate) struct Partition {
     /// `aws`, `aws-cn`, …: the second field of an ARN.
     pub name: &'static str,
     prefix: &'static str,
@@ -72,7 +72,7 @@ const PARTITIONS: [Partition; 8] = [
 ];
 
 /// The partition of a region; unknown regions are in `aws`.
-pub fn partition(region: &str) -> &'static Partition {
+pub(crate) fn partition(region: &str) -> &'static Partition {
     PARTITIONS
         .iter()
         .find(|p| region.starts_with(p.prefix))

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-fn resolve(region: &str, sources: &Sources<'_>) -> Endpoints {
+fn resolve(region: &str, sources: &EndpointSources<'_>) -> Endpoints {
     Endpoints::resolve(region, sources).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -65,10 +65,10 @@ fn every_partition_and_variant() {
     ];
     for (region, plain, dual, fallback) in rows {
         for (fips, dual_stack) in [(false, false), (true, false), (false, true), (true, true)] {
-            let sources = Sources {
+            let sources = EndpointSources {
                 fips,
                 dual_stack,
-                ..Sources::default()
+                ..EndpointSources::default()
             };
             let dash = if fips { "-fips" } else { "" };
             let suffix = if dual_stack { dual } else { plain };
@@ -115,7 +115,7 @@ fn partition_names() {
 
 #[test]
 fn the_global_pseudo_region_signs_as_us_east_1() {
-    let endpoints = resolve("aws-global", &Sources::default());
+    let endpoints = resolve("aws-global", &EndpointSources::default());
     assert_eq!(endpoints.sts.usual, "https://sts.amazonaws.com");
     let dual_stack = endpoints.sts.dual_stack.as_deref();
     assert_eq!(dual_stack, Some("https://sts.us-east-1.api.aws"));
@@ -130,7 +130,7 @@ fn a_region_that_cannot_be_one_gets_a_hint_where_it_is_near_one() {
         ("eu west 1", "did you mean eu-west-1?"),
         ("///", "pass -n REGION"),
     ] {
-        let error = Endpoints::resolve(region, &Sources::default()).unwrap_err();
+        let error = Endpoints::resolve(region, &EndpointSources::default()).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
     }
 }
@@ -138,7 +138,7 @@ fn a_region_that_cannot_be_one_gets_a_hint_where_it_is_near_one() {
 /// Each source, alone and against the next: for X-Ray and for STS.
 #[test]
 fn overrides_in_order() {
-    let mut sources = Sources {
+    let mut sources = EndpointSources {
         configured: Some("https://flag"),
         env_xray: Some("https://env-xray"),
         env_sts: Some("https://env-sts"),
@@ -146,10 +146,10 @@ fn overrides_in_order() {
         profile_xray: Some("https://services-xray"),
         profile_sts: Some("https://services-sts"),
         profile_all: Some("https://profile"),
-        ..Sources::default()
+        ..EndpointSources::default()
     };
     let mut seen = Vec::new();
-    let clear: [fn(&mut Sources<'_>); 7] = [
+    let clear: [fn(&mut EndpointSources<'_>); 7] = [
         |s| s.configured = None,
         |s| s.env_xray = None,
         |s| s.env_sts = None,
@@ -183,7 +183,7 @@ fn overrides_in_order() {
     );
     assert_eq!(
         resolve("eu-west-1", &sources),
-        resolve("eu-west-1", &Sources::default())
+        resolve("eu-west-1", &EndpointSources::default())
     );
 }
 
@@ -258,9 +258,9 @@ fn names_of_variables_and_keys() {
 
 #[test]
 fn the_flag_moves_xray_and_never_sts() {
-    let sources = Sources {
+    let sources = EndpointSources {
         configured: Some("http://127.0.0.1:8080"),
-        ..Sources::default()
+        ..EndpointSources::default()
     };
     let endpoints = resolve("us-west-2", &sources);
     let only = ServiceUrls::only("http://127.0.0.1:8080".to_owned());
@@ -270,13 +270,13 @@ fn the_flag_moves_xray_and_never_sts() {
 
 #[test]
 fn ignoring_configured_urls_spares_the_flag() {
-    let sources = Sources {
+    let sources = EndpointSources {
         configured: Some("https://flag"),
         env_sts: Some("https://env-sts"),
         env_all: Some("https://env"),
         profile_all: Some("https://profile"),
         ignore_urls: true,
-        ..Sources::default()
+        ..EndpointSources::default()
     };
     let endpoints = resolve("us-west-2", &sources);
     assert_eq!(endpoints.xray.usual, "https://flag");
@@ -288,9 +288,9 @@ fn custom_endpoint_forms() {
     let set = |url| {
         Endpoints::resolve(
             "us-east-1",
-            &Sources {
+            &EndpointSources {
                 configured: Some(url),
-                ..Sources::default()
+                ..EndpointSources::default()
             },
         )
         .map(|endpoints| endpoints.xray.usual)
@@ -339,11 +339,11 @@ fn custom_endpoint_forms() {
 #[test]
 fn a_custom_endpoint_refuses_variants_by_name() {
     for (fips, dual_stack, words) in [(true, false, "FIPS"), (false, true, "dual-stack")] {
-        let sources = Sources {
+        let sources = EndpointSources {
             env_xray: Some("https://custom"),
             fips,
             dual_stack,
-            ..Sources::default()
+            ..EndpointSources::default()
         };
         let text = Endpoints::resolve("us-east-1", &sources)
             .unwrap_err()
@@ -360,7 +360,7 @@ fn regions_that_are_no_host_label() {
         "", "-us", "us-", "us.east", "us east", "us/east", "us@evil", "é", &long,
     ] {
         assert_eq!(
-            Endpoints::resolve(bad, &Sources::default()),
+            Endpoints::resolve(bad, &EndpointSources::default()),
             Err(EndpointError::Region(bad.to_owned()))
         );
     }
@@ -370,7 +370,7 @@ fn regions_that_are_no_host_label() {
 proptest! {
     #[test]
     fn whatever_is_written_is_a_url_or_an_error(region in "\\PC{0,20}", url in "\\PC{0,40}") {
-        let sources = Sources { configured: Some(&url), ..Sources::default() };
+        let sources = EndpointSources { configured: Some(&url), ..EndpointSources::default() };
         if let Ok(endpoints) = Endpoints::resolve(&region, &sources) {
             for url in [&endpoints.xray.usual, &endpoints.sts.usual] {
                 let request: Result<ureq::http::Uri, _> = format!("{url}/TraceSegments").parse();

@@ -42,7 +42,7 @@ impl Profile {
     }
 
     /// The value of the indented `name` under `key`.
-    pub fn sub(&self, key: &str, name: &str) -> Option<&str> {
+    pub(crate) fn sub(&self, key: &str, name: &str) -> Option<&str> {
         self.get(key)?.lines().find_map(|line| {
             let (found, value) = parser::without_comment(line).split_once('=')?;
             let value = value.trim();
@@ -174,7 +174,7 @@ impl Profiles {
     }
 
     /// The selected profile, if it is in a file.
-    pub fn selected(&self) -> Option<&Profile> {
+    pub(crate) fn selected(&self) -> Option<&Profile> {
         self.get(&self.selected)
     }
 
@@ -194,7 +194,7 @@ impl Profiles {
     }
 
     /// `endpoint_url` of `service` (`xray`, `sts`) in the services section of the selected profile.
-    pub fn service_endpoint(&self, service: &str) -> Option<&str> {
+    pub(crate) fn service_endpoint(&self, service: &str) -> Option<&str> {
         let services = self.sections.services.get(self.value("services")?)?;
         services.sub(service, "endpoint_url")
     }

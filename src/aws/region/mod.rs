@@ -13,10 +13,9 @@ use crate::aws::endpoint::is_region;
 use crate::env::{Lookup, set};
 
 /// Where the region may be written, and who may be asked.
-pub struct Sources<'a> {
+pub(crate) struct RegionSources<'a> {
     /// `-n` or `Region` in cfg.yaml.
     pub configured: Option<&'a str>,
-    /// The environment.
     pub env: &'a Lookup<'a>,
     /// Name of the selected profile, and its `region`.
     pub profile: (&'a str, Option<&'a str>),
@@ -28,13 +27,11 @@ pub struct Sources<'a> {
     pub task: &'a dyn Fn(&str) -> MetadataAnswer,
     /// GETs a path below `/latest/` of IMDS.
     pub imds: &'a dyn Fn(&str) -> MetadataAnswer,
-    /// Waits.
     pub pause: &'a dyn Fn(Duration),
 }
 
 /// What a metadata endpoint said.
-pub enum MetadataAnswer {
-    /// Success.
+pub(crate) enum MetadataAnswer {
     Body(Vec<u8>),
     /// It answered, but not with success: asking for something else may help.
     Refused(String),
@@ -46,7 +43,7 @@ pub enum MetadataAnswer {
 
 /// A region, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Region {
+pub(crate) struct Region {
     /// `eu-west-1`.
     pub name: String,
     /// For the line at start: `AWS_REGION`, `profile default`, `EC2 metadata`.
@@ -55,7 +52,7 @@ pub struct Region {
 
 /// No source knows the region.
 #[derive(Debug, PartialEq, Eq)]
-pub struct NoRegion {
+pub(crate) struct NoRegion {
     /// Each source and what it answered, in the order in which they were asked.
     pub tried: Vec<(String, String)>,
     /// Whether a metadata service was silent: then another attempt may find the region.
@@ -95,8 +92,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When no source knows the region after that minute, or at once when none can come to know it.
-pub fn resolve_patiently(
-    sources: &Sources<'_>,
+pub(crate) fn resolve_patiently(
+    sources: &RegionSources<'_>,
     now: &dyn Fn() -> Instant,
     waiting: &dyn Fn(&NoRegion),
 ) -> Result<Region, NoRegion> {
@@ -120,7 +117,7 @@ pub fn resolve_patiently(
 ///
 /// # Errors
 /// When none does.
-pub fn resolve(sources: &Sources<'_>) -> Result<Region, NoRegion> {
+pub(crate) fn resolve(sources: &RegionSources<'_>) -> Result<Region, NoRegion> {
     let mut search = Search::default();
     let env = |name: &str| (sources.env)(name);
     let (profile, in_profile) = sources.profile;
@@ -169,7 +166,7 @@ impl Search {
     }
 }
 
-fn ecs_file(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
+fn ecs_file(sources: &RegionSources<'_>, search: &mut Search) -> Option<Region> {
     const VARIABLE: &str = "ECS_CONTAINER_METADATA_FILE";
     let Some(path) = set(sources.env, VARIABLE) else {
         search.note(VARIABLE, "not set");
@@ -201,7 +198,7 @@ fn ecs_file(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
     None
 }
 
-fn ecs_task(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
+fn ecs_task(sources: &RegionSources<'_>, search: &mut Search) -> Option<Region> {
     for variable in [
         "ECS_CONTAINER_METADATA_URI_V4",
         "ECS_CONTAINER_METADATA_URI",
@@ -243,7 +240,7 @@ fn ecs_task(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
     None
 }
 
-fn ec2(sources: &Sources<'_>, search: &mut Search) -> Option<Region> {
+fn ec2(sources: &RegionSources<'_>, search: &mut Search) -> Option<Region> {
     const SOURCE: &str = "EC2 metadata";
     let found = |name| {
         Some(Region {
@@ -317,7 +314,7 @@ pub fn identity_region(json: &[u8]) -> Result<String, &'static str> {
 }
 
 /// The region of `arn:PARTITION:ecs:REGION:ACCOUNT:task/…`.
-pub fn arn_region(arn: &str) -> Option<&str> {
+pub(crate) fn arn_region(arn: &str) -> Option<&str> {
     let mut fields = arn.splitn(6, ':');
     let (arn, _partition, service) = (fields.next()?, fields.next()?, fields.next()?);
     let (region, _account, _task) = (fields.next()?, fields.next()?, fields.next()?);
@@ -326,7 +323,7 @@ pub fn arn_region(arn: &str) -> Option<&str> {
 
 /// The region of an availability zone: up to its first number, so that `us-west-2a` and the Local
 /// Zone `us-west-2-lax-1a` are both in `us-west-2`.
-pub fn zone_region(zone: &str) -> Option<&str> {
+pub(crate) fn zone_region(zone: &str) -> Option<&str> {
     let first = zone.find(|c: char| c.is_ascii_digit())?;
     let rest = &zone[first..];
     let digits = rest

@@ -30,7 +30,7 @@ impl World {
                 None => MetadataAnswer::Silent("no answer within 1 s".to_owned()),
             }
         };
-        resolve(&Sources {
+        resolve(&RegionSources {
             configured: self.configured,
             env: &|name| self.env.get(name).map(|v| (*v).to_owned()),
             profile: ("default", self.profile),
@@ -72,7 +72,7 @@ impl World {
             }
         };
         let found = resolve_patiently(
-            &Sources {
+            &RegionSources {
                 configured: None,
                 env: &|_| None,
                 profile: ("default", None),

@@ -64,7 +64,6 @@ pub struct Flags {
     pub version: Option<bool>,
 }
 
-/// One flag.
 pub(super) struct Flag {
     pub(super) name: &'static str,
     /// Empty for the flags that the official daemon does not have.

@@ -94,7 +94,7 @@ impl CredentialCache {
 
     /// The credentials to sign with now; `None` while there are none that have not expired. Never
     /// waits for an attempt. When it gives `None`, attempts go on until one succeeds.
-    pub fn current(&self) -> Option<IssuedCredentials> {
+    pub(crate) fn current(&self) -> Option<IssuedCredentials> {
         let now = (self.timing.reading)();
         self.hand_out(&mut self.lock(), now)
     }
@@ -158,7 +158,7 @@ impl CredentialCache {
 
     /// Kills the program that an attempt runs, if it does: at the end of this process, which the
     /// program would outlive.
-    pub fn kill_program(&self) {
+    pub(crate) fn kill_program(&self) {
         self.running.kill();
     }
 

@@ -16,23 +16,21 @@ use crate::env::{Lookup, set};
 
 /// A source, and what it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan {
+pub(crate) enum Plan {
     /// Keys of the environment, and the variable that the first one is in.
     Environment(Credentials, &'static str),
     /// Keys of a profile; its name.
     Profile(String, Credentials),
-    /// The container endpoint.
-    Container(container::Settings),
+    Container(container::ContainerSettings),
     /// The EC2 metadata service, because a profile says so.
-    Ec2(imds::Settings),
+    Ec2(imds::ImdsSettings),
     /// Nothing is configured: the EC2 metadata service, unless it is switched off. With what was
     /// looked at before, and why it was passed over.
-    LastResort(Option<imds::Settings>, Vec<String>),
+    LastResort(Option<imds::ImdsSettings>, Vec<String>),
     /// A web identity token.
     WebIdentity(WebIdentity),
     /// A program: the profile's name and the command line.
     Process(String, String),
-    /// IAM Identity Center.
     Sso(SsoSettings),
     /// A session of `aws login`.
     Login(LoginSettings),
@@ -42,7 +40,7 @@ pub enum Plan {
 
 impl Plan {
     /// What led to it, in a few words.
-    pub fn why(&self) -> &'static str {
+    pub(crate) fn why(&self) -> &'static str {
         match self {
             Self::Environment(_, "AWS_ACCESS_KEY") => "AWS_ACCESS_KEY is set",
             Self::Environment(..) => "AWS_ACCESS_KEY_ID is set",
@@ -61,8 +59,7 @@ impl Plan {
 
 /// A plan, and what is odd about what it was made from.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Selection {
-    /// The plan.
+pub(crate) struct Selection {
     pub plan: Plan,
     /// Worth a warning each. Without secrets.
     pub warnings: Vec<String>,
@@ -72,7 +69,7 @@ pub struct Selection {
 /// of `-r`, rightly or wrongly. The EC2 metadata service counts only when
 /// `AWS_EC2_METADATA_SERVICE_ENDPOINT` names it: whether it is there cannot be known without
 /// asking.
-pub fn is_configured(env: &Lookup<'_>, profiles: &Profiles, role_arn: Option<&str>) -> bool {
+pub(crate) fn is_configured(env: &Lookup<'_>, profiles: &Profiles, role_arn: Option<&str>) -> bool {
     let last_resort = matches!(
         select(env, profiles, None),
         Ok(Selection {
@@ -87,7 +84,7 @@ pub fn is_configured(env: &Lookup<'_>, profiles: &Profiles, role_arn: Option<&st
 ///
 /// # Errors
 /// When what is configured contradicts itself or is incomplete.
-pub fn select(
+pub(crate) fn select(
     env: &Lookup<'_>,
     profiles: &Profiles,
     role: Option<&Role>,

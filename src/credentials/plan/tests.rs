@@ -75,15 +75,15 @@ fn on(base: Plan, arn: &str) -> Plan {
 
 fn container(url: &str) -> Plan {
     let relative = url.starts_with("http://169.254.170.2/");
-    Plan::Container(container::Settings {
+    Plan::Container(container::ContainerSettings {
         variable: if relative { RELATIVE.0 } else { FULL.0 },
         url: url.to_owned(),
         authorization: Authorization::None,
     })
 }
 
-fn ec2() -> imds::Settings {
-    imds::Settings {
+fn ec2() -> imds::ImdsSettings {
+    imds::ImdsSettings {
         url: "http://169.254.169.254".to_owned(),
         url_without_ipv4: Some("http://[fd00:ec2::254]".to_owned()),
         version_1: true,

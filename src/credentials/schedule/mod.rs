@@ -31,7 +31,7 @@ const EXPIRED: Duration = Duration::from_secs(600);
 /// The state between attempts. One owner makes the attempts and reports each by
 /// [`fetched`](Self::fetched) or [`failed`](Self::failed).
 #[derive(Debug)]
-pub struct RenewalSchedule {
+pub(crate) struct RenewalSchedule {
     held: Option<Held>,
     /// Of the credentials held last; 0 before the first.
     generation: u64,
@@ -58,10 +58,8 @@ struct Held {
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Make an attempt.
+pub(crate) enum Next {
     Now,
-    /// Make one then.
     At(Instant),
     /// Wait for a refusal, or for somebody who wants credentials.
     Asleep,
@@ -87,7 +85,7 @@ impl Default for RenewalSchedule {
 
 impl RenewalSchedule {
     /// What to do at `now`.
-    pub fn next(&self, now: Reading) -> Next {
+    pub(crate) fn next(&self, now: Reading) -> Next {
         if self.renewal == Renewal::Fixed && self.held.is_some() {
             return Next::Done;
         }
@@ -114,14 +112,14 @@ impl RenewalSchedule {
 
     /// The credentials to use at `now`. Asking for them when there are none is what keeps the
     /// attempts going.
-    pub fn current(&mut self, now: Reading) -> Option<IssuedCredentials> {
+    pub(crate) fn current(&mut self, now: Reading) -> Option<IssuedCredentials> {
         let issued = self.usable(now);
         self.wanted |= issued.is_none();
         issued
     }
 
     /// As [`current`](Self::current), for those who only look.
-    pub fn usable(&self, now: Reading) -> Option<IssuedCredentials> {
+    pub(crate) fn usable(&self, now: Reading) -> Option<IssuedCredentials> {
         self.held(now).map(|held| IssuedCredentials {
             generation: self.generation,
             credentials: held.credentials.clone(),
@@ -129,45 +127,45 @@ impl RenewalSchedule {
     }
 
     /// Whether [`current`](Self::current) would give credentials.
-    pub fn is_available(&self, now: Reading) -> bool {
+    pub(crate) fn is_available(&self, now: Reading) -> bool {
         self.held(now).is_some()
     }
 
     /// The number of the credentials held last; 0 before the first.
-    pub fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
     /// Until when the credentials in hand are used, by a right clock. `None` when there are none,
     /// or no end.
-    pub fn expires(&self) -> Option<SystemTime> {
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
         self.held.as_ref()?.expires
     }
 
     /// The credentials held last, whether they can still be used or not.
-    pub fn newest(&self) -> Option<&Credentials> {
+    pub(crate) fn newest(&self) -> Option<&Credentials> {
         self.held.as_ref().map(|held| &held.credentials)
     }
 
     /// When the credentials in hand are over, if they are not renewed.
-    pub fn ends(&self) -> Option<Instant> {
+    pub(crate) fn ends(&self) -> Option<Instant> {
         self.held.as_ref()?.ends
     }
 
     /// Whether a refusal is waiting for its attempt.
-    pub fn is_rejected(&self) -> bool {
+    pub(crate) fn is_rejected(&self) -> bool {
         self.rejected
     }
 
     /// Attempts that failed since the last that did not.
-    pub fn failures(&self) -> u32 {
+    pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
     /// The service refused the credentials of `generation` as expired or unknown. Whether other
     /// ones are in hand or will be asked for now: not when nothing can be renewed, nor within 30 s
     /// of the last such attempt.
-    pub fn reject(&mut self, generation: u64, now: Reading) -> bool {
+    pub(crate) fn reject(&mut self, generation: u64, now: Reading) -> bool {
         if self.held.is_none() || self.rejected || generation < self.generation {
             return true;
         }
@@ -189,7 +187,7 @@ impl RenewalSchedule {
     /// # Errors
     /// The time at which they expired, when those in hand are good for longer. Then the attempt
     /// counts as failed.
-    pub fn fetched(
+    pub(crate) fn fetched(
         &mut self,
         credentials: Credentials,
         renewal: Renewal,
@@ -249,7 +247,7 @@ impl RenewalSchedule {
     }
 
     /// An attempt gave nothing. What is in hand stays in use. `random` is in 0..1.
-    pub fn failed(&mut self, now: Reading, random: f64) {
+    pub(crate) fn failed(&mut self, now: Reading, random: f64) {
         self.failures = self.failures.saturating_add(1);
         self.rejected = false;
         self.attempted = Some(now);

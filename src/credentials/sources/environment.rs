@@ -7,21 +7,20 @@ use crate::env::{Lookup, set};
 
 /// What the environment says about keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keys {
+pub(crate) enum Keys {
     /// Both keys, and the variable that the first one was in.
     Both(Credentials, &'static str),
     /// One key; the name of the variable that is missing. The Go SDK passes over these too.
     Half(&'static str),
     /// Keys that cannot be sent in a header; says which part. Better told than passed over.
     Bad(String),
-    /// No key.
     None,
 }
 
 /// Reads `AWS_ACCESS_KEY_ID` (else `AWS_ACCESS_KEY`), `AWS_SECRET_ACCESS_KEY` (else
 /// `AWS_SECRET_KEY`) and `AWS_SESSION_TOKEN`, as the Go SDK does, except that blank values count
 /// as unset: a blank key signs requests that can only fail.
-pub fn keys(env: &Lookup<'_>) -> Keys {
+pub(crate) fn keys(env: &Lookup<'_>) -> Keys {
     let first = |names: [&'static str; 2]| {
         let found = |name| Some((set(env, name)?, name));
         names.into_iter().find_map(found)
@@ -43,10 +42,9 @@ pub fn keys(env: &Lookup<'_>) -> Keys {
 }
 
 /// Keys that never change: from the environment, or from a file that is watched by others.
-pub struct Fixed {
+pub(crate) struct Fixed {
     /// Where they are from: `environment`.
     pub name: String,
-    /// The keys.
     pub credentials: Credentials,
     /// [`Renewal::Fixed`], unless asking again can find other keys.
     pub renewal: Renewal,

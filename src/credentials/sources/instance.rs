@@ -2,13 +2,13 @@
 
 use aws_credential_types::Credentials;
 
-use crate::credentials::sources::imds::Client;
+use crate::credentials::sources::imds::ImdsClient;
 use crate::credentials::{Renewal, Source, SourceError, json};
 
 const ROLES: &str = "meta-data/iam/security-credentials/";
 
 /// The role of the instance profile, as a source.
-pub struct InstanceRole(pub Client);
+pub struct InstanceRole(pub ImdsClient);
 
 impl Source for InstanceRole {
     fn name(&self) -> String {
@@ -26,7 +26,7 @@ impl Source for InstanceRole {
             },
             other => other,
         })?;
-        let unusable = |client: &Client, why: String| SourceError::Unusable {
+        let unusable = |client: &ImdsClient, why: String| SourceError::Unusable {
             from: client.from(),
             why,
         };

@@ -1,7 +1,7 @@
 //! The places that credentials come from, one file each.
 
 pub mod container;
-pub mod environment;
+pub(crate) mod environment;
 pub mod imds;
 pub mod instance;
 pub mod login;
@@ -9,4 +9,4 @@ pub mod process;
 pub mod roles;
 pub mod sso;
 pub mod sts;
-pub mod token_service;
+pub(crate) mod token_service;

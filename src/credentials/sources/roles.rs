@@ -7,7 +7,7 @@ use aws_credential_types::Credentials;
 
 use crate::aws::error_codes::blames_credentials;
 use crate::credentials::schedule::{Next, RenewalSchedule};
-use crate::credentials::sources::sts::{Call, Client};
+use crate::credentials::sources::sts::{StsCall, StsClient};
 use crate::credentials::{IssuedCredentials, Source, SourceError, Timing, read_small};
 
 /// Seconds of an assumed session: the official daemon's, which every role and every chain of
@@ -46,13 +46,13 @@ pub struct AssumedRole {
     /// What the base answered when it last failed.
     failure: Option<SourceError>,
     role: Role,
-    sts: Client,
+    sts: StsClient,
     timing: Timing,
 }
 
 impl AssumedRole {
     /// `base` gives the credentials that may assume `role`.
-    pub fn new(base: Box<dyn Source>, role: Role, sts: Client) -> Self {
+    pub fn new(base: Box<dyn Source>, role: Role, sts: StsClient) -> Self {
         Self {
             base,
             kept: RenewalSchedule::default(),
@@ -108,7 +108,7 @@ impl AssumedRole {
             signer.session_token().unwrap_or_default(),
             self.role.external_id.as_deref().unwrap_or_default(),
         ];
-        self.sts.call(&Call {
+        self.sts.call(&StsCall {
             action: "AssumeRole",
             parameters: &parameters,
             signer: Some(signer),
@@ -151,12 +151,12 @@ pub struct WebIdentity {
 /// A role assumed with a web identity token.
 pub struct WebIdentityRole {
     identity: WebIdentity,
-    sts: Client,
+    sts: StsClient,
 }
 
 impl WebIdentityRole {
     /// Asks STS at each [`fetch`](Source::fetch).
-    pub fn new(identity: WebIdentity, sts: Client) -> Self {
+    pub fn new(identity: WebIdentity, sts: StsClient) -> Self {
         Self { identity, sts }
     }
 
@@ -188,7 +188,7 @@ impl Source for WebIdentityRole {
             let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             format!("xray-daemon-{seconds}")
         });
-        self.sts.call(&Call {
+        self.sts.call(&StsCall {
             action: "AssumeRoleWithWebIdentity",
             parameters: &[
                 ("RoleArn", &self.identity.role_arn),

@@ -4,19 +4,19 @@
 use std::time::Duration;
 
 use crate::aws::clock::{Clock, DatedAnswer, Reading};
-use crate::credentials::metadata::{Failed, Lost, Request, attempts, exchange};
+use crate::credentials::metadata::{
+    AttemptError, ExchangeErrorKind, MetadataRequest, attempts, exchange,
+};
 use crate::credentials::{SourceError, Timing, json, plain};
 use crate::http::client::{AgentError, HttpClientFactory};
 
 /// A request for new tokens.
-pub struct TokenRequest<'a> {
+pub(crate) struct TokenRequest<'a> {
     /// Whom it asks, for error messages.
     pub from: &'a str,
-    /// The URL.
     pub url: &'a str,
     /// A header besides those that every request has, such as a proof.
     pub header: Option<(&'a str, &'a str)>,
-    /// A JSON object.
     pub body: &'a str,
     /// What an error message must not quote.
     pub secrets: &'a [&'a str],
@@ -24,10 +24,9 @@ pub struct TokenRequest<'a> {
 
 /// Why there are no new tokens.
 #[derive(Debug)]
-pub enum TokenError {
+pub(crate) enum TokenError {
     /// The session cannot be renewed any more: the person must begin another one. With the code.
     SessionOver(String),
-    /// Anything else.
     Other(SourceError),
 }
 
@@ -46,7 +45,7 @@ const SESSION_OVER: [&str; 6] = [
 ///
 /// # Errors
 /// Why there is no answer with tokens.
-pub fn ask(
+pub(crate) fn ask(
     service: &HttpClientFactory,
     clock: &Clock,
     timing: &Timing,
@@ -56,7 +55,7 @@ pub fn ask(
     let agent = service.agent(request.url).map_err(setting)?;
     let mut headers = vec![("content-type", "application/json")];
     headers.extend(request.header);
-    let asked = Request {
+    let asked = MetadataRequest {
         method: "POST",
         url: request.url,
         headers: &headers,
@@ -66,8 +65,8 @@ pub fn ask(
     };
     let mut once = || {
         let sent = clock.signing_time();
-        let answer = exchange(&agent, &asked).map_err(|failure| Failed {
-            again: failure.lost == Lost::NoConnection,
+        let answer = exchange(&agent, &asked).map_err(|failure| AttemptError {
+            again: failure.kind == ExchangeErrorKind::NoConnection,
             error: SourceError::Unreachable {
                 from: request.from.to_owned(),
                 why: failure.why,
@@ -76,7 +75,7 @@ pub fn ask(
         // A proof has a time too.
         clock.learn(sent, &DatedAnswer::new(Reading::now(), &answer.headers, ""));
         match answer.is_transient() {
-            true => Err(Failed {
+            true => Err(AttemptError {
                 again: true,
                 error: answer.refusal(request.from, request.secrets),
             }),

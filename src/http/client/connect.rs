@@ -92,7 +92,6 @@ pub(super) fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<Con
     }
 }
 
-/// Begins to connect.
 fn start(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),

@@ -47,7 +47,6 @@ pub(super) enum RouteFlag {
     ClearAtFailure(Arc<AtomicBool>),
 }
 
-/// Opens connections.
 #[derive(Debug)]
 pub(super) struct HttpConnector {
     pub(super) resolver: Resolver,

@@ -28,7 +28,9 @@ use crate::http::dns::Resolver;
 use crate::http::url;
 use connector::{HttpConnector, LookUpLater, RouteFlag};
 use proxy::ProxySettings;
-pub use service::{ServiceClient, ServiceEndpoint, ServiceUrls};
+pub use service::ServiceClient;
+pub(crate) use service::ServiceEndpoint;
+pub use service::ServiceUrls;
 
 /// Metadata answers come from this host or its hypervisor in milliseconds; no answer in a second is
 /// no answer (off EC2 the address is a black hole).
@@ -188,7 +190,7 @@ impl HttpClientFactory {
     ///
     /// # Errors
     /// When `target` has no scheme or host.
-    pub fn agent(&self, target: &str) -> Result<Agent, AgentError> {
+    pub(crate) fn agent(&self, target: &str) -> Result<Agent, AgentError> {
         self.agent_with(target, None)
     }
 
@@ -227,7 +229,7 @@ impl HttpClientFactory {
     ///
     /// # Errors
     /// When `target` has no scheme or host.
-    pub fn proxy_name(&self, target: &str) -> Result<Option<String>, AgentError> {
+    pub(crate) fn proxy_name(&self, target: &str) -> Result<Option<String>, AgentError> {
         let (_, proxy) = self.proxy_for(target)?;
         Ok(proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port())))
     }

@@ -29,7 +29,7 @@ impl ServiceUrls {
 }
 
 /// A URL and the agent for it.
-pub struct ServiceEndpoint {
+pub(crate) struct ServiceEndpoint {
     /// `https://host`, without a slash at its end.
     pub url: String,
     /// Carries requests to it.
@@ -59,7 +59,7 @@ impl ServiceClient {
     }
 
     /// What the next request is to be signed for and sent with.
-    pub fn current(&self) -> &ServiceEndpoint {
+    pub(crate) fn current(&self) -> &ServiceEndpoint {
         match &self.dual_stack {
             Some(dual_stack) if self.has_no_route.load(Ordering::Relaxed) => dual_stack,
             _ => &self.usual,
@@ -67,7 +67,7 @@ impl ServiceClient {
     }
 
     /// Lets the requests under way, and all after them, fail at once.
-    pub fn shutdown(&self) {
+    pub(crate) fn shutdown(&self) {
         self.usual.agent.clone().shutdown();
         if let Some(dual_stack) = &self.dual_stack {
             dual_stack.agent.clone().shutdown();

@@ -90,7 +90,6 @@ impl Tcp {
         &self.stream
     }
 
-    /// Writes once.
     fn send(&mut self, write: impl Fn(&TcpStream) -> io::Result<usize>) -> io::Result<usize> {
         loop {
             let (limit, reason) = self.limits.one_call(self.limits.write, Timeout::PerWrite)?;

@@ -16,15 +16,12 @@ use crate::http::error::{TransportError, TransportErrorKind};
 /// ureq wants to see whole, up to ureq's limit on them.
 const INPUT: usize = 4 * 1024;
 
-/// An open connection.
 #[derive(Debug)]
 pub(super) struct HttpTransport {
     stream: Stream,
-    /// Closes the connection.
     handle: Weak<dyn ShutdownHandle>,
     is_tls: bool,
     buffers: HttpBuffers,
-    /// For error messages.
     host: String,
     /// Whether an answer came before this one.
     was_used: bool,

@@ -173,7 +173,6 @@ impl Shared {
         }
     }
 
-    /// The thread.
     fn run(&self, look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>>) {
         let mut state = self.lock();
         while !state.closed {

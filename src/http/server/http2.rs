@@ -13,7 +13,7 @@ const GOAWAY: u8 = 0x7;
 /// Empty settings, then the end of the connection with `hint` as its debug data, which clients of
 /// gRPC show in their error.
 #[must_use]
-pub fn go_away(hint: &str) -> Vec<u8> {
+pub(crate) fn go_away(hint: &str) -> Vec<u8> {
     // No stream was processed; the hint is a constant far below the 16 KiB of a frame.
     let mut payload = 0u32.to_be_bytes().to_vec();
     payload.extend_from_slice(&HTTP_1_1_REQUIRED.to_be_bytes());

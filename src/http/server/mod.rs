@@ -23,8 +23,10 @@ use std::mem;
 
 pub(crate) use chunked::Chunked;
 use head::{Framing, Head};
-pub use http2::go_away;
-pub use response::{BodyFraming, CONTINUE, Persistence, chunk_end, chunk_start, response_head};
+pub(crate) use http2::go_away;
+pub(crate) use response::{
+    BodyFraming, CONTINUE, Persistence, chunk_end, chunk_start, response_head,
+};
 
 /// Bytes of request line and headers together, and of trailers. The largest real ones, with a
 /// service mesh's headers and a session token, stay under 4 KiB.
@@ -196,7 +198,7 @@ enum State {
 impl Reader {
     /// Takes bodies of at most `max_body` bytes, and of at most [`MAX_BODY`].
     #[must_use]
-    pub fn with_max_body(max_body: usize) -> Self {
+    pub(crate) fn with_max_body(max_body: usize) -> Self {
         Reader {
             input: Vec::new(),
             state: State::default(),

@@ -5,11 +5,11 @@ use std::io::Write;
 use ureq::http::StatusCode;
 
 /// The interim answer to `Expect: 100-continue`.
-pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// How the client finds the end of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyFraming {
+pub(crate) enum BodyFraming {
     /// So many bytes follow.
     Length(u64),
     /// Chunks follow: write each between [`chunk_start`] and CRLF, then [`chunk_end`].
@@ -22,7 +22,7 @@ pub enum BodyFraming {
 
 /// What the answer says about the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Persistence {
+pub(crate) enum Persistence {
     /// HTTP/1.1, kept open: the default, not said.
     Open,
     /// HTTP/1.0, kept open: must be said.
@@ -33,7 +33,7 @@ pub enum Persistence {
 
 /// Appends an answer's head. `headers` must not hold framing or hop-by-hop fields; their values
 /// must hold no CR or LF.
-pub fn response_head(
+pub(crate) fn response_head(
     out: &mut Vec<u8>,
     status: u16,
     headers: &[(String, Vec<u8>)],
@@ -66,12 +66,12 @@ pub fn response_head(
 }
 
 /// Appends what goes before a chunk of `length` bytes (never 0: that would end the body).
-pub fn chunk_start(out: &mut Vec<u8>, length: usize) {
+pub(crate) fn chunk_start(out: &mut Vec<u8>, length: usize) {
     line(out, format_args!("{length:x}"));
 }
 
 /// Appends what ends a chunked body.
-pub fn chunk_end(out: &mut Vec<u8>) {
+pub(crate) fn chunk_end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n\r\n");
 }
 

@@ -4,29 +4,29 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Action, Now, Uploader};
-use crate::upload::item::Item;
+use crate::spool::XRayApi;
+use crate::upload::item::{Item, Room};
 use crate::upload::sender::Payload;
 use crate::upload::sender_pool::{Choice, InFlight, Load};
 
 impl Uploader {
     /// Sends what may go now.
     pub(super) fn dispatch(&mut self, now: Now) {
-        while self
-            .next_request(now.instant)
-            .is_some_and(|at| at <= now.instant)
+        while let Some((at, api)) = self.next_request(now.instant)
+            && at <= now.instant
             && let Some(sender) = self.chosen_sender(now.instant)
             && let Some((credentials, generation)) = self.usable_credentials()
         {
             let credentials = credentials.clone();
             let (load, payload) = match self.telemetry_body.take() {
                 Some(body) => (Load::Telemetry, Payload::Telemetry(body)),
-                None => match self.next_item(now.instant) {
+                None => match self.next_item(api, now.instant) {
                     Some(item) => (
-                        Load::Segments {
+                        Load::Documents {
                             queued_at: item.queued_at,
                             history: item.history,
                         },
-                        Payload::Segments(item.batch),
+                        item.body.into_payload(),
                     ),
                     None => return,
                 },
@@ -35,7 +35,7 @@ impl Uploader {
             let in_flight = InFlight {
                 load,
                 payload: Arc::clone(&payload),
-                epoch: self.segments.back_off.epoch(),
+                epoch: self.destinations.of(api).back_off.epoch(),
                 generation,
                 since: now.instant,
             };
@@ -48,45 +48,101 @@ impl Uploader {
         }
     }
 
-    /// What goes out next, while it fits: requests in flight take at most half of the buffer.
-    fn next_item(&mut self, now: Instant) -> Option<Item> {
-        let item = self.segments.pop(now)?;
+    /// What goes out next to this API, while it fits: requests in flight take at most half of the
+    /// buffer, and nothing is dropped so that a further request can be opened.
+    fn next_item(&mut self, api: XRayApi, now: Instant) -> Option<Item> {
         let in_flight = self.bytes_in_flight();
-        if in_flight > 0 && in_flight + item.bytes() > self.limits.buffer / 2 {
-            self.segments.requeue(item);
-            return None;
-        }
-        Some(item)
+        let room = Room {
+            request: (self.limits.buffer / 2).saturating_sub(in_flight),
+            growth: self.limits.buffer.saturating_sub(self.buffer_used()),
+            is_idle: in_flight == 0,
+        };
+        self.destinations.of_mut(api).pop(room, now)
     }
 
-    /// When the next request may go out, if a sender is free. `None`: not before something happens.
-    pub(super) fn next_request(&self, now: Instant) -> Option<Instant> {
+    /// When the next request may go out, if a sender is free, and to which API. `None`: not before
+    /// something happens.
+    pub(super) fn next_request(&self, now: Instant) -> Option<(Instant, XRayApi)> {
         self.target.as_ref()?;
         self.usable_credentials()?;
-        let in_flight = self.senders.in_flight().count();
         // Telemetry never goes out as a probe.
-        if self.telemetry_body.is_some() && self.segments.back_off.is_healthy() {
-            return Some(self.renewal_wait.unwrap_or(now));
+        if self.telemetry_body.is_some() && self.destinations.segments.back_off.is_healthy() {
+            return Some((self.renewal_wait.unwrap_or(now), XRayApi::Segments));
         }
-        let at = self.segments.next_time(in_flight, now)?;
-        Some(self.renewal_wait.map_or(at, |end| at.max(end)))
+        let next = |api| {
+            let in_flight = self.requests_in_flight(api);
+            let at = self.destinations.of(api).next_time(in_flight, now)?;
+            Some((at, in_flight, api))
+        };
+        // Where both may go, the one with fewer requests out.
+        let (at, _, api) = [XRayApi::Segments, XRayApi::Otlp]
+            .into_iter()
+            .filter_map(next)
+            .min()?;
+        Some((self.renewal_wait.map_or(at, |end| at.max(end)), api))
+    }
+
+    /// Requests that are out to this API. Telemetry goes where segments go.
+    fn requests_in_flight(&self, api: XRayApi) -> usize {
+        let in_flight = self.senders.in_flight();
+        in_flight
+            .filter(|one| one.payload.api().unwrap_or(XRayApi::Segments) == api)
+            .count()
     }
 
     pub(super) fn chosen_sender(&self, now: Instant) -> Option<Choice> {
-        let is_crowded = self.segments.is_crowded() || self.telemetry_body.is_some();
+        let is_crowded = self.telemetry_body.is_some()
+            || self
+                .destinations
+                .iter()
+                .any(|destination| destination.is_crowded());
         self.senders.choose(is_crowded, now)
     }
 
+    /// Drops the oldest segments while more is held than may be.
     pub(super) fn drop_oldest(&mut self) {
         let mut dropped = 0;
         while self.buffer_used() > self.limits.buffer
-            && let Some(documents) = self.segments.drop_oldest()
+            && let Some(item) = self.destinations.segments.pop_oldest()
         {
-            dropped += documents;
+            dropped += item.documents();
         }
         if dropped > 0 {
             self.counts.spilled += dropped as u64;
-            self.segments.outage.spilled(dropped);
+            self.destinations.segments.outage.spilled(dropped);
+        }
+    }
+
+    /// Compresses bodies that have to wait, oldest first: those of an API that takes nothing at this
+    /// moment, and all when half of the buffer is used. Nothing else is done meanwhile, so only some
+    /// are compressed at a time; more of them come with every event than new ones do.
+    pub(super) fn compress_waiting(&mut self) {
+        let is_scarce = self.buffer_used() > self.limits.buffer / 2;
+        let cannot_send = self.usable_credentials().is_none() || self.target.is_none();
+        let keep = KEPT_PLAIN.min(self.limits.buffer / 8);
+        let mut left = COMPRESSED_AT_ONCE;
+        let mut has_to_wait = false;
+        for destination in self.destinations.iter_mut() {
+            if destination.is_empty()
+                || !(is_scarce || cannot_send || !destination.back_off.is_healthy())
+            {
+                continue;
+            }
+            has_to_wait = true;
+            let compressor = self.compressor.get_or_insert_default();
+            while left > 0 && destination.compress_oldest(keep, compressor) {
+                left -= 1;
+            }
+        }
+        if !has_to_wait {
+            self.compressor = None;
         }
     }
 }
+
+/// Bytes of the newest bodies that stay as they are although they have to wait: new documents join
+/// them.
+const KEPT_PLAIN: usize = 256 * 1024;
+
+/// Most bodies that are compressed at a time: about half a millisecond.
+const COMPRESSED_AT_ONCE: usize = 8;

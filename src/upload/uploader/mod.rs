@@ -16,16 +16,19 @@ use aws_credential_types::Credentials;
 
 use super::channel::ChannelBytes;
 use super::counters::SegmentCounts;
-use super::destination::Destination;
+use super::destination::{Destination, Destinations};
 use super::health::Health;
+use super::item::Item;
 use super::message::{Event, HandOver};
 use super::metrics::{Snapshot, UploadMetrics};
 use super::sender::{Payload, SenderId};
 use super::sender_pool::{Choice, InFlight, SenderPool};
 use super::telemetry::Telemetry;
 use crate::batch::Batch;
+use crate::batch::compressed::Compressor;
 use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
+use crate::spool::XRayApi;
 
 /// What the uploader may use.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +78,9 @@ pub(super) struct Uploader {
     refused_generation: Option<u64>,
     /// Until when newer credentials are waited for.
     renewal_wait: Option<Instant>,
-    segments: Destination,
+    destinations: Destinations,
+    /// Working memory, while something has to wait.
+    compressor: Option<Compressor>,
     senders: SenderPool,
     counts: SegmentCounts,
     metrics: UploadMetrics,
@@ -112,7 +117,8 @@ impl Uploader {
             credentials: None,
             refused_generation: None,
             renewal_wait: None,
-            segments: Destination::default(),
+            destinations: Destinations::default(),
+            compressor: None,
             senders: SenderPool::new(limits.concurrency, now),
             counts: SegmentCounts::default(),
             metrics: UploadMetrics::default(),
@@ -140,7 +146,9 @@ impl Uploader {
                     drained_reported: false,
                     last_record: false,
                 });
-                self.segments.begin_shutdown(now.instant);
+                for destination in self.destinations.iter_mut() {
+                    destination.begin_shutdown(now.instant);
+                }
             }
             Event::ReadersEnded => {
                 if let Some(shutdown) = &mut self.shutdown {
@@ -161,8 +169,11 @@ impl Uploader {
             self.telemetry_tick(now);
             self.summary_tick(now.instant);
         }
+        self.compress_waiting();
         self.drop_oldest();
         self.dispatch(now);
+        // A body that was compressed has grown when it went out.
+        self.drop_oldest();
         let ended = self.senders.end_idle(now.instant);
         self.actions
             .extend(ended.into_iter().map(Action::EndSender));
@@ -173,7 +184,7 @@ impl Uploader {
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let request = self
             .next_request(now)
-            .map(|at| match self.chosen_sender(now) {
+            .map(|(at, _)| match self.chosen_sender(now) {
                 Some(_) => Some(at),
                 None => self.senders.refusal_ends(now),
             });
@@ -264,23 +275,37 @@ impl Uploader {
             credentials: credentials
                 .map(|snapshot| snapshot.status.clone())
                 .unwrap_or_default(),
-            outage: self.segments.outage.since().map(|since| now - since),
+            outage: self.outage_since().map(|since| now - since),
         }
     }
 
     /// Whether uploads go on.
     pub(super) fn health(&self, now: Instant) -> Health {
         let mut health = Health::default();
-        if !self.segments.is_empty() && self.senders.all_overdue(now) {
+        let waits = self.destinations.iter().any(|one| !one.is_empty());
+        if waits && self.senders.all_overdue(now) {
             health.problem = Some("every request to X-Ray hangs while segments wait".to_owned());
             return health;
         }
-        if let Some(since) = self.segments.outage.since() {
-            health.notes.push(format!(
-                "cannot upload for {:.0} s: {}",
-                (now - since).as_secs_f64(),
-                self.segments.outage.reason()
-            ));
+        for outage in self.destinations.iter().map(|one| &one.outage) {
+            if let Some(since) = outage.since() {
+                health.notes.push(format!(
+                    "cannot upload for {:.0} s: {}",
+                    (now - since).as_secs_f64(),
+                    outage.reason()
+                ));
+            }
+        }
+        let status = self.credentials.as_ref().map(|snapshot| &snapshot.status);
+        if health.notes.is_empty()
+            && let Some(status) = status
+            && let (Some(since), Some(error)) = (status.missing_since, &status.error)
+        {
+            // With nothing to upload, calls by TCP cannot be signed all the same.
+            let seconds = (now - since).as_secs_f64();
+            health
+                .notes
+                .push(format!("no AWS credentials for {seconds:.0} s ({error})"));
         }
         match self.senders.overdue(now) {
             0 => {}
@@ -293,7 +318,8 @@ impl Uploader {
         let documents = hand_over.batch.len();
         self.counts
             .add_taken(documents, hand_over.malformed, hand_over.empty);
-        self.segments.push(hand_over.batch, now);
+        let item = Item::new(hand_over.batch, now);
+        self.destinations.of_mut(item.body.api()).push(item);
         if self.usable_credentials().is_none() {
             self.actions.push(Action::WantCredentials);
             self.report_missing_credentials(now);
@@ -310,7 +336,9 @@ impl Uploader {
         if self.usable_credentials().is_none() {
             self.report_missing_credentials(now);
         } else if are_new {
-            self.segments.back_off.retry_now();
+            for destination in self.destinations.iter_mut() {
+                destination.back_off.retry_now();
+            }
         }
     }
 
@@ -323,7 +351,7 @@ impl Uploader {
         // While the first attempt is under way there is nothing to report.
         if let (Some(error), true) = (error, held > 0) {
             let reason = format!("no AWS credentials ({error})");
-            self.segments.outage.failed(reason, held, now);
+            self.destinations.segments.outage.failed(reason, held, now);
         }
     }
 
@@ -332,24 +360,30 @@ impl Uploader {
         Some((snapshot.credentials.as_ref()?, snapshot.generation))
     }
 
+    /// Since when there is no success at one of the destinations.
+    fn outage_since(&self) -> Option<Instant> {
+        let outages = self.destinations.iter().map(|one| one.outage.since());
+        outages.flatten().min()
+    }
+
+    /// Segments that wait or are in flight.
     fn held(&self) -> u64 {
-        let in_flight = self.senders.in_flight().map(|one| match &*one.payload {
-            Payload::Segments(batch) => batch.len(),
-            Payload::Telemetry(_) => 0,
-        });
-        (self.segments.documents() + in_flight.sum::<usize>()) as u64
+        let in_flight = self.senders.in_flight();
+        let in_flight: usize = in_flight
+            .filter(|one| one.payload.api() == Some(XRayApi::Segments))
+            .map(|one| one.payload.documents())
+            .sum();
+        (self.destinations.segments.documents() + in_flight) as u64
     }
 
     fn bytes_in_flight(&self) -> usize {
-        let bytes = |one: &InFlight| match &*one.payload {
-            Payload::Segments(batch) => batch.body().len(),
-            Payload::Telemetry(_) => 0,
-        };
+        let bytes = |one: &InFlight| one.payload.document_bytes();
         self.senders.in_flight().map(bytes).sum()
     }
 
     fn buffer_used(&self) -> usize {
-        self.channel.waiting() + self.segments.bytes() + self.bytes_in_flight()
+        let waiting: usize = self.destinations.iter().map(Destination::bytes).sum();
+        self.channel.waiting() + waiting + self.bytes_in_flight()
     }
 
     /// Whether no document is held.

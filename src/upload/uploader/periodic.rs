@@ -38,7 +38,7 @@ impl Uploader {
         let counts = self.counts();
         self.telemetry.record(now.wall, counts);
         // Only what can go at once is prepared: the shutdown waits for it.
-        if self.segments.back_off.is_healthy()
+        if self.destinations.segments.back_off.is_healthy()
             && self.telemetry_body.is_none()
             && self.usable_credentials().is_some()
         {
@@ -58,7 +58,7 @@ impl Uploader {
         if now >= due {
             self.summary_due = Some(now + SUMMARY_INTERVAL);
             let counts = self.counts();
-            self.segments.outage.summary(counts);
+            self.destinations.segments.outage.summary(counts);
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{Action, Now, Uploader};
-use crate::batch::Batch;
-use crate::http::error::TransportError;
+use crate::http::error::{TransportError, TransportErrorKind};
+use crate::spool::XRayApi;
 use crate::upload::destination::Refusal;
-use crate::upload::item::Item;
+use crate::upload::item::{Body, Item};
 use crate::upload::metrics::RequestOutcome;
 use crate::upload::report;
 use crate::upload::response::{HoldReason, Meaning, Unprocessed, XRayResponse};
@@ -30,7 +30,7 @@ impl Uploader {
         self.metrics.record(outcome, finished.took);
         let (epoch, generation) = (in_flight.epoch, in_flight.generation);
         match in_flight.into_item() {
-            Some(item) => self.segments_finished(item, (epoch, generation), &finished, now),
+            Some(item) => self.item_finished(item, (epoch, generation), &finished, now),
             None => self.telemetry_finished(outcome, &finished.result),
         }
     }
@@ -38,12 +38,12 @@ impl Uploader {
     /// A request that was not sent: what it carried waits again.
     pub(super) fn take_back(&mut self, in_flight: InFlight) {
         match in_flight.into_item() {
-            Some(item) => self.segments.requeue(item),
+            Some(item) => self.destinations.of_mut(item.body.api()).requeue(item),
             None => self.telemetry.answered(false),
         }
     }
 
-    fn segments_finished(
+    fn item_finished(
         &mut self,
         item: Item,
         (epoch, generation): (u64, u64),
@@ -58,40 +58,53 @@ impl Uploader {
         }
         self.telemetry.failed(RequestOutcome::of(result));
         let retry_after = result.as_ref().ok().and_then(|r| r.retry_after);
+        let api = item.body.api();
         match meaning {
             Ok(Meaning::Hold(HoldReason::Credentials))
                 if !finished.is_clock_refusal && self.can_renew(generation, now) =>
             {
-                self.segments.requeue(item);
+                self.destinations.of_mut(api).requeue(item);
             }
-            Ok(Meaning::Refused) => match self.segments.refused(item, epoch, chance) {
-                Refusal::Held => {}
-                Refusal::AllRefused => {
-                    let reason = format!(
-                        "X-Ray refuses every batch, which is an outage rather than bad segments: {}",
-                        report::explain(result)
-                    );
-                    self.log_outage(reason, now.instant);
+            Ok(Meaning::Refused) => {
+                match self.destinations.of_mut(api).refused(item, epoch, chance) {
+                    Refusal::Held => {}
+                    Refusal::AllRefused => {
+                        let reason = format!(
+                            "X-Ray refuses every batch, which is an outage rather than bad segments: {}",
+                            report::explain(result)
+                        );
+                        self.log_outage(api, reason, now.instant);
+                    }
+                    Refusal::Rejected(item) => self.rejected(&item, result),
                 }
-                Refusal::Rejected(item) => self.rejected(&item, result),
-            },
+            }
             Ok(Meaning::Suspected) => {
-                let refusal = self.segments.suspected(item, epoch, retry_after, chance);
+                let destination = self.destinations.of_mut(api);
+                let refusal = destination.suspected(item, epoch, retry_after, chance);
                 if let Refusal::Rejected(item) = refusal {
                     self.rejected(&item, result);
                 }
-                self.held_back(result, now.instant);
+                self.log_outage(api, report::explain(result), now.instant);
+            }
+            // The service had closed a connection that was kept open. That says nothing about the
+            // service, and the connection is not there any more.
+            Err(error) if error.kind == TransportErrorKind::ClosedIdle => {
+                self.destinations.of_mut(api).requeue(item);
             }
             _ => {
-                self.segments.hold(item, epoch, retry_after, chance);
-                self.held_back(result, now.instant);
+                let destination = self.destinations.of_mut(api);
+                destination.hold(item, epoch, retry_after, chance);
+                self.log_outage(api, report::explain(result), now.instant);
             }
         }
     }
 
     fn delivered(&mut self, item: Item, entries: &[Unprocessed], finished: &Finished, now: Now) {
         let total = item.documents();
-        let settlement = settle(&item.batch, entries);
+        let batch = item.body.batch();
+        let settlement = batch
+            .map(|batch| settle(batch, entries))
+            .unwrap_or_default();
         let mut rejected = settlement.rejected.len();
         for (ids, entry) in &settlement.rejected {
             report::unprocessed(ids.as_ref(), entry);
@@ -100,53 +113,54 @@ impl Uploader {
             report::stranger(entry);
         }
         let retried = settlement.retry.len();
-        if retried > 0 {
-            let (again, _) = item.batch.partition(|i| settlement.retry.contains(&i));
-            let again = Item {
-                batch: again,
-                queued_at: item.queued_at,
-                history: item.history,
-            };
-            let given_up = self.segments.unprocessed(again, (now.instant, now.jitter));
-            if let Some(item) = given_up {
-                rejected += item.documents();
-                self.rejected_after_retries(&item.batch, entries);
+        if let Some(batch) = batch.filter(|_| retried > 0) {
+            let (again, _) = batch.partition(|i| settlement.retry.contains(&i));
+            let again = item.with_body(Body::Batch(again));
+            let destination = self.destinations.of_mut(item.body.api());
+            let given_up = destination.unprocessed(again, (now.instant, now.jitter));
+            if let Some(again) = given_up {
+                rejected += again.documents();
+                self.rejected_after_retries(again.documents(), entries);
             }
         }
         let sent = total - settlement.rejected.len() - retried;
+        let destination = self.destinations.of_mut(item.body.api());
         if sent > 0 {
-            self.segments.delivered(now.instant);
+            destination.delivered(now.instant);
         } else {
-            self.segments.heard(now.instant);
+            destination.heard(now.instant);
         }
         self.counts.sent += sent as u64;
         self.counts.rejected += rejected as u64;
         report::delivered(total, total - sent, finished.took);
-        self.actions.push(Action::Recycle(item.batch));
+        if let Body::Batch(batch) = item.body {
+            self.actions.push(Action::Recycle(batch));
+        }
     }
 
     fn rejected(&mut self, item: &Item, result: &Result<XRayResponse, TransportError>) {
         self.counts.rejected += item.documents() as u64;
-        report::refused(&item.batch, result);
+        if let Some(batch) = item.body.batch() {
+            report::refused(batch, result);
+        }
     }
 
-    fn rejected_after_retries(&self, batch: &Batch, entries: &[Unprocessed]) {
+    fn rejected_after_retries(&self, documents: usize, entries: &[Unprocessed]) {
         for entry in entries
             .iter()
             .filter(|entry| entry.is_transient())
-            .take(batch.len())
+            .take(documents)
         {
             report::unprocessed(None, entry);
         }
     }
 
-    fn held_back(&mut self, result: &Result<XRayResponse, TransportError>, now: Instant) {
-        self.log_outage(report::explain(result), now);
-    }
-
-    fn log_outage(&mut self, reason: String, now: Instant) {
+    fn log_outage(&mut self, api: XRayApi, reason: String, now: Instant) {
         let held = self.held();
-        self.segments.outage.failed(reason, held, now);
+        self.destinations
+            .of_mut(api)
+            .outage
+            .failed(reason, held, now);
         self.forget_telemetry();
     }
 

@@ -9,7 +9,7 @@ mod parse;
 mod value;
 mod write;
 
-pub use parse::SyntaxError;
+pub(super) use parse::SyntaxError;
 pub(crate) use parse::parse;
 pub(crate) use value::Value;
 pub(crate) use write::{compact, quote};

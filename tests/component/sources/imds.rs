@@ -1,4 +1,4 @@
-use xray::credentials::sources::imds::{Client, Settings, settings};
+use xray::credentials::sources::imds::{ImdsClient, ImdsSettings, settings};
 use xray::credentials::sources::instance::InstanceRole;
 use xray::credentials::{Renewal, Source};
 use xray::http::client::metadata_agent;
@@ -13,14 +13,14 @@ const ID: &str = "meta-data/instance-id";
 const PUT: &str = "PUT /latest/api/token";
 const GET: &str = "GET /latest/meta-data/instance-id";
 
-fn client(fake: &Endpoint, time: &Time, vars: &[Var<'_>]) -> Client {
+fn client(fake: &Endpoint, time: &Time, vars: &[Var<'_>]) -> ImdsClient {
     let mut vars = vars.to_vec();
     vars.push((
         "AWS_EC2_METADATA_SERVICE_ENDPOINT",
         format!("{}/", fake.url()),
     ));
     let settings = settings(&env_of(&vars), &|_| None).unwrap().unwrap();
-    Client::new(
+    ImdsClient::new(
         settings,
         metadata_agent(&Resolver::start().unwrap()),
         time.timing(),
@@ -61,14 +61,14 @@ const NO_ROUTE: &str = "http://255.255.255.255";
 #[test]
 fn a_host_without_ipv4_asks_by_ipv6() {
     let ec2 = FakeEc2::start(host());
-    let settings = |url: String, other: Option<String>| Settings {
+    let settings = |url: String, other: Option<String>| ImdsSettings {
         url,
         url_without_ipv4: other,
         ..settings(&|_| None, &|_| None).unwrap().unwrap()
     };
     let client = |settings| {
         let agent = metadata_agent(&Resolver::start().unwrap());
-        Client::new(settings, agent, Time::at(NOW).timing())
+        ImdsClient::new(settings, agent, Time::at(NOW).timing())
     };
     let url = ec2.endpoint.url();
     let mut six = client(settings(NO_ROUTE.to_owned(), Some(url.clone())));
@@ -354,7 +354,7 @@ fn nobody_there_is_found_out_at_once() {
     let vars = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", url.clone())];
     let settings = settings(&env_of(&vars), &|_| None).unwrap().unwrap();
     let time = Time::at(NOW);
-    let mut client = Client::new(
+    let mut client = ImdsClient::new(
         settings,
         metadata_agent(&Resolver::start().unwrap()),
         time.timing(),

@@ -5,7 +5,7 @@ use aws_credential_types::Credentials;
 use xray::aws::clock::Clock;
 use xray::aws::endpoint::{Endpoints, StsFallback};
 use xray::credentials::sources::roles::{AssumedRole, Role, WebIdentity, WebIdentityRole};
-use xray::credentials::sources::sts::{Client, on_behalf};
+use xray::credentials::sources::sts::{StsClient, on_behalf};
 use xray::credentials::{Source, SourceError, date};
 use xray::http::client::{HttpClientConfig, HttpClientFactory, ServiceUrls};
 use xray::http::dns::Resolver;
@@ -22,7 +22,7 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/a b";
 const ASSUME: &str = "AssumeRole";
 const WEB: &str = "AssumeRoleWithWebIdentity";
 
-pub fn client(url: &str, time: &Time) -> Client {
+pub fn client(url: &str, time: &Time) -> StsClient {
     let service = HttpClientFactory::new(HttpClientConfig {
         resolver: Resolver::start().unwrap(),
         proxy_address: "",
@@ -32,7 +32,7 @@ pub fn client(url: &str, time: &Time) -> Client {
         user_agent: "test",
         env: &|_| None,
     });
-    Client {
+    StsClient {
         service: Arc::new(service.unwrap()),
         endpoints: Endpoints {
             xray: ServiceUrls::only("http://127.0.0.1:9".to_owned()),

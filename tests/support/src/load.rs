@@ -15,6 +15,27 @@ pub fn segment(n: usize) -> String {
     )
 }
 
+/// Segment `n`: about 1 KB that no compression makes much shorter, unlike any other.
+pub fn noisy_segment(n: usize) -> String {
+    // SplitMix64: any seed gives numbers that look random.
+    let mut seed = n as u64;
+    let mut random = || {
+        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = seed;
+        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ bits >> 31
+    };
+    let letters = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-";
+    let note: String = (0..100)
+        .flat_map(|_| random().to_le_bytes())
+        .map(|byte| char::from(letters[usize::from(byte % 64)]))
+        .collect();
+    format!(
+        r#"{{"trace_id":"1-6a1b2c3d-{n:024x}","id":"{n:016x}","name":"noise","start_time":1795375671,"end_time":1795375672,"metadata":{{"note":"{note}"}}}}"#
+    )
+}
+
 /// A client on a socket of its own.
 pub struct UdpClient(UdpSocket);
 
@@ -48,6 +69,11 @@ impl UdpClient {
 
     /// Sends the segments of a range, at `rate` a second.
     pub fn load(&self, segments: Range<usize>, rate: u32) {
+        self.load_of(segment, segments, rate);
+    }
+
+    /// Sends what `document` makes of the numbers of a range, at `rate` a second.
+    pub fn load_of(&self, document: fn(usize) -> String, segments: Range<usize>, rate: u32) {
         let start = Instant::now();
         for (sent, n) in (0u32..).zip(segments) {
             let due = Duration::from_secs(1) * sent / rate;
@@ -57,7 +83,7 @@ impl UdpClient {
             {
                 std::thread::sleep(early);
             }
-            self.document(segment(n));
+            self.document(document(n));
         }
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use ureq::http::Uri;
 
-use crate::credentials::metadata::{Failed, Request, attempts, exchange};
+use crate::credentials::metadata::{AttemptError, MetadataRequest, attempts, exchange};
 use crate::credentials::{Source, SourceError, Timing, json};
 use crate::env::{Lookup, set};
-use target::{Target, shown, target};
+use target::{ContainerEndpoint, shown, target};
 
 /// The ECS agent, on every ECS host and on Fargate.
 const ECS: &str = "http://169.254.170.2";
@@ -22,7 +22,7 @@ const FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 
 /// What the environment says about the endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct ContainerSettings {
     /// The variable that the URL is from.
     pub variable: &'static str,
     /// The whole URL. Its path may be a secret.
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Authorization {
 
 /// Reads the environment: the relative URI before the full one, the token file before the token.
 /// `None` when neither URI is set.
-pub fn settings(env: &Lookup<'_>) -> Option<Settings> {
+pub fn settings(env: &Lookup<'_>) -> Option<ContainerSettings> {
     let (variable, url) = match set(env, RELATIVE_URI) {
         Some(path) => (RELATIVE_URI, format!("{ECS}{path}")),
         None => (FULL_URI, set(env, FULL_URI)?),
@@ -66,7 +66,7 @@ pub fn settings(env: &Lookup<'_>) -> Option<Settings> {
         None => given("AWS_CONTAINER_AUTHORIZATION_TOKEN")
             .map_or(Authorization::None, Authorization::Value),
     };
-    Some(Settings {
+    Some(ContainerSettings {
         variable,
         url,
         authorization,
@@ -75,14 +75,14 @@ pub fn settings(env: &Lookup<'_>) -> Option<Settings> {
 
 /// The endpoint as a source.
 pub struct Container {
-    settings: Settings,
+    settings: ContainerSettings,
     agent: ureq::Agent,
     timing: Timing,
 }
 
 impl Container {
     /// `agent` must use no proxy: the endpoint is on this host.
-    pub fn new(settings: Settings, agent: ureq::Agent, timing: Timing) -> Self {
+    pub fn new(settings: ContainerSettings, agent: ureq::Agent, timing: Timing) -> Self {
         Self {
             settings,
             agent,
@@ -90,8 +90,8 @@ impl Container {
         }
     }
 
-    fn once(&self, target: &Target) -> Result<Credentials, Failed> {
-        let final_ = |error| Failed {
+    fn once(&self, target: &ContainerEndpoint) -> Result<Credentials, AttemptError> {
+        let final_ = |error| AttemptError {
             error,
             again: false,
         };
@@ -103,7 +103,7 @@ impl Container {
         if let Some(token) = &token {
             headers.push(("authorization", token));
         }
-        let request = Request {
+        let request = MetadataRequest {
             method: "GET",
             url: &target.url,
             headers: &headers,
@@ -111,7 +111,7 @@ impl Container {
             connect: Duration::from_secs(2),
             total: Duration::from_secs(5),
         };
-        let answer = exchange(&self.agent, &request).map_err(|failure| Failed {
+        let answer = exchange(&self.agent, &request).map_err(|failure| AttemptError {
             again: true,
             error: SourceError::Unreachable {
                 from: target.shown.clone(),
@@ -120,12 +120,12 @@ impl Container {
         })?;
         if !answer.is_success() {
             let secrets = [token.as_deref().unwrap_or_default()];
-            return Err(Failed {
+            return Err(AttemptError {
                 again: answer.is_transient(),
                 error: answer.refusal(&target.shown, &secrets),
             });
         }
-        json::credentials(&answer.body, "container").map_err(|why| Failed {
+        json::credentials(&answer.body, "container").map_err(|why| AttemptError {
             // A body that is cut off, or not yet whole, is another one a moment later.
             again: true,
             error: SourceError::Unusable {

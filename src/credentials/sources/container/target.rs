@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ureq::http::Uri;
 
-use super::Settings;
+use super::ContainerSettings;
 use crate::credentials::SourceError;
 
 /// Where to send a request.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct ContainerEndpoint {
     /// Its host may be an address in place of a name.
     pub url: String,
     /// The `Host` header, when the URL has an address in place of the name.
@@ -19,13 +19,16 @@ pub struct Target {
 }
 
 /// A name and a port to addresses.
-pub type Resolve<'a> = dyn Fn(&str, u16) -> Result<Vec<IpAddr>, String> + 'a;
+pub(crate) type Resolve<'a> = dyn Fn(&str, u16) -> Result<Vec<IpAddr>, String> + 'a;
 
 /// Checks that the keys will not cross a network in the clear: plain HTTP only to this host's
 /// own addresses. A name is allowed when all its addresses are; the request then goes to one of
 /// those, so that a second answer of the name server changes nothing.
-pub fn target(settings: &Settings, resolve: &Resolve<'_>) -> Result<Target, SourceError> {
-    let Settings { variable, url, .. } = settings;
+pub fn target(
+    settings: &ContainerSettings,
+    resolve: &Resolve<'_>,
+) -> Result<ContainerEndpoint, SourceError> {
+    let ContainerSettings { variable, url, .. } = settings;
     let wrong = |why: &str| Err(SourceError::Setting(format!("{variable} {why}")));
     let uri = match Uri::try_from(url) {
         Ok(uri) => uri,
@@ -40,7 +43,7 @@ pub fn target(settings: &Settings, resolve: &Resolve<'_>) -> Result<Target, Sour
     }
     let shown = shown(&uri);
     let direct = |shown| {
-        Ok(Target {
+        Ok(ContainerEndpoint {
             url: url.to_owned(),
             host: None,
             shown,
@@ -92,7 +95,7 @@ pub fn target(settings: &Settings, resolve: &Resolve<'_>) -> Result<Target, Sour
         .port_u16()
         .map_or(String::new(), |p| format!(":{p}"));
     let path = uri.path_and_query().map_or("/", |p| p.as_str());
-    Ok(Target {
+    Ok(ContainerEndpoint {
         url: format!("http://{address}{port}{path}"),
         host: Some(format!("{host}{port}")),
         shown,
@@ -127,8 +130,8 @@ mod tests {
     use super::*;
     use crate::credentials::sources::container::{Authorization, FULL_URI, RELATIVE_URI, settings};
 
-    fn found(url: &str, resolve: &Resolve<'_>) -> Result<Target, SourceError> {
-        let settings = Settings {
+    fn found(url: &str, resolve: &Resolve<'_>) -> Result<ContainerEndpoint, SourceError> {
+        let settings = ContainerSettings {
             variable: FULL_URI,
             url: url.to_owned(),
             authorization: Authorization::None,

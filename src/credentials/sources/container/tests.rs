@@ -1,6 +1,6 @@
 use super::*;
 
-fn read(vars: &[(&str, &str)]) -> Option<Settings> {
+fn read(vars: &[(&str, &str)]) -> Option<ContainerSettings> {
     settings(&|name| {
         let var = vars.iter().find(|(n, _)| *n == name);
         var.map(|(_, value)| (*value).to_owned())
@@ -31,7 +31,7 @@ fn settings_of_every_platform() {
             value(),
         ),
     ] {
-        let expected = Settings {
+        let expected = ContainerSettings {
             variable: if url == relative {
                 RELATIVE_URI
             } else {

@@ -5,10 +5,13 @@ mod settings;
 
 use std::time::{Duration, Instant};
 
-use crate::credentials::metadata::{Answer, Failed, Failure, Lost, Request, attempts, exchange};
+use crate::credentials::metadata::{
+    AttemptError, ExchangeError, ExchangeErrorKind, MetadataRequest, MetadataResponse, attempts,
+    exchange,
+};
 use crate::credentials::{SourceError, Timing};
 
-pub use settings::{Settings, settings};
+pub use settings::{ImdsSettings, settings};
 
 /// Six hours, the longest that the service grants.
 const TOKEN_LIFE: u64 = 21600;
@@ -18,8 +21,8 @@ const TOKEN_MARGIN: Duration = Duration::from_secs(120);
 const TOKEN_SILENCE: Duration = Duration::from_secs(60);
 
 /// A client. Keeps the session token between requests.
-pub struct Client {
-    settings: Settings,
+pub struct ImdsClient {
+    settings: ImdsSettings,
     agent: ureq::Agent,
     timing: Timing,
     session: Session,
@@ -45,9 +48,9 @@ struct Spent {
 /// The longest pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
-impl Client {
+impl ImdsClient {
     /// `agent` must use no proxy and follow no redirect: see [`crate::http::client::metadata_agent`].
-    pub fn new(settings: Settings, agent: ureq::Agent, timing: Timing) -> Self {
+    pub fn new(settings: ImdsSettings, agent: ureq::Agent, timing: Timing) -> Self {
         Self {
             settings,
             agent,
@@ -87,7 +90,7 @@ impl Client {
         (self.settings.timeout * 5).saturating_sub(passed)
     }
 
-    fn once(&mut self, path: &str, spent: &mut Spent) -> Result<String, Failed> {
+    fn once(&mut self, path: &str, spent: &mut Spent) -> Result<String, AttemptError> {
         let token = self.token(spent)?;
         let mut headers = Vec::new();
         if let Some(token) = &token {
@@ -95,11 +98,11 @@ impl Client {
         }
         let answer = self
             .ask("GET", path, &headers, self.left(spent))
-            .map_err(|failure| Failed {
-                again: failure.lost == Lost::Broken,
+            .map_err(|failure| AttemptError {
+                again: failure.kind == ExchangeErrorKind::Broken,
                 error: self.unreachable(failure),
             })?;
-        let unusable = |why: &str| Failed {
+        let unusable = |why: &str| AttemptError {
             again: true,
             error: SourceError::Unusable {
                 from: self.from(),
@@ -114,12 +117,12 @@ impl Client {
                 // ask for ever where tokens do not arrive.
                 self.session = Session::Unknown;
                 spent.tokens_refused += 1;
-                Err(Failed {
+                Err(AttemptError {
                     again: spent.tokens_refused == 1,
                     error: answer.refusal(&self.from(), &[token.as_deref().unwrap_or_default()]),
                 })
             }
-            _ => Err(Failed {
+            _ => Err(AttemptError {
                 again: answer.is_transient(),
                 error: answer.refusal(&self.from(), &[token.as_deref().unwrap_or_default()]),
             }),
@@ -127,7 +130,7 @@ impl Client {
     }
 
     /// The token to send; `None` for version 1.
-    fn token(&mut self, spent: &Spent) -> Result<Option<String>, Failed> {
+    fn token(&mut self, spent: &Spent) -> Result<Option<String>, AttemptError> {
         let now = (self.timing.reading)().monotonic;
         match &self.session {
             Session::Token(token, end) if now < *end => return Ok(Some(token.clone())),
@@ -137,7 +140,7 @@ impl Client {
         }
         let life = TOKEN_LIFE.to_string();
         let headers = [("x-aws-ec2-metadata-token-ttl-seconds", life.as_str())];
-        let transient = |error| Failed { error, again: true };
+        let transient = |error| AttemptError { error, again: true };
         // The page must have its time, too.
         let limit = self.left(spent).saturating_sub(self.settings.timeout);
         let failed = match self.ask("PUT", "api/token", &headers, limit) {
@@ -150,12 +153,12 @@ impl Client {
                     self.session = Session::Version1(None);
                     return Ok(None);
                 }
-                _ => Failed {
+                _ => AttemptError {
                     again: answer.is_transient(),
                     error: answer.refusal(&self.from(), &[]),
                 },
             },
-            Err(failure) if failure.lost == Lost::Silent => {
+            Err(failure) if failure.kind == ExchangeErrorKind::Silent => {
                 let error = SourceError::Unreachable {
                     from: self.from(),
                     why: format!(
@@ -169,13 +172,13 @@ impl Client {
                     self.session = Session::Version1(Some(now + TOKEN_SILENCE));
                     return Ok(None);
                 }
-                Failed {
+                AttemptError {
                     error,
                     again: false,
                 }
             }
-            Err(failure) => Failed {
-                again: failure.lost == Lost::Broken,
+            Err(failure) => AttemptError {
+                again: failure.kind == ExchangeErrorKind::Broken,
                 error: self.unreachable(failure),
             },
         };
@@ -186,7 +189,7 @@ impl Client {
         Err(failed)
     }
 
-    fn granted(&mut self, answer: &Answer, now: Instant) -> Result<String, SourceError> {
+    fn granted(&mut self, answer: &MetadataResponse, now: Instant) -> Result<String, SourceError> {
         let token = str::from_utf8(&answer.body).unwrap_or_default().trim();
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(SourceError::Unusable {
@@ -209,9 +212,9 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         limit: Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<MetadataResponse, ExchangeError> {
         let timeout = self.settings.timeout;
-        let request = Request {
+        let request = MetadataRequest {
             method,
             url: &format!("{}/latest/{path}", self.settings.url),
             headers,
@@ -230,7 +233,7 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         limit: Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<MetadataResponse, ExchangeError> {
         let answer = self.ask_there(method, path, headers, limit);
         let Err(failure) = &answer else {
             return answer;
@@ -253,7 +256,7 @@ impl Client {
         format!("the EC2 metadata service {}", self.settings.url)
     }
 
-    fn unreachable(&self, failure: Failure) -> SourceError {
+    fn unreachable(&self, failure: ExchangeError) -> SourceError {
         SourceError::Unreachable {
             from: self.from(),
             why: failure.why,

@@ -10,7 +10,7 @@ const IPV6: &str = "http://[fd00:ec2::254]";
 
 /// Where the service is, and whether version 1 may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct ImdsSettings {
     /// URL without a slash at its end.
     pub url: String,
     /// Where it is for hosts that have no route to that; nowhere where somebody set the URL.
@@ -33,7 +33,10 @@ const MOST_TRIES: u32 = 10;
 ///
 /// # Errors
 /// When the endpoint mode is neither `IPv4` nor `IPv6`.
-pub fn settings(env: &Lookup<'_>, profile: &Lookup<'_>) -> Result<Option<Settings>, SourceError> {
+pub fn settings(
+    env: &Lookup<'_>,
+    profile: &Lookup<'_>,
+) -> Result<Option<ImdsSettings>, SourceError> {
     if switch(env, "AWS_EC2_METADATA_DISABLED") == Some(true) {
         return Ok(None);
     }
@@ -68,7 +71,7 @@ pub fn settings(env: &Lookup<'_>, profile: &Lookup<'_>) -> Result<Option<Setting
         "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
         "metadata_service_num_attempts",
     );
-    Ok(Some(Settings {
+    Ok(Some(ImdsSettings {
         url,
         url_without_ipv4: (!is_set).then(|| IPV6.to_owned()),
         version_1: !forbidden,
@@ -83,7 +86,7 @@ mod tests {
 
     type Pairs<'a> = &'a [(&'a str, &'a str)];
 
-    fn read(env: Pairs<'_>, profile: Pairs<'_>) -> Result<Option<Settings>, SourceError> {
+    fn read(env: Pairs<'_>, profile: Pairs<'_>) -> Result<Option<ImdsSettings>, SourceError> {
         let lookup = |pairs: Pairs<'_>, name: &str| {
             let pair = pairs.iter().find(|(n, _)| *n == name);
             pair.map(|(_, value)| (*value).to_owned())

@@ -33,7 +33,7 @@ pub struct LoginSettings {
 }
 
 /// The cache file of a session: in `directory` (`AWS_LOGIN_CACHE_DIRECTORY`), else below `home`.
-pub fn cache_file(directory: Option<&str>, home: &str, session: &str) -> PathBuf {
+pub(crate) fn cache_file(directory: Option<&str>, home: &str, session: &str) -> PathBuf {
     let name = hex::encode(Sha256::digest(session.trim())) + ".json";
     match directory {
         Some(directory) => match directory.strip_prefix("~/") {

@@ -28,7 +28,7 @@ pub struct Process {
 
 impl Process {
     /// The program of `profile`, by the line `command` in it.
-    pub fn new(profile: String, command: String, running: RunningProgram) -> Self {
+    pub(crate) fn new(profile: String, command: String, running: RunningProgram) -> Self {
         Self {
             profile,
             command,

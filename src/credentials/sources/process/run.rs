@@ -21,14 +21,14 @@ const TURN: Duration = Duration::from_millis(20);
 /// disk or a network file system.
 const GONE: Duration = Duration::from_secs(2);
 
-/// The process group of the program that runs now, for whoever ends this process: the program
+/// The process group of the program that runs now, for the code that ends this process: the program
 /// would go on without it.
 #[derive(Debug, Clone, Default)]
 pub struct RunningProgram(Arc<Mutex<Option<Pid>>>);
 
 impl RunningProgram {
     /// Kills the program that runs now, if any, with all that it has started.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         if let Some(group) = *self.lock() {
             kill(group);
         }
@@ -44,7 +44,7 @@ impl RunningProgram {
 }
 
 /// Runs programs one after the other.
-pub struct Runner {
+pub(super) struct Runner {
     running: RunningProgram,
     /// One that was killed and has not gone.
     stuck: Option<Child>,
@@ -52,8 +52,7 @@ pub struct Runner {
 
 /// What a program has left.
 #[derive(Debug)]
-pub struct Output {
-    /// What it printed.
+pub(super) struct Output {
     pub stdout: Vec<u8>,
     /// How it ended. `None` where somebody else has collected that, as happens when SIGCHLD is
     /// ignored.
@@ -62,7 +61,7 @@ pub struct Output {
 
 impl Runner {
     /// Says in `running` what runs.
-    pub fn new(running: RunningProgram) -> Self {
+    pub(super) fn new(running: RunningProgram) -> Self {
         Self {
             running,
             stuck: None,
@@ -75,7 +74,7 @@ impl Runner {
     ///
     /// # Errors
     /// Why there is no output; without any of it.
-    pub fn run(&mut self, words: &[String], limit: Duration) -> Result<Output, String> {
+    pub(super) fn run(&mut self, words: &[String], limit: Duration) -> Result<Output, String> {
         self.collect_stuck()?;
         let (program, arguments) = words.split_first().ok_or("names no program")?;
         let end = Instant::now() + limit;

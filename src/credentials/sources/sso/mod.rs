@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::aws::clock::Clock;
 use crate::aws::endpoint::{IdentityEndpoints, IdentityService};
-use crate::credentials::metadata::{Failed, Request, attempts, exchange};
+use crate::credentials::metadata::{AttemptError, MetadataRequest, attempts, exchange};
 use crate::credentials::sources::sts;
 use crate::credentials::sources::token_service::{TokenError, TokenRequest, ask};
 use crate::credentials::token_file::Replacement;
@@ -39,7 +39,7 @@ pub struct SsoSettings {
 }
 
 /// The cache file of a session, by its name, or of an older profile, by its start URL.
-pub fn cache_file(home: &str, key: &str) -> PathBuf {
+pub(crate) fn cache_file(home: &str, key: &str) -> PathBuf {
     let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, key.as_bytes());
     let name = hex::encode(digest) + ".json";
     Path::new(home).join(".aws/sso/cache").join(name)
@@ -137,14 +137,14 @@ impl Sso {
         Ok(renewed)
     }
 
-    fn once(&self, token: &SsoToken) -> Result<Credentials, Failed> {
+    fn once(&self, token: &SsoToken) -> Result<Credentials, AttemptError> {
         let SsoSettings {
             region,
             account_id,
             role_name,
             ..
         } = &self.settings;
-        let setting = |why: String| Failed {
+        let setting = |why: String| AttemptError {
             error: SourceError::Setting(why),
             again: false,
         };
@@ -161,7 +161,7 @@ impl Sso {
             .service
             .agent(&url)
             .map_err(|e| setting(e.to_string()))?;
-        let request = Request {
+        let request = MetadataRequest {
             method: "GET",
             url: &url,
             headers: &[("x-amz-sso_bearer_token", &token.access_token)],
@@ -169,7 +169,7 @@ impl Sso {
             connect: Duration::from_secs(3),
             total: Duration::from_secs(10),
         };
-        let answer = exchange(&agent, &request).map_err(|failure| Failed {
+        let answer = exchange(&agent, &request).map_err(|failure| AttemptError {
             again: true,
             error: SourceError::Unreachable {
                 from: from.clone(),
@@ -178,7 +178,7 @@ impl Sso {
         })?;
         if answer.status == 401 {
             let expires = date::format(token.expires);
-            return Err(Failed {
+            return Err(AttemptError {
                 again: false,
                 error: self.wrong(&format!(
                     "is refused: the session is over (expiry: {expires})"
@@ -186,12 +186,12 @@ impl Sso {
             });
         }
         if !answer.is_success() {
-            return Err(Failed {
+            return Err(AttemptError {
                 again: answer.is_transient(),
                 error: answer.refusal(&from, &[&token.access_token]),
             });
         }
-        read(&answer.body).map_err(|why| Failed {
+        read(&answer.body).map_err(|why| AttemptError {
             again: true,
             error: SourceError::Unusable { from, why },
         })

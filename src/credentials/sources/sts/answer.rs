@@ -7,7 +7,7 @@ use crate::credentials::json;
 
 /// Why an answer gives no credentials.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Unread {
+pub enum StsError {
     /// STS says no. Both texts are as STS wrote them: they may quote secrets.
     Error {
         /// The error code; may be empty.
@@ -20,36 +20,36 @@ pub enum Unread {
 }
 
 /// Reads an answer. `success` is what its HTTP status says.
-pub fn read(action: &str, success: bool, body: &[u8]) -> Result<Credentials, Unread> {
-    let text = str::from_utf8(body).map_err(|_| Unread::Unusable("not text".to_owned()))?;
+pub fn read(action: &str, success: bool, body: &[u8]) -> Result<Credentials, StsError> {
+    let text = str::from_utf8(body).map_err(|_| StsError::Unusable("not text".to_owned()))?;
     let fields = match text.trim_start().starts_with('<') {
         true => xml(text),
         false => json(action, text),
     };
     if !success {
         return Err(match fields {
-            Ok(fields) => Unread::Error {
+            Ok(fields) => StsError::Error {
                 code: fields.code,
                 message: fields.message,
             },
             // A load balancer's page says more than "not JSON" does.
-            Err(_) => Unread::Error {
+            Err(_) => StsError::Error {
                 code: String::new(),
                 message: text.to_owned(),
             },
         });
     }
-    let fields = fields.map_err(Unread::Unusable)?;
+    let fields = fields.map_err(StsError::Unusable)?;
     let expires = json::expiration(&fields.expiration);
     let credentials = json::new(&fields.id, &fields.secret, &fields.token, expires, "sts")
-        .map_err(|e| Unread::Unusable(e.to_string()))?;
+        .map_err(|e| StsError::Unusable(e.to_string()))?;
     if credentials.session_token().is_none() {
-        return Err(Unread::Unusable(
+        return Err(StsError::Unusable(
             "SessionToken is missing or empty".to_owned(),
         ));
     }
     if expires.is_none() {
-        return Err(Unread::Unusable(
+        return Err(StsError::Unusable(
             "Expiration is missing or no date".to_owned(),
         ));
     }
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn errors_in_every_form() {
         let error = |code: &str, message: &str| {
-            Err(Unread::Error {
+            Err(StsError::Error {
                 code: code.to_owned(),
                 message: message.to_owned(),
             })
@@ -218,7 +218,7 @@ mod tests {
             ),
         ] {
             match read(ACTION, true, body.as_bytes()) {
-                Err(Unread::Unusable(text)) => {
+                Err(StsError::Unusable(text)) => {
                     assert!(text.contains(why), "{body}: {text}");
                     assert!(!text.contains("hush"), "{text}");
                 }

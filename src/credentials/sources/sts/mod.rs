@@ -14,15 +14,15 @@ use crate::aws::clock::{Clock, DatedAnswer, Reading};
 use crate::aws::endpoint::Endpoints;
 use crate::aws::error_codes;
 use crate::aws::sigv4::{SignRequest, sign};
-use crate::credentials::metadata::{Failed, Request, attempts, exchange};
+use crate::credentials::metadata::{AttemptError, MetadataRequest, attempts, exchange};
 use crate::credentials::{SourceError, Timing, plain};
 use crate::env::{Lookup, set};
 use crate::http::client::HttpClientFactory;
-use answer::Unread;
+use answer::StsError;
 
 /// A client of STS.
 #[derive(Clone)]
-pub struct Client {
+pub struct StsClient {
     /// Makes the agent: the proxy and trust roots are those of X-Ray.
     pub service: Arc<HttpClientFactory>,
     /// Where STS is.
@@ -49,8 +49,7 @@ pub fn on_behalf(env: &Lookup<'_>) -> Vec<(&'static str, String)> {
     })
 }
 
-/// One call.
-pub struct Call<'a> {
+pub(crate) struct StsCall<'a> {
     /// `AssumeRole` or `AssumeRoleWithWebIdentity`.
     pub action: &'static str,
     /// Parameters besides action and version.
@@ -61,12 +60,12 @@ pub struct Call<'a> {
     pub secrets: &'a [&'a str],
 }
 
-impl Client {
+impl StsClient {
     /// Makes up to three attempts.
     ///
     /// # Errors
     /// The last attempt's.
-    pub fn call(&mut self, call: &Call<'_>) -> Result<Credentials, SourceError> {
+    pub(crate) fn call(&mut self, call: &StsCall<'_>) -> Result<Credentials, SourceError> {
         let body = form(call);
         let timing = self.timing.clone();
         attempts(&timing, 3, Duration::from_secs(5), &mut || {
@@ -74,8 +73,8 @@ impl Client {
         })
     }
 
-    fn once(&mut self, call: &Call<'_>, body: &str) -> Result<Credentials, Failed> {
-        let setting = |why: String| Failed {
+    fn once(&mut self, call: &StsCall<'_>, body: &str) -> Result<Credentials, AttemptError> {
+        let setting = |why: String| AttemptError {
             error: SourceError::Setting(why),
             again: false,
         };
@@ -120,7 +119,7 @@ impl Client {
         headers.extend(signature.iter().map(|(n, v)| (n.as_str(), v.as_str())));
 
         let from = format!("STS {base}");
-        let request = Request {
+        let request = MetadataRequest {
             method: "POST",
             url: &url,
             headers: &headers,
@@ -133,7 +132,7 @@ impl Client {
             // Where the dual-stack name fails, the usual one has its chance again.
             self.has_no_route = failure.has_no_route && !self.has_no_route;
         }
-        let answer = answer.map_err(|failure| Failed {
+        let answer = answer.map_err(|failure| AttemptError {
             again: true,
             error: SourceError::Unreachable {
                 from: from.clone(),
@@ -143,22 +142,22 @@ impl Client {
         let received = Reading::now();
         let read = answer::read(call.action, answer.is_success(), &answer.body);
         let code = match &read {
-            Err(Unread::Error { code, .. }) => code,
+            Err(StsError::Error { code, .. }) => code,
             _ => "",
         };
         let dated = DatedAnswer::new(received, &answer.headers, code);
         let refused_time = self.clock.learn(signed, &dated);
         read.map_err(|unread| match unread {
-            Unread::Unusable(why) => Failed {
+            StsError::Unusable(why) => AttemptError {
                 again: true,
                 error: SourceError::Unusable { from, why },
             },
-            Unread::Error { code, message } => {
+            StsError::Error { code, message } => {
                 let disabled_here = code == "RegionDisabledException"
                     && self.endpoints.sts_fallback.is_some()
                     && !self.elsewhere;
                 self.elsewhere |= disabled_here;
-                Failed {
+                AttemptError {
                     again: disabled_here
                         || answer.is_transient()
                         || is_transient(&code, call.action)
@@ -183,7 +182,7 @@ fn is_transient(code: &str, action: &str) -> bool {
         || (code == "InvalidIdentityToken" && action == "AssumeRoleWithWebIdentity")
 }
 
-fn form(call: &Call<'_>) -> String {
+fn form(call: &StsCall<'_>) -> String {
     let mut body = format!("Action={}&Version=2011-06-15", call.action);
     for (name, value) in call.parameters {
         body.push('&');
@@ -213,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_form_is_the_sdks_to_the_byte() {
-        let call = Call {
+        let call = StsCall {
             action: "AssumeRoleWithWebIdentity",
             parameters: &[
                 ("RoleArn", "arn:aws:iam::123456789123:role/test-role"),

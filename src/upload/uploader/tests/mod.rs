@@ -1,5 +1,6 @@
 //! The uploader with everybody who sends it events, in any order, without threads.
 
+mod compression;
 mod simulation;
 
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::Health;
 use simulation::{Answer, Simulation};
 
 #[derive(Debug, Clone)]
@@ -284,6 +286,38 @@ fn only_senders_that_all_hang_while_segments_wait_are_a_problem() {
     let health = simulation.uploader.health(simulation.now);
     assert_eq!(health.problem, None);
     assert!(health.notes.len() == 2, "{:?}", health.notes);
+}
+
+/// X-Ray closes connections that are idle for long: this is no outage.
+#[test]
+fn a_kept_connection_that_was_closed_is_no_failure() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    simulation.documents(50, 10);
+    simulation.finish(0, &Answer::ClosedIdle);
+    assert_eq!(simulation.out.len(), 1, "it is sent again at once");
+    assert!(simulation.is_healthy());
+    assert_eq!(
+        simulation.uploader.health(simulation.now),
+        Health::default()
+    );
+}
+
+#[test]
+fn health_says_that_nothing_can_be_signed_although_nothing_is_held() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    simulation.credentials(false);
+    simulation.pass(Duration::from_secs(7));
+    let health = simulation.uploader.health(simulation.now);
+    assert_eq!(health.problem, None);
+    assert_eq!(
+        health.notes,
+        ["no AWS credentials for 7 s (nobody has any)"]
+    );
+    simulation.credentials(true);
+    assert_eq!(
+        simulation.uploader.health(simulation.now),
+        Health::default()
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Stands in for the thread around the uploader, the senders, the credentials and the clock.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,6 +41,7 @@ pub(super) enum Answer {
     NotXRay,
     ExpiredToken,
     Unreachable,
+    ClosedIdle,
     /// As the other one if a bad document is in the request, otherwise delivered.
     Judging(Box<Answer>),
 }
@@ -73,10 +75,12 @@ impl Answer {
                 };
             }
             Answer::Unreachable => {
-                return Err(TransportError::new(
-                    TransportErrorKind::Refused,
-                    "nobody is there".to_owned(),
-                ));
+                let kind = TransportErrorKind::Refused;
+                return Err(TransportError::new(kind, "nobody is there".to_owned()));
+            }
+            Answer::ClosedIdle => {
+                let kind = TransportErrorKind::ClosedIdle;
+                return Err(TransportError::new(kind, "it was closed".to_owned()));
             }
             Answer::Delivered => (200, "", unprocessed("", 0)),
             Answer::SomeUnprocessed => (200, "", unprocessed("InvalidSegment", 2)),
@@ -121,6 +125,8 @@ pub(super) struct Simulation {
     /// Requests with segments.
     pub requests: usize,
     next_id: u64,
+    /// Every document that was handed over.
+    handed_over: HashSet<String>,
 }
 
 struct NoSource;
@@ -166,6 +172,7 @@ impl Simulation {
             ended: Vec::new(),
             requests: 0,
             next_id: 0,
+            handed_over: HashSet::new(),
         }
     }
 
@@ -195,6 +202,7 @@ impl Simulation {
     }
 
     fn hand_over(&mut self, batch: Batch) {
+        self.handed_over.extend(batch.documents());
         self.event(Event::Batch(HandOver {
             batch,
             ..HandOver::default()
@@ -213,6 +221,7 @@ impl Simulation {
             credentials: available.then_some(keys),
             status: CredentialStatus {
                 error: (!available).then(|| "nobody has any".to_owned()),
+                missing_since: (!available).then_some(self.now),
                 ..CredentialStatus::default()
             },
         })));
@@ -295,7 +304,7 @@ impl Simulation {
     }
 
     pub(super) fn is_healthy(&self) -> bool {
-        self.uploader.segments.back_off.is_healthy()
+        self.uploader.destinations.segments.back_off.is_healthy()
     }
 
     fn event(&mut self, event: Event) {
@@ -341,7 +350,15 @@ impl Simulation {
             }
         };
         assert!(self.out.iter().all(|out| out.sender != id), "one at a time");
-        self.requests += usize::from(matches!(*payload, Payload::Segments(_)));
+        if let Payload::Segments(batch) = &*payload {
+            self.requests += 1;
+            assert!(
+                batch
+                    .documents()
+                    .all(|document| self.handed_over.contains(&document)),
+                "a document has changed"
+            );
+        }
         self.out.push(Out {
             sender: id,
             payload,
