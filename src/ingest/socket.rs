@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -146,11 +146,30 @@ fn accept_both(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Wakes every thread that waits for data on `socket`: what the kernel holds can still be read,
-/// then reads answer with 0 bytes (Linux).
+/// Wakes a thread that waits for data on `socket`, by a read of 0 bytes. What the kernel holds can
+/// still be read.
 pub(crate) fn wake_readers(socket: &UdpSocket) {
-    // ENOTCONN is the answer on an unconnected socket, and the readers wake all the same.
-    let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Read);
+    if cfg!(target_os = "linux") {
+        // ENOTCONN is the answer on an unconnected socket, and all readers wake all the same.
+        let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Read);
+    } else {
+        // Elsewhere that wakes nobody. Without the datagram the shutdown ends at its deadline.
+        let _ = send_nothing(socket);
+    }
+}
+
+/// Sends an empty datagram to `socket` itself.
+fn send_nothing(socket: &UdpSocket) -> io::Result<()> {
+    let mut address = socket.local_addr()?;
+    let own: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    if address.ip().is_unspecified() {
+        address.set_ip(own);
+    }
+    let sender = UdpSocket::bind((address.ip(), 0))?;
+    sender.send_to(&[], address).map(drop)
 }
 
 /// Discards what waits on `socket` and answers how many datagrams that were. The socket does not block
@@ -204,6 +223,15 @@ mod tests {
             }
         }
         assert!(tcp("0.0.0.0:0").is_ok());
+    }
+
+    #[test]
+    fn a_reader_is_woken_by_nothing() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let socket = udp(address).unwrap();
+            send_nothing(&socket).unwrap();
+            assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 0, "{address}");
+        }
     }
 
     #[test]

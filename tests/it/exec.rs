@@ -181,6 +181,7 @@ fn end(running: &Daemon) -> Ended {
 }
 
 /// Killed as by the kernel for memory.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_daemon_that_is_killed_stops_no_program() {
     let fake = FakeXray::start();
@@ -199,6 +200,7 @@ fn a_daemon_that_is_killed_stops_no_program() {
 }
 
 /// The child of `parent` that is the daemon.
+#[cfg(target_os = "linux")]
 fn daemon_of(parent: u32) -> u32 {
     let children = format!("/proc/{parent}/task/{parent}/children");
     let children = std::fs::read_to_string(children).unwrap();

@@ -12,4 +12,5 @@ mod responses;
 mod sampling;
 mod secrets;
 mod stopping;
+#[cfg(target_os = "linux")]
 mod subprocess;
