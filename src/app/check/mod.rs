@@ -2,9 +2,9 @@
 //! says what holds and what does not. It binds nothing and sends no segment.
 
 mod calls;
+mod page;
 mod report;
 
-use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -26,8 +26,8 @@ use crate::http::error::{TransportError, TransportErrorKind as Kind};
 use crate::http::url;
 use crate::upload::explain;
 use crate::upload::response::{Meaning, ResponseBody, XRayResponse};
-use crate::view;
-use report::{Style, Tally, Verdict};
+use page::Page;
+use report::Verdict;
 
 /// A program that gives credentials gets a minute. Everybody else is quicker.
 const CREDENTIALS: Duration = Duration::from_secs(65);
@@ -40,15 +40,7 @@ const MOST_SKEW: Duration = Duration::from_secs(60);
 
 /// Prints what holds with this configuration. Whether segments reach X-Ray.
 pub(super) fn run(config: Result<Config, ConfigError>) -> bool {
-    let terminal = io::stdout().is_terminal();
-    let options = view::Options::from_env(terminal, |name| std::env::var(name).ok());
-    let mut page = Page {
-        style: Style {
-            width: view::terminal_columns(io::stdout()).unwrap_or(options.width),
-            colour: options.colour,
-        },
-        tally: Tally::default(),
-    };
+    let mut page = Page::new();
     page.print(&format!("xray {}\n\n", env!("CARGO_PKG_VERSION")));
     if steps(&mut page, config).is_none() {
         page.line(
@@ -57,37 +49,7 @@ pub(super) fn run(config: Result<Config, ConfigError>) -> bool {
             "what failed above comes before it",
         );
     }
-    let summary = page.tally.summary();
-    page.print(&summary);
-    page.tally.is_well()
-}
-
-/// The report on its way to the terminal: each line is printed when it is known.
-struct Page {
-    style: Style,
-    tally: Tally,
-}
-
-impl Page {
-    fn line(&mut self, verdict: Verdict, subject: &str, text: &str) {
-        let line = self.tally.line(self.style, verdict, subject, text);
-        self.print(&line);
-    }
-
-    fn ok(&mut self, subject: &str, text: &str) {
-        self.line(Verdict::Ok, subject, text);
-    }
-
-    fn fail(&mut self, subject: &str, text: &str) {
-        self.line(Verdict::Failed, subject, text);
-    }
-
-    fn print(&self, text: &str) {
-        let mut out = io::stdout();
-        // Without a reader the exit status remains.
-        let _ = out.write_all(text.as_bytes());
-        let _ = out.flush();
-    }
+    page.end()
 }
 
 /// `None` where a step has failed without which the next ones make no sense.

@@ -69,12 +69,18 @@ A second signal ends it at once.
 The daemon was asked to stop, or the command succeeded.
 .TP
 .B 1
-The configuration cannot work, no region was found, a port is taken, or the daemon that
+The configuration cannot work, no region was found, a port is taken, the daemon that
 .B healthcheck
-asked is not well.
+asked is not well, or
+.B check
+found that segments would not reach X\-Ray.
 .TP
 .B 2
 The command line cannot be understood.
+.PP
+.B exec
+ends with the status of the program that it runs: 128 and the number of a signal that ended it, 126 if
+it cannot be started, 127 if it is not there.
 .SH SEE ALSO
 https://github.com/xray\-daemon/xray
 "#;
