@@ -39,6 +39,12 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
             segments.sent,
         ),
         (
+            "segments_shown_total",
+            "counter",
+            "Segments shown here instead of being sent (--exporter console, json).",
+            segments.shown,
+        ),
+        (
             "segments_rejected_total",
             "counter",
             "Malformed datagrams, and segments that X-Ray refused.",

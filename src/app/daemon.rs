@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::backend::{self, Backend, BackendParts};
 use super::exits::{Exit, SignalAction};
-use super::memory;
+use super::{memory, trace_page};
 use crate::admin::endpoints;
 use crate::aws::profile::{ProfileError, Profiles, read_file};
 use crate::config::{Config, DEFAULT_ADDRESS};
@@ -76,6 +76,8 @@ const CHANNEL_PART: usize = 8;
 
 /// A batch that is not full goes out this long after its first document. Tests set another time.
 const LINGER: Duration = Duration::from_secs(1);
+/// The same where traces are shown here: a batch costs nothing, and somebody waits for it.
+const LINGER_SHOWN: Duration = Duration::from_millis(50);
 const LINGER_VARIABLE: &str = "XRAY_TEST_LINGER_MS";
 
 /// Runs the daemon until it is told to stop. `exits` is where signals come.
@@ -162,7 +164,8 @@ impl Daemon {
         if let Ok(address) = udp.local_addr() {
             log::info!("Listening on udp {address}");
         }
-        if let Ok(address) = tcp.local_addr() {
+        let tcp_address = tcp.local_addr();
+        if let Ok(address) = &tcp_address {
             log::info!("Starting proxy http server on {address}");
         }
         let socket = Arc::new(udp);
@@ -172,12 +175,15 @@ impl Daemon {
         let reading = Arc::new(AtomicBool::new(true));
         let (shutdown_delay, shutdown_timeout) = (config.shutdown_delay, config.shutdown_timeout);
         let (concurrency, allow_origin) = (config.concurrency, config.allow_origin.clone());
+        let any_host = config.view_any_host;
         let clients =
             ClientResources::new(limit.min(MAX_CLIENT_MEMORY), RESERVED_THREADS + concurrency);
         let Backend {
             handler,
             admin,
             counts: request_counts,
+            has_page,
+            shows_here,
         } = backend::start(BackendParts {
             settings: Settings {
                 config,
@@ -200,7 +206,10 @@ impl Daemon {
             channel: channel.clone(),
             counts,
             recycled,
-            linger: linger(),
+            linger: linger().unwrap_or(match shows_here {
+                true => LINGER_SHOWN,
+                false => LINGER,
+            }),
             reading,
             on_ended: {
                 let exit = exit.clone();
@@ -225,6 +234,9 @@ impl Daemon {
             },
         )
         .map_err(no_thread)?;
+        if let (true, Ok(address)) = (has_page, tcp_address) {
+            trace_page::announce(address, any_host);
+        }
         Ok(Daemon {
             socket,
             readers,
@@ -237,11 +249,9 @@ impl Daemon {
     }
 }
 
-fn linger() -> Duration {
-    std::env::var(LINGER_VARIABLE)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .map_or(LINGER, Duration::from_millis)
+fn linger() -> Option<Duration> {
+    let text = std::env::var(LINGER_VARIABLE).ok()?;
+    text.parse().ok().map(Duration::from_millis)
 }
 
 /// TLS handshakes with metadata and token services are the deepest that these threads go.

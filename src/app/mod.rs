@@ -9,3 +9,4 @@ mod exits;
 mod shutdown;
 pub(crate) mod healthcheck;
 pub(crate) mod memory;
+mod trace_page;

@@ -73,6 +73,10 @@ pub struct Config {
     pub exporter: Exporter,
     /// Show annotations in the terminal.
     pub annotations: bool,
+    /// Show the page with the traces; by the exporter otherwise.
+    pub view: Option<bool>,
+    /// Show it at any address and for any `Host`, not only to this machine.
+    pub view_any_host: bool,
     /// Origins whose web pages may send requests by TCP, with commas between them.
     pub allow_origin: String,
     /// How old sampling rules may be that are served while X-Ray is away.
@@ -192,6 +196,20 @@ fn merge(
                 .to_owned(),
         );
     }
+    let exporter = flags.exporter.unwrap_or_default();
+    let view = flags.view.or(file.view);
+    let view_any_host = flags.view_any_host.or(file.view_any_host).unwrap_or(false);
+    let has_no_page = match exporter {
+        Exporter::Xray | Exporter::Json => view != Some(true),
+        Exporter::Auto | Exporter::Console => view == Some(false),
+    };
+    if view_any_host && has_no_page {
+        warnings.push(
+            "--view-any-host (or ViewAnyHost) is set, but the page is not shown (--view): it has \
+             no effect"
+                .to_owned(),
+        );
+    }
     let concurrency = file
         .concurrency
         .and_then(|located| usize::try_from(located.value).ok())
@@ -216,8 +234,10 @@ fn merge(
         log_rotation: file.log_rotation.unwrap_or(true),
         log_level,
         log_format: flags.log_format.unwrap_or_default(),
-        exporter: flags.exporter.unwrap_or_default(),
+        exporter,
         annotations: flags.annotations.unwrap_or(false),
+        view,
+        view_any_host,
         allow_origin: flags.allow_origin.clone().unwrap_or_default(),
         sampling_cache: flags.sampling_cache.unwrap_or(DEFAULT_SAMPLING_CACHE),
         shutdown_delay: flags.shutdown_delay.unwrap_or_default(),

@@ -41,6 +41,8 @@ fn defaults() {
         log_format: LogFormat::Text,
         exporter: Exporter::Xray,
         annotations: false,
+        view: None,
+        view_any_host: false,
         allow_origin: String::new(),
         sampling_cache: Duration::from_secs(3600),
         shutdown_delay: Duration::ZERO,
@@ -134,6 +136,47 @@ fn an_external_id_without_a_role_is_told() {
     assert!(warnings[0].contains("no role to assume"), "{warnings:?}");
     let with_role = run(&[], "--external-id x -r arn:aws:iam::1:role/x").unwrap();
     assert_eq!(with_role.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn the_page_is_as_the_flag_or_the_file_says() {
+    let file = "Version: 2\nView: true\nViewAnyHost: true\n";
+    for (file, flags, view, any_host, warns) in [
+        ("Version: 2\n", "", None, false, false),
+        (file, "", Some(true), true, false),
+        (file, "--view=false", Some(false), true, true),
+        (file, "--view-any-host=false", Some(true), false, false),
+        ("Version: 2\n", "--view-any-host", None, true, true),
+        (
+            "Version: 2\n",
+            "--view-any-host --exporter json",
+            None,
+            true,
+            true,
+        ),
+        (
+            "Version: 2\n",
+            "--view-any-host --exporter console",
+            None,
+            true,
+            false,
+        ),
+        (
+            "Version: 2\n",
+            "--view-any-host --exporter auto",
+            None,
+            true,
+            false,
+        ),
+    ] {
+        let config = run(&[(ETC, file)], flags).unwrap();
+        assert_eq!(
+            (config.view, config.view_any_host),
+            (view, any_host),
+            "{flags}"
+        );
+        assert_eq!(config.warnings.len(), usize::from(warns), "{flags}");
+    }
 }
 
 #[test]

@@ -125,7 +125,8 @@ fn bind(
     }
     // Go prefers IPv4 where a name has both.
     if candidates.iter().all(|a| !a.ip().is_unspecified()) {
-        candidates.sort_by_key(SocketAddr::is_ipv6);
+        let (four, six): (Vec<_>, Vec<_>) = candidates.into_iter().partition(SocketAddr::is_ipv4);
+        candidates = [four, six].concat();
     }
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in candidates {

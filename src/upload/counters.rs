@@ -1,6 +1,6 @@
 //! One counter for every fate of a segment.
 //!
-//! `received = sent + rejected + spilled + held` in every snapshot. Each term is counted by itself,
+//! `received = sent + shown + rejected + spilled + held` in every snapshot. Each term is counted by itself,
 //! so that a segment that was lost or counted twice shows.
 
 use std::fmt;
@@ -14,6 +14,8 @@ pub struct SegmentCounts {
     pub received: u64,
     /// Documents that X-Ray has taken.
     pub sent: u64,
+    /// Documents that were shown here instead of being sent. Not for those that are sent too.
+    pub shown: u64,
     /// Malformed datagrams, and documents that X-Ray refused.
     pub rejected: u64,
     /// Documents dropped, oldest first, because the buffer was full or because time ran out at the
@@ -58,16 +60,14 @@ impl SegmentCounts {
 
 impl fmt::Display for SegmentCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "received {} = sent {}", self.received, self.sent)?;
+        if self.shown > 0 {
+            write!(f, " + shown {}", self.shown)?;
+        }
         write!(
             f,
-            "received {} = sent {} + rejected {} + spilled {} + held {}; kernel drops {}, empty {}",
-            self.received,
-            self.sent,
-            self.rejected,
-            self.spilled,
-            self.held,
-            self.kernel_drops,
-            self.empty
+            " + rejected {} + spilled {} + held {}; kernel drops {}, empty {}",
+            self.rejected, self.spilled, self.held, self.kernel_drops, self.empty
         )?;
         match self.refused_at_end {
             0 => Ok(()),
@@ -203,6 +203,15 @@ mod tests {
         assert_eq!(
             counts.to_string(),
             "received 10 = sent 5 + rejected 2 + spilled 0 + held 3; kernel drops 0, empty 1"
+        );
+        counts = SegmentCounts {
+            received: 4,
+            shown: 4,
+            ..SegmentCounts::default()
+        };
+        assert_eq!(
+            counts.to_string(),
+            "received 4 = sent 0 + shown 4 + rejected 0 + spilled 0 + held 0; kernel drops 0, empty 0"
         );
     }
 }

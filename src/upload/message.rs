@@ -1,7 +1,7 @@
 //! What the uploader is told by the other threads.
 
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::health::Health;
@@ -10,6 +10,7 @@ use super::sender::Finished;
 use crate::batch::Batch;
 use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
+use crate::http::server::Request;
 
 /// One message on the uploader's channel.
 pub enum Message {
@@ -19,6 +20,17 @@ pub enum Message {
     AskHealth(SyncSender<Health>),
     /// All counters of one moment.
     AskSnapshot(SyncSender<Box<Snapshot>>),
+    /// Spans of OpenTelemetry, to be shown here.
+    Spans(Spans),
+}
+
+/// The body of a `POST /v1/traces`.
+pub struct Spans {
+    /// The request, which belongs to the thread that waits for the answer: what nobody waits for
+    /// any more takes no memory.
+    pub request: Weak<Request>,
+    /// Whether they were taken, or why they cannot be read.
+    pub reply: SyncSender<Result<(), String>>,
 }
 
 /// What changes the uploader's state.

@@ -45,6 +45,8 @@ pub struct RunnerParts {
     pub recycled: SyncSender<Batch>,
     /// Looks up the kernel's count of datagrams dropped on the UDP socket.
     pub kernel_drops: Box<dyn Fn() -> Option<u64> + Send>,
+    /// Shows a batch that has come from a reader, where traces are shown here too. It must not block.
+    pub show: Box<dyn Fn(&Batch) + Send>,
     /// Called once when the shutdown has begun and nothing is held any more.
     pub on_drained: Box<dyn Fn() + Send>,
 }
@@ -132,6 +134,8 @@ impl Runner {
             Message::AskSnapshot(reply) => {
                 let _ = reply.try_send(Box::new(self.snapshot()));
             }
+            // With X-Ray at the other end the TCP front forwards them.
+            Message::Spans(_) => {}
         }
     }
 
@@ -140,6 +144,7 @@ impl Runner {
             Event::Batch(hand_over) => {
                 self.channel.received(hand_over);
                 self.parts.readers.received(hand_over.reader);
+                (self.parts.show)(&hand_over.batch);
             }
             Event::Finished(finished) => self.observe(finished),
             _ => {}

@@ -31,3 +31,4 @@ mod signature_check;
 mod starved;
 mod tcp;
 mod unprocessed;
+mod view;

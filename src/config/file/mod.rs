@@ -56,6 +56,10 @@ pub struct Settings {
     pub no_verify_ssl: Option<bool>,
     /// `ProxyAddress`.
     pub proxy_address: Option<String>,
+    /// `View`.
+    pub view: Option<bool>,
+    /// `ViewAnyHost`.
+    pub view_any_host: Option<bool>,
     /// `Version`: 1 or 2.
     version: Option<Located>,
 }
@@ -89,6 +93,8 @@ const KEYS: &[(&str, Field)] = &[
     ("ExternalID", Text(|s| &mut s.external_id)),
     ("NoVerifySSL", Switch(|s| &mut s.no_verify_ssl)),
     ("ProxyAddress", Text(|s| &mut s.proxy_address)),
+    ("View", Switch(|s| &mut s.view)),
+    ("ViewAnyHost", Switch(|s| &mut s.view_any_host)),
     ("Version", Whole(|s| &mut s.version)),
 ];
 

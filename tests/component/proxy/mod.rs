@@ -14,3 +14,4 @@ mod secrets;
 mod stopping;
 #[cfg(target_os = "linux")]
 mod subprocess;
+mod trace_page;
