@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::UNIX_EPOCH;
 
 use super::span_metrics;
+use crate::admin::process::ProcessStatus;
 use crate::admin::request_counts::{AnsweredCount, RequestCounts};
 use crate::aws::clock::Skew;
 use crate::upload::metrics::{LATENCY_BUCKETS, OUTCOMES, Snapshot, UploadMetrics};
@@ -16,6 +17,8 @@ pub(crate) struct MetricsSnapshot<'a> {
     pub calls: &'a RequestCounts,
     /// How far the service's clock is ahead of this host's.
     pub clock_skew: Skew,
+    /// What the kernel says of the process.
+    pub process: ProcessStatus,
 }
 
 /// The answer to `GET /metrics`, in Prometheus' text format 0.0.4.
@@ -124,6 +127,7 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
         "xray_build_info{{version=\"{}\"}} 1",
         env!("CARGO_PKG_VERSION")
     );
+    snapshot.process.render(&mut text);
     text
 }
 
@@ -328,6 +332,7 @@ mod tests {
                 ..RequestCounts::default()
             },
             clock_skew: Skew(-1500),
+            process: ProcessStatus::read(),
         });
         for line in [
             "xray_segments_received_total 7",
@@ -355,7 +360,9 @@ mod tests {
         }
         for line in text.lines() {
             assert!(
-                line.starts_with("# ") || line.starts_with("xray_"),
+                ["# ", "xray_", "process_"]
+                    .iter()
+                    .any(|start| line.starts_with(start)),
                 "{line}"
             );
         }

@@ -2,5 +2,6 @@
 
 pub mod endpoints;
 pub(crate) mod metrics;
+mod process;
 pub mod request_counts;
 mod span_metrics;

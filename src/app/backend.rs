@@ -15,7 +15,7 @@ use crate::batch::Batch;
 use crate::config::cli::Exporter;
 use crate::credentials::plan::is_configured;
 use crate::credentials::sources::imds;
-use crate::credentials::target::{self, Found, Settings, TargetError};
+use crate::credentials::target::{self, Found, Patience, Settings, TargetError};
 use crate::env;
 use crate::ingest::socket;
 use crate::proxy::{ClientResources, Counts, Handler, LocalSampling, SigningForwarder, TracePage};
@@ -252,7 +252,7 @@ impl Identify {
             credentials,
             through,
             host,
-        } = target::resolve(&self.settings, &self.clock)?;
+        } = target::resolve(&self.settings, &self.clock, Patience::Minute)?;
         log::info!(
             "Using region: {} (from {region_source}), AWS credentials from: {credentials}",
             target.region

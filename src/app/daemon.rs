@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, sync_channel};
@@ -14,8 +14,8 @@ use super::exits::{Exit, SignalAction};
 use super::{memory, trace_page};
 use crate::admin::endpoints;
 use crate::aws::profile::{ProfileError, Profiles, read_file};
-use crate::config::Config;
 use crate::config::cli::Exporter;
+use crate::config::{Config, DEFAULT_ADDRESS};
 use crate::credentials::target::{Settings, TargetError};
 use crate::http::dns::Resolver;
 use crate::ingest::socket::{self, BindError};
@@ -90,7 +90,9 @@ pub(super) fn run(
     (exit, exits): (Sender<Exit>, Receiver<Exit>),
 ) -> Result<(), StartError> {
     let logs_to_file = config.log_file.is_some();
-    let daemon = Daemon::start(config, exit)?;
+    let address = |asked: &Option<String>| asked.clone().unwrap_or(DEFAULT_ADDRESS.to_owned());
+    let sockets = Sockets::bind(&address(&config.bind_udp), &address(&config.bind_tcp));
+    let daemon = Daemon::start(config, sockets.map_err(StartError::Bind)?, exit)?;
     let name = loop {
         match exits.recv() {
             Ok(Exit::Signal(SignalAction::ShutDown(name))) => break name,
@@ -108,6 +110,30 @@ pub(super) fn run(
     daemon.shut_down(exits, logs_to_file)
 }
 
+/// The two bound sockets.
+pub(super) struct Sockets {
+    pub(super) udp: UdpSocket,
+    pub(super) tcp: TcpListener,
+}
+
+impl Sockets {
+    /// Binds both.
+    ///
+    /// # Errors
+    /// The first that cannot be bound.
+    pub(super) fn bind(udp: &str, tcp: &str) -> Result<Sockets, BindError> {
+        Ok(Sockets {
+            udp: socket::udp(udp)?,
+            tcp: socket::tcp(tcp)?,
+        })
+    }
+
+    /// Where they listen: by UDP, by TCP.
+    pub(super) fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.udp.local_addr()?, self.tcp.local_addr()?))
+    }
+}
+
 /// The running parts.
 pub(super) struct Daemon {
     pub(super) socket: Arc<UdpSocket>,
@@ -121,10 +147,14 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Binds the sockets and starts the threads. Segments are received from here on; whom to send
-    /// them to is found out by a thread of its own, since that may take seconds. What uploads starts
-    /// before the TCP front, so that clients cannot take the last thread.
-    fn start(config: Config, exit: Sender<Exit>) -> Result<Daemon, StartError> {
+    /// Starts the threads. Segments are received from here on; whom to send them to is found out by
+    /// a thread of its own, since that may take seconds. What uploads starts before the TCP front,
+    /// so that clients cannot take the last thread.
+    pub(super) fn start(
+        config: Config,
+        Sockets { udp, tcp }: Sockets,
+        exit: Sender<Exit>,
+    ) -> Result<Daemon, StartError> {
         let env = |name: &str| std::env::var(name).ok();
         let profiles = Profiles::load(&env, &read_file).map_err(StartError::Profile)?;
         for warning in profiles.warnings() {
@@ -132,8 +162,6 @@ impl Daemon {
         }
         let limit = memory::buffer_limit(config.buffer_mb.map(u64::from));
         log::info!("Using buffer memory limit of {} MB", limit >> 20);
-        let udp = socket::udp(&config.bind_udp).map_err(StartError::Bind)?;
-        let tcp = socket::tcp(&config.bind_tcp).map_err(StartError::Bind)?;
         let otlp = otlp(&config)?;
         let is_otlp_enabled = config.otlp.is_some();
         if let Ok(address) = udp.local_addr() {

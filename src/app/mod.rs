@@ -1,6 +1,8 @@
 //! The daemon as a whole: start order, shutdown and what the command line asks for.
 
 pub(crate) mod backend;
+mod check;
+mod exec;
 pub mod command;
 pub(crate) mod daemon;
 mod exits;

@@ -22,9 +22,11 @@ use file::{Located, Origin, Settings};
 /// when `-c` names another, so that a broken one never goes unnoticed.
 pub const DEFAULT_PATHS: [&str; 2] = ["/etc/amazon/xray/cfg.yaml", "cfg.yaml"];
 
-const DEFAULT_ADDRESS: &str = "127.0.0.1:2000";
+/// Where the daemon listens, by UDP and by TCP, unless it is told otherwise.
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:2000";
 const DEFAULT_CONCURRENCY: usize = 8;
-const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long delivering what is held may take at the end, unless a flag says otherwise.
+pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_SAMPLING_CACHE: Duration = Duration::from_secs(60 * 60);
 const MIN_BUFFER_MB: u32 = 3;
 /// One TiB: above it, a slip of the keyboard.
@@ -33,10 +35,12 @@ const MAX_BUFFER_MB: u32 = 1 << 20;
 /// Final values. No field is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// UDP address for segments, `host:port`, unresolved.
-    pub bind_udp: String,
-    /// TCP address for sampling calls, `host:port`, unresolved.
-    pub bind_tcp: String,
+    /// The configuration file that was read.
+    pub file: Option<PathBuf>,
+    /// UDP address for segments, `host:port`, unresolved; [`DEFAULT_ADDRESS`] otherwise.
+    pub bind_udp: Option<String>,
+    /// TCP address for sampling calls, `host:port`, unresolved; [`DEFAULT_ADDRESS`] otherwise.
+    pub bind_tcp: Option<String>,
     /// TCP address for OTLP, `host:port`, unresolved. `None`: there is none, and only spans are taken.
     pub otlp: Option<String>,
     /// Region of flag or file; the environment and the metadata services are asked otherwise.
@@ -114,10 +118,12 @@ pub fn load(
 ) -> Result<Config, ConfigError> {
     let fail = |problems| ConfigError { problems };
     let mut found = None;
+    let mut read = None;
     for path in DEFAULT_PATHS.map(Path::new) {
         match read_file(path) {
             Ok(bytes) => {
                 found = Some(file::read(path, &bytes, Origin::Found).map_err(fail)?);
+                read = Some(path.to_owned());
                 break;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -129,11 +135,12 @@ pub fn load(
         Some(path) => {
             let bytes = read_file(path)
                 .map_err(|e| fail(vec![unreadable(path, &e, "check the path given with -c")]))?;
+            read = Some(path.to_owned());
             file::read(path, &bytes, Origin::Named).map_err(fail)?
         }
         None => found.unwrap_or_default(),
     };
-    merge(flags, settings, warnings)
+    merge(flags, settings, read, warnings)
 }
 
 /// Reads a file of at most [`file::MAX_BYTES`].
@@ -152,11 +159,15 @@ fn unreadable(path: &Path, error: &io::Error, hint: &str) -> String {
 }
 
 /// Flags over the file over defaults. An empty text in a flag undoes the file's.
-fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Config, ConfigError> {
+fn merge(
+    flags: &Flags,
+    file: Settings,
+    read: Option<PathBuf>,
+    mut warnings: Vec<String>,
+) -> Result<Config, ConfigError> {
     let text = |flag: &Option<String>, file: Option<String>| {
         flag.clone().or(file).filter(|value| !value.is_empty())
     };
-    let address = |flag, file| text(flag, file).unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
     let problem = |message| ConfigError {
         problems: vec![message],
     };
@@ -208,8 +219,9 @@ fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Con
         .unwrap_or(DEFAULT_CONCURRENCY);
 
     Ok(Config {
-        bind_udp: address(&flags.bind, file.udp_address),
-        bind_tcp: address(&flags.bind_tcp, file.tcp_address),
+        file: read,
+        bind_udp: text(&flags.bind, file.udp_address),
+        bind_tcp: text(&flags.bind_tcp, file.tcp_address),
         otlp: text(&flags.otlp, file.otlp_address),
         region: text(&flags.region, file.region),
         role_arn,

@@ -22,8 +22,9 @@ const ETC: &str = "/etc/amazon/xray/cfg.yaml";
 #[test]
 fn defaults() {
     let expected = Config {
-        bind_udp: "127.0.0.1:2000".to_owned(),
-        bind_tcp: "127.0.0.1:2000".to_owned(),
+        file: None,
+        bind_udp: None,
+        bind_tcp: None,
         otlp: None,
         region: None,
         role_arn: None,
@@ -53,7 +54,11 @@ fn defaults() {
     // A file that sets nothing, zero or empty text leaves them too.
     let file =
         "Version: 1\nRegion: ''\nConcurrency: 0\nTotalBufferSizeMB: 0\nSocket: {UDPAddress: ''}";
-    assert_eq!(run(&[(ETC, file)], ""), Ok(expected.clone()));
+    let read = Config {
+        file: Some(ETC.into()),
+        ..expected.clone()
+    };
+    assert_eq!(run(&[(ETC, file)], ""), Ok(read));
     assert_eq!(run(&[], "-m=-5 -b= -t= -n= -c="), Ok(expected));
 }
 
@@ -73,8 +78,8 @@ fn flags_win_over_the_file() {
         config.external_id,
         config.resource_arn,
         config.proxy_address,
-        Some(config.bind_udp),
-        Some(config.bind_tcp),
+        config.bind_udp,
+        config.bind_tcp,
     ] {
         assert_eq!(value.as_deref(), Some("x"));
     }

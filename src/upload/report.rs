@@ -145,7 +145,7 @@ fn shown(text: Option<&str>) -> String {
 }
 
 /// One line of what went wrong, and where it is known, what to do.
-pub(super) fn explain(api: XRayApi, result: &Result<XRayResponse, TransportError>) -> String {
+pub(crate) fn explain(api: XRayApi, result: &Result<XRayResponse, TransportError>) -> String {
     let response = match result {
         Err(error) => return shown(Some(&error.to_string())),
         Ok(response) => response,
