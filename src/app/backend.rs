@@ -4,13 +4,14 @@ use std::io::{IsTerminal, stdout};
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 
 use super::daemon::{StartError, no_thread, spawn};
 use super::exits::Exit;
 use crate::admin::endpoints::AdminEndpoints;
 use crate::aws::clock::{self, Clock};
 use crate::batch::Batch;
+use crate::config::SpoolConfig;
 use crate::config::cli::Exporter;
 use crate::credentials::plan::is_configured;
 use crate::credentials::sources::imds;
@@ -18,9 +19,10 @@ use crate::credentials::target::{self, Found, Settings, TargetError};
 use crate::env;
 use crate::ingest::socket;
 use crate::proxy::{ClientResources, Counts, Handler, LocalSampling, SigningForwarder};
+use crate::spool::{self, SpoolMessage, SpoolSettings};
 use crate::upload::counters::ReaderLedger;
 use crate::upload::message::{Event, Message};
-use crate::upload::{Identity, Runner, RunnerParts, UploadChannel, UploadLimits};
+use crate::upload::{Identity, Runner, RunnerParts, SpoolParts, UploadChannel, UploadLimits};
 use crate::view::printer::{Printer, Style};
 use crate::view::{Console, Options};
 
@@ -81,6 +83,9 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         })
     };
     if let Some(style) = style(&settings) {
+        if settings.config.spool.is_some() {
+            log::warn!("the spool (--spool) is not used: traces are shown here, and none waits");
+        }
         let printer = Printer::new(messages, channel.clone(), readers, style, limit);
         spawn("printer", move || {
             let counts = printer.run(&*kernel_drops, &*on_drained);
@@ -93,6 +98,13 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         });
     }
     let set = |name| env::set(&*settings.env, name).unwrap_or_default();
+    let spool = match &settings.config.spool {
+        None => None,
+        Some(spool) => Some(SpoolParts {
+            messages: start_spool(spool, channel.clone())?,
+            role: settings.config.role_arn.clone().unwrap_or_default(),
+        }),
+    };
     let runner = Runner::new(
         RunnerParts {
             limits: UploadLimits {
@@ -108,6 +120,7 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
             readers,
             recycled: recycle,
             kernel_drops,
+            spool,
             on_drained,
         },
         channel.clone(),
@@ -143,6 +156,24 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         admin,
         counts,
     })
+}
+
+/// Starts the thread that does the disk I/O. Answers how it is told what to do.
+fn start_spool(
+    config: &SpoolConfig,
+    channel: UploadChannel,
+) -> Result<Sender<SpoolMessage>, StartError> {
+    let (messages, receiver) = mpsc::channel();
+    let settings = SpoolSettings {
+        directory: config.directory.clone(),
+        limit: u64::from(config.limit_mb) << 20,
+    };
+    spawn("spool", move || {
+        spool::run(settings, &receiver, |event| {
+            channel.send(Event::Spool(event));
+        });
+    })?;
+    Ok(messages)
 }
 
 /// How to show traces here, if that is what was asked for.

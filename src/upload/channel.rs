@@ -17,7 +17,7 @@ pub struct UploadChannel {
 
 impl UploadChannel {
     /// A channel in which batches of at most `limit` bytes wait; one batch always fits.
-    pub fn new(limit: usize) -> (UploadChannel, Receiver<Message>) {
+    pub(crate) fn new(limit: usize) -> (UploadChannel, Receiver<Message>) {
         let (sender, receiver) = mpsc::channel();
         let bytes = Arc::new(ChannelBytes {
             limit,
@@ -36,7 +36,7 @@ impl UploadChannel {
 
     /// Tells the uploader of an event. Never waits. After the uploader has ended there is nobody to
     /// tell.
-    pub fn send(&self, event: Event) {
+    pub(crate) fn send(&self, event: Event) {
         let _ = self.sender.send(Message::Event(event));
     }
 

@@ -10,9 +10,10 @@ use super::sender::Finished;
 use crate::batch::Batch;
 use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
+use crate::spool::SpoolEvent;
 
 /// One message on the uploader's channel.
-pub enum Message {
+pub(crate) enum Message {
     /// Something has happened.
     Event(Event),
     /// Whether uploads go on. The answer comes at once or the uploader does not work.
@@ -22,7 +23,7 @@ pub enum Message {
 }
 
 /// What changes the uploader's state.
-pub enum Event {
+pub(crate) enum Event {
     /// From a reader: documents, and what else it has counted.
     Batch(HandOver),
     /// Region, endpoint and credential source are known.
@@ -31,6 +32,8 @@ pub enum Event {
     Host(String, String),
     /// The credentials have changed, or an attempt to fetch them has failed.
     Credentials(Box<CredentialSnapshot>),
+    /// The spool has done something.
+    Spool(SpoolEvent),
     /// A sender has ended its request.
     Finished(Box<Finished>),
     /// Deliver what is held until this time. More batches may follow.

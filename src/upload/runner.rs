@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -22,6 +22,7 @@ use crate::aws::sigv4::{SignRequest, sign};
 use crate::batch::Batch;
 use crate::credentials::target::Target;
 use crate::http::error::{TransportError, TransportErrorKind};
+use crate::spool::SpoolMessage;
 
 /// The kernel's count of dropped datagrams is looked up at most this often: on a host with many
 /// sockets it is long reading.
@@ -45,8 +46,19 @@ pub struct RunnerParts {
     pub recycled: SyncSender<Batch>,
     /// Looks up the kernel's count of datagrams dropped on the UDP socket.
     pub kernel_drops: Box<dyn Fn() -> Option<u64> + Send>,
+    /// The spool, if there is one.
+    pub(crate) spool: Option<SpoolParts>,
     /// Called once when the shutdown has begun and nothing is held any more.
     pub on_drained: Box<dyn Fn() + Send>,
+}
+
+/// How the spool is told something.
+pub(crate) struct SpoolParts {
+    /// Its channel.
+    pub messages: Sender<SpoolMessage>,
+    /// The role that is assumed, empty where there is none: bodies that were taken for one account are
+    /// not sent to another.
+    pub role: String,
 }
 
 /// The state of the thread `uploader`.
@@ -67,7 +79,7 @@ impl Runner {
     ///
     /// # Errors
     /// When the system refuses the thread.
-    pub fn new(
+    pub(crate) fn new(
         parts: RunnerParts,
         channel: UploadChannel,
         messages: Receiver<Message>,
@@ -75,8 +87,9 @@ impl Runner {
         let first = sender::start(1, channel.clone())?;
         let now = Instant::now();
         let telemetry = Telemetry::new(parts.identity.clone());
+        let role = parts.spool.as_ref().map(|spool| spool.role.clone());
         Ok(Runner {
-            uploader: Uploader::new(parts.limits, channel.bytes(), telemetry, now),
+            uploader: Uploader::new(parts.limits, channel.bytes(), telemetry, role, now),
             messages,
             channel,
             senders: HashMap::from([(1, first)]),
@@ -225,6 +238,12 @@ impl Runner {
                     }
                 }
                 Action::Recycle(batch) => self.recycle(batch),
+                Action::Spool(message) => {
+                    if let Some(spool) = &self.parts.spool {
+                        // A spool that has ended by a panic has ended the process.
+                        let _ = spool.messages.send(message);
+                    }
+                }
                 Action::Drained => (self.parts.on_drained)(),
             }
         }

@@ -36,7 +36,7 @@ pub struct Printer {
 
 impl Printer {
     /// With nothing to show yet. `limit` is that of the buffer, for the metrics.
-    pub fn new(
+    pub(crate) fn new(
         messages: Receiver<Message>,
         channel: UploadChannel,
         readers: ReaderLedger,
