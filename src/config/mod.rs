@@ -180,7 +180,7 @@ fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Con
     let no_verify_ssl = file.no_verify_ssl.unwrap_or(false);
     if no_verify_ssl {
         warnings.push(
-            "NoVerifySSL is on: whoever stands between this daemon and AWS can read and change \
+            "NoVerifySSL is on: anybody between this daemon and AWS can read and change \
              what is sent, session tokens included. Remove it, or name the certificate authority \
              in AWS_CA_BUNDLE"
                 .to_owned(),

@@ -66,7 +66,7 @@ impl Reader<'_> {
         let mut came = true;
         while phase(came) == Phase::Read {
             match self.socket.recv(buffer) {
-                // Whoever begins the shutdown wakes the readers with it.
+                // The thread that begins the shutdown wakes the readers with it.
                 Ok(0) if phase(true) != Phase::Read => break,
                 Ok(length) => {
                     came = true;

@@ -1,4 +1,4 @@
-//! Lines on their way to the log: whoever logs never waits for the disk, or for whoever reads
+//! Lines on their way to the log: a thread that logs never waits for the disk, or for the program that reads
 //! the pipe behind stdout.
 
 use std::io::{self, Write};

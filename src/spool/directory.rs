@@ -3,7 +3,7 @@
 //! A directory that does not exist is created with mode 0700; the one above it must exist. One that
 //! does exist must not be a symbolic link, must not be writable for everybody, and must belong to
 //! the daemon's user or to root. Its group may write: a volume with `fsGroup` is root's, with the
-//! daemon in its group. A file system may also show one fixed owner whoever writes, as an access
+//! daemon in its group. A file system may also show one fixed owner for all files, as an access
 //! point of EFS does; then the owner of a new file is the owner of the directory, and that will do.
 //!
 //! Files have mode 0600. A file that is a link, has another owner, or that others may write is left

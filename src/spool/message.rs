@@ -100,7 +100,7 @@ pub(crate) enum SpoolEvent {
     },
     /// The item is on disk.
     Stored { id: u64, record: RecordId },
-    /// The item is not on disk; whoever sent it keeps it.
+    /// The item is not on disk; the sender keeps it.
     StoreFailed {
         id: u64,
         item: SpoolItem,

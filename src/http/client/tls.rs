@@ -19,7 +19,7 @@ use crate::http::error::{TransportError, TransportErrorKind};
 /// The daemon talks to X-Ray, STS and a proxy; a session is about a kilobyte.
 const SESSIONS: usize = 16;
 
-/// The configuration of a client that trusts `roots`, or whoever answers.
+/// The configuration of a client that trusts `roots`, or any server.
 pub(super) fn client_config(roots: Option<RootCertStore>) -> Arc<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match roots {

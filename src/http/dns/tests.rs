@@ -104,7 +104,7 @@ fn the_last_addresses_serve_while_nobody_answers() {
     server.answer.send(Ok(vec![address(1, 0)])).unwrap();
     resolver.addresses("xray.test", 443, LONG).unwrap();
     age(&resolver);
-    // The first waits for the new look-up a moment, whoever comes later does not.
+    // The first waits for the new look-up a moment, later ones do not.
     let before = Instant::now();
     let found = resolver.addresses("xray.test", 443, LONG);
     assert_eq!(found, Ok(vec![address(1, 443)]));

@@ -86,7 +86,7 @@ impl Server {
     }
 
     /// Whether no connection has to go yet, but one that sends its request now may be slow, which
-    /// shows soon. Until then whoever comes waits in the kernel, rather than being turned away.
+    /// shows soon. Until then new clients wait in the kernel, rather than being turned away.
     fn is_about_to_have_room(&self, now: Instant) -> bool {
         first_to_go(&self.connections, Duration::ZERO, now).is_none()
             && self

@@ -57,7 +57,7 @@ impl Server {
             }
         }
         if is_full {
-            self.hurry(now);
+            self.end_slow_requests(now);
         }
     }
 
@@ -84,7 +84,7 @@ impl Server {
     }
 
     /// Ends requests whose clients are slow to take the answer, or seem to be gone.
-    fn hurry(&mut self, now: Instant) {
+    fn end_slow_requests(&mut self, now: Instant) {
         if let Some(slow) = slowest_answer(&self.connections, now) {
             self.service.counts.shed();
             self.connections[slow].cut();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Action, Now, Uploader};
-use crate::http::error::TransportError;
+use crate::http::error::{TransportError, TransportErrorKind};
 use crate::spool::XRayApi;
 use crate::upload::destination::Refusal;
 use crate::upload::item::{Body, Item};
@@ -85,6 +85,11 @@ impl Uploader {
                     self.rejected(item, result);
                 }
                 self.log_outage(api, report::explain(result), now.instant);
+            }
+            // The service had closed a connection that was kept open. That says nothing about the
+            // service, and the connection is not there any more.
+            Err(error) if error.kind == TransportErrorKind::ClosedIdle => {
+                self.destinations.of_mut(api).requeue(item);
             }
             _ => {
                 let destination = self.destinations.of_mut(api);

@@ -17,8 +17,8 @@ use xray_test_support::tls::Authority;
 use xray_test_support::xray::{KEY_ID, SECRET};
 
 use super::harness::{
-    ProxyHarness, agents, answered, assert_signed_by, forwarder, keeper, key, ok, reply, server,
-    stop, stop_by, target,
+    ProxyHarness, agents, answered, assert_signed_by, credential_cache, forwarder, key, ok, reply,
+    server, stop, stop_by, target,
 };
 
 const ASK: &str = "POST /GetSamplingRules HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}";
@@ -70,8 +70,8 @@ fn a_call_waits_a_moment_for_the_region() {
 
     let mut client = HttpClient::connect(address);
     client.send(ASK);
-    let keeper = keeper(vec![key(KEY_ID, None)]);
-    forwarder.set_target(target(&agents(None), &endpoint, &keeper));
+    let cache = credential_cache(vec![key(KEY_ID, None)]);
+    forwarder.set_target(target(&agents(None), &endpoint, &cache));
     assert_eq!(client.response().status, 200);
     stop(&server);
 }
@@ -249,13 +249,13 @@ fn a_connections_thread_can_do_tls() {
     let bundle = ScratchFile::new(&authority.pem);
     let service = Endpoint::start_tls(authority.server, |_, _| ok());
     let port = service.address().port();
-    let keeper = keeper(vec![key(KEY_ID, None)]);
+    let cache = credential_cache(vec![key(KEY_ID, None)]);
     let forwarder = forwarder();
     let agents = agents(Some(bundle.text()));
     forwarder.set_target(target(
         &agents,
         &format!("https://localhost:{port}"),
-        &keeper,
+        &cache,
     ));
     let (address, server) = server(Limits::DEFAULT, forwarder);
     let mut client = HttpClient::connect(address);

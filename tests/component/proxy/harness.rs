@@ -65,7 +65,7 @@ pub fn key(id: &str, token: Option<&str>) -> Credentials {
     Credentials::new(id, SECRET, token.map(str::to_owned), None, "test")
 }
 
-pub fn keeper(credentials: Vec<Credentials>) -> Arc<CredentialCache> {
+pub fn credential_cache(credentials: Vec<Credentials>) -> Arc<CredentialCache> {
     let renewal = if credentials.len() > 1 {
         Renewal::Timed
     } else {
@@ -73,10 +73,10 @@ pub fn keeper(credentials: Vec<Credentials>) -> Arc<CredentialCache> {
     };
     let source = InTurn(Mutex::new(credentials), renewal);
     let timing = Timing::new(Arc::new(std::time::SystemTime::now));
-    let keeper = CredentialCache::new(Box::new(source), timing);
-    let running = Arc::clone(&keeper);
+    let cache = CredentialCache::new(Box::new(source), timing);
+    let running = Arc::clone(&cache);
     thread::spawn(move || running.run(&|_| ()));
-    keeper
+    cache
 }
 
 pub fn agents(ca_bundle: Option<String>) -> HttpClientFactory {
@@ -99,14 +99,14 @@ pub fn agents(ca_bundle: Option<String>) -> HttpClientFactory {
 pub fn target(
     agents: &HttpClientFactory,
     endpoint: &str,
-    keeper: &Arc<CredentialCache>,
+    cache: &Arc<CredentialCache>,
 ) -> Arc<Target> {
     let urls = ServiceUrls::only(endpoint.to_owned());
     Arc::new(Target {
         uploads: agents.client(&urls).unwrap(),
         forwards: agents.client(&urls).unwrap(),
         region: REGION.to_owned(),
-        credentials: Arc::clone(keeper),
+        credentials: Arc::clone(cache),
     })
 }
 
@@ -220,11 +220,11 @@ impl ProxyHarness {
     }
 
     pub fn with(endpoint: &str, limits: Limits, credentials: Vec<Credentials>) -> ProxyHarness {
-        let keeper = keeper(credentials);
+        let cache = credential_cache(credentials);
         let resources = ClientResources::new(MEMORY, 0);
         let counts = Arc::new(Counts::default());
         let forwarder = forwarder_with(&resources, &counts);
-        forwarder.set_target(target(&agents(None), endpoint, &keeper));
+        forwarder.set_target(target(&agents(None), endpoint, &cache));
         let handler = Arc::clone(&forwarder) as Arc<dyn Handler>;
         let (address, server) = started(parts(limits, resources, handler, Arc::clone(&counts)));
         ProxyHarness {

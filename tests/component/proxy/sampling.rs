@@ -12,7 +12,7 @@ use xray_test_support::watch::wait_until;
 use xray_test_support::xray::KEY_ID;
 
 use super::harness::{
-    ProxyHarness, agents, answered, connections, keeper, key, reply, stop_by, target,
+    ProxyHarness, agents, answered, connections, credential_cache, key, reply, stop_by, target,
 };
 
 const RULES: &str = r#"{"SamplingRuleRecords":[{"SamplingRule":{"RuleName":"r"}}]}"#;
@@ -92,9 +92,11 @@ fn the_last_good_rules_are_served_without_credentials() {
     let proxy = ProxyHarness::with(&endpoint, Limits::DEFAULT, keys);
     let mut client = proxy.client();
     assert_eq!(client.ask(ask("/GetSamplingRules", "")).status, 200);
-    proxy
-        .forwarder
-        .set_target(target(&agents(None), &endpoint, &keeper(Vec::new())));
+    proxy.forwarder.set_target(target(
+        &agents(None),
+        &endpoint,
+        &credential_cache(Vec::new()),
+    ));
     let kept = client.ask(ask("/GetSamplingRules", ""));
     assert_eq!((kept.status, &kept.body[..]), (200, RULES.as_bytes()));
     client.ask(ask("/SamplingTargets", "")).assert_empty(502);

@@ -1,4 +1,4 @@
-//! The proof that a request comes from whoever has a session's key: a JSON web token signed with
+//! The proof that a request comes from the holder of a session's key: a JSON web token signed with
 //! ES256 (RFC 9449, DPoP).
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -21,7 +21,7 @@ const TURN: Duration = Duration::from_millis(20);
 /// disk or a network file system.
 const GONE: Duration = Duration::from_secs(2);
 
-/// The process group of the program that runs now, for whoever ends this process: the program
+/// The process group of the program that runs now, for the code that ends this process: the program
 /// would go on without it.
 #[derive(Debug, Clone, Default)]
 pub struct RunningProgram(Arc<Mutex<Option<Pid>>>);

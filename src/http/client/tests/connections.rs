@@ -57,7 +57,7 @@ fn an_idle_connection_that_the_other_side_closed_is_not_used() {
     server.join().unwrap();
 }
 
-/// It may close just when the next request is on its way. Whoever asked may ask once more then.
+/// It may close just when the next request is on its way. The caller may ask once more then.
 #[test]
 fn a_connection_closed_at_the_next_request_is_an_error_of_its_own() {
     let authority = Authority::new("A");

@@ -290,6 +290,20 @@ fn only_senders_that_all_hang_while_segments_wait_are_a_problem() {
     assert!(health.notes.len() == 2, "{:?}", health.notes);
 }
 
+/// X-Ray closes connections that are idle for long: this is no outage.
+#[test]
+fn a_kept_connection_that_was_closed_is_no_failure() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    simulation.documents(50, 10);
+    simulation.finish(0, &Answer::ClosedIdle);
+    assert_eq!(simulation.out.len(), 1, "it is sent again at once");
+    assert!(simulation.is_healthy());
+    assert_eq!(
+        simulation.uploader.health(simulation.now),
+        Health::default()
+    );
+}
+
 #[test]
 fn health_says_that_nothing_can_be_signed_although_nothing_is_held() {
     let mut simulation = Simulation::ready(1, 3_000_000);

@@ -43,6 +43,7 @@ pub(super) enum Answer {
     NotXRay,
     ExpiredToken,
     Unreachable,
+    ClosedIdle,
     /// As the other one if a bad document is in the request, otherwise delivered.
     Judging(Box<Answer>),
 }
@@ -76,10 +77,12 @@ impl Answer {
                 };
             }
             Answer::Unreachable => {
-                return Err(TransportError::new(
-                    TransportErrorKind::Refused,
-                    "nobody is there".to_owned(),
-                ));
+                let kind = TransportErrorKind::Refused;
+                return Err(TransportError::new(kind, "nobody is there".to_owned()));
+            }
+            Answer::ClosedIdle => {
+                let kind = TransportErrorKind::ClosedIdle;
+                return Err(TransportError::new(kind, "it was closed".to_owned()));
             }
             Answer::Delivered => (200, "", unprocessed("", 0)),
             Answer::SomeUnprocessed => (200, "", unprocessed("InvalidSegment", 2)),
