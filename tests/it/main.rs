@@ -19,6 +19,7 @@ mod resource_exhaustion;
 mod sessions;
 mod shutdown;
 mod signature_check;
+mod spool;
 mod starved;
 mod tcp;
 mod unprocessed;
