@@ -29,7 +29,7 @@ FUZZ  := $(TOOLS)/cargo-fuzz@0.13.2/bin
 MAX_SIZE := 2750000
 
 .DEFAULT_GOAL := help
-.PHONY: help run send test doc static image size e2e browser faults soak bench fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
+.PHONY: help run send test doc static image size e2e browser faults spool soak bench fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ browser: ## the trace page in Chromium; pictures in target/browser; ARGS=--mock 
 
 faults: ## every fault at its full length: outages of 10 s and 60 s, poison, overload, attacks
 	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults limits resource_exhaustion shutdown
+
+spool: ## ten minutes of outage with --spool, and a spool of 200 MB that is sent beside new load
+	cargo test --release --locked --test it -- --ignored --nocapture --test-threads 1 spool::
 
 soak: ## random faults under load for SECONDS=600, then the totals must balance
 	XRAY_SOAK_SECONDS=$(or $(SECONDS),600) cargo test --locked --test it -- --nocapture limits::soak

@@ -48,14 +48,20 @@ impl Spool {
     }
 }
 
-/// The value of a metric without labels.
+/// The value of a metric without labels. A daemon on a machine that is busy with others may need more
+/// than one question.
 fn metric(daemon: &Running, name: &str) -> u64 {
     let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let response = HttpClient::connect(daemon.tcp).ask(request);
-    let text = String::from_utf8_lossy(&response.body).into_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let value = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
-    value.trim().parse().unwrap()
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let response = HttpClient::connect(daemon.tcp).ask(request);
+        let text = String::from_utf8_lossy(&response.body).into_owned();
+        let mut lines = text.lines();
+        if let Some(value) = lines.find_map(|line| line.strip_prefix(name)) {
+            return value.trim().parse().unwrap();
+        }
+        assert!(Instant::now() < end, "no {name} in\n{text}");
+    }
 }
 
 #[track_caller]
