@@ -29,27 +29,50 @@ FUZZ  := $(TOOLS)/cargo-fuzz@0.13.2/bin
 MAX_SIZE := 2750000
 
 .DEFAULT_GOAL := help
-.PHONY: help run send test doc static image size e2e browser faults spool soak bench fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
+
+# What a target needs, said before it starts. rustup brings the toolchain of rust-toolchain.toml.
+define rust
+@command -v cargo >/dev/null || { echo "cargo is needed: install Rust by rustup, https://rustup.rs" >&2; exit 1; }
+@deploy/need cc="gcc libc6-dev"
+endef
+python := @deploy/need python3="python3 python3-venv"
+CROSS_amd64 := gcc=gcc
+CROSS_arm64 := aarch64-linux-gnu-gcc="gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+
+.PHONY: help run send test first-run doc static image size e2e browser faults spool soak bench fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build and run the daemon here: make run REGION=us-east-1
+	$(rust)
+	@cargo build --release --locked --bin xray
+	@echo "xray starts now. To see a trace, run in another terminal: make send. Ctrl-C ends xray."
 	@cargo run --release --locked --quiet -- --local-mode --exporter auto $(if $(REGION),--region $(REGION)) $(ARGS)
 
 send: ## send a sample trace to the daemon that runs here
-	@cargo run --release --locked --quiet --example send -- $(ARGS)
+	$(rust)
+	@mkdir -p target
+	@rustc --edition 2024 -o target/send examples/send.rs
+	@target/send $(ARGS)
 
 test: ## format check, lints, unit, property and integration tests
+	$(rust)
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --locked
 
+first-run: ## both commands of the README on a bare Debian, from nothing: as root, half an hour
+	tests/first-run
+
 doc: ## the documentation, private items too; fails on a broken link
+	$(rust)
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --document-private-items --locked
 
 static: ## build the static release binary: ARCH=amd64 or arm64
+	$(rust)
+	@deploy/need $(CROSS_$(ARCH))
 	rustup target list --installed | grep -qx $(MUSL) || rustup target add $(MUSL)
 	cargo build --release --locked --target $(MUSL) --bin xray
 
@@ -70,25 +93,32 @@ bench: static ## measure against the floor: make bench QUICK=1 THEIRS=/path/to/a
 		$(if $(THEIRS),--theirs $(THEIRS)) $(if $(QUICK),--quick)
 
 e2e: ## real SDKs, boto3 and moto through the binary, and the image where Docker runs
+	$(rust)
+	$(python)
 	tests/e2e/run $(ARGS)
 	@if docker info >/dev/null 2>&1; then \
 		$(MAKE) --no-print-directory image && tests/e2e/run --image $(IMAGE) $(ARGS); \
 	else echo "no Docker engine: the image was not tried"; fi
 
 browser: ## the trace page in Chromium; pictures in target/browser; ARGS=--mock tests the page's files as they are
-	deploy/need $(CHROMIUM)=chromium
+	$(rust)
+	$(python)
+	@deploy/need $(CHROMIUM)=chromium
 	tests/e2e/run tests/e2e/browser --chromium $(CHROMIUM) $(ARGS)
 
 faults: ## every fault at its full length: outages of 10 s and 60 s, poison, overload, attacks
+	$(rust)
 	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults limits resource_exhaustion shutdown
 
 spool: ## ten minutes of outage with --spool, and a spool of 200 MB that is sent beside new load
 	cargo test --release --locked --test it -- --ignored --nocapture --test-threads 1 spool::
 
 soak: ## random faults under load for SECONDS=600, then the totals must balance
+	$(rust)
 	XRAY_SOAK_SECONDS=$(or $(SECONDS),600) cargo test --locked --test it -- --nocapture limits::soak
 
 fuzz: $(FUZZ) ## fuzz every parser: make fuzz FUZZ_SECONDS=30
+	@deploy/need g++=g++
 	PATH="$(FUZZ):$$PATH" fuzz/run $(FUZZ_SECONDS)
 
 # The advisories come from GitHub: ADVISORIES=1 asks for them, where GitHub can be reached.
@@ -96,6 +126,8 @@ audit: $(DENY) ## licences, sources and duplicates of the dependencies; ADVISORI
 	$(DENY)/cargo-deny --locked check -D warnings licenses bans sources $(if $(ADVISORIES),advisories)
 
 sbom: ## what is in the binary, as CycloneDX: target/sbom.cdx.json
+	$(rust)
+	$(python)
 	@mkdir -p target
 	deploy/sbom > target/sbom.cdx.json
 
@@ -106,6 +138,7 @@ check-deploy: ## check every deployment file with its own ecosystem's tools: CHE
 	deploy/validate $(CHECKS)
 
 packages: ## the deb and the rpm of this version: ARCH=amd64 or arm64, in dist/packages
+	$(python)
 	@$(MAKE) --no-print-directory static
 	deploy/packages/build $(ARCH) $(STATIC) $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) dist/packages
 

@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Some((_, "svg")) => "image/svg+xml",
             _ => continue,
         };
-        let plain = fs::read(root.join(PAGE).join(&name))?;
+        let plain = lean(&fs::read_to_string(root.join(PAGE).join(&name))?, &name)?.into_bytes();
         let file = out.join([&name, ".gz"].concat());
         fs::write(&file, gzip(&plain))?;
         let path = match name.as_str() {
@@ -48,6 +48,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     assets.push(']');
     fs::write(out.join("page.rs"), assets)?;
     Ok(())
+}
+
+/// The lines of a file without their indentation and, in modules, without those that are comments:
+/// a browser needs neither.
+fn lean(text: &str, name: &str) -> Result<String, String> {
+    let is_module = name.ends_with(".js");
+    let mut lean = String::with_capacity(text.len());
+    for line in text.lines().map(str::trim) {
+        // A text over several lines would change.
+        if is_module && line.matches('`').count() % 2 == 1 {
+            return Err(format!(
+                "{PAGE}/{name}: a backtick without its other one: {line}"
+            ));
+        }
+        if !(is_module && line.starts_with("//")) {
+            lean.push_str(line);
+            lean.push('\n');
+        }
+    }
+    Ok(lean)
 }
 
 /// RFC 1952, without a name or a time.

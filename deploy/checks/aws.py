@@ -11,6 +11,7 @@ from cfnlint.config import ManualArgs
 from report import DEPLOY, ROOT, files, filled_in, name, report, run, scratch
 
 ECS = botocore.session.get_session().get_service_model("ecs")
+BATCH = botocore.session.get_session().get_service_model("batch")
 
 # What the daemon calls. Every place that grants permissions grants exactly these.
 ACTIONS = {
@@ -28,9 +29,9 @@ CALLS = {
 }
 
 
-def shape_problems(operation, parameters):
+def shape_problems(operation, parameters, service=ECS):
     """What the AWS SDK would refuse before sending: unknown, missing and mistyped parameters."""
-    return ParamValidator().validate(parameters, ECS.operation_model(operation).input_shape).generate_report()
+    return ParamValidator().validate(parameters, service.operation_model(operation).input_shape).generate_report()
 
 
 def task_definition_problems(definition):
@@ -116,6 +117,18 @@ def ecs():
             report(f"{label} (botocore, cfn-lint)", task_definition_problems(definition))
 
 
+def batch():
+    for path in files("batch/*.json"):
+        definition = json.loads(filled_in(path.read_text()))
+        resources = {"Job": {"Type": "AWS::Batch::JobDefinition", "Properties": capitalised(definition)}}
+        template = json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources})
+        problems = shape_problems("RegisterJobDefinition", definition, BATCH) + template_problems(template)
+        report(f"{name(path)} (botocore, cfn-lint)", problems)
+    [dockerfile] = files("batch/Dockerfile")
+    entry_point = 'ENTRYPOINT ["/xray", "exec", "--"]'
+    report(f"{name(dockerfile)} (entry point)", "" if entry_point in dockerfile.read_text() else f"no {entry_point}")
+
+
 def fill():
     """deploy/fill puts an account's values into every file that has placeholders, in every partition."""
     [script] = files("fill")
@@ -125,7 +138,7 @@ def fill():
         run("chmod", "+x", f"{folder}/aws")
         env = {"PATH": f"{folder}:/usr/bin:/bin", "AWS_REGION": "us-gov-west-1", "CLUSTER": "a-cluster",
                "CAPACITY_PROVIDER": "a-provider", "APP_IMAGE": "example-app:latest", "OIDC_ISSUER": "oidc.eks.us-gov-west-1.amazonaws.com/id/0A1B2C"}
-        for path in files("iam/*.json") + files("ecs/*.json"):
+        for path in files("iam/*.json") + files("ecs/*.json") + files("batch/*.json"):
             good, filled, said = run(script, path, cwd=ROOT, env=env)
             left = re.findall(r"<[A-Z_]+>|arn:aws:", filled)
             report(f"{name(path)} (deploy/fill)", said if not good else ", ".join(left))

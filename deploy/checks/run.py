@@ -15,7 +15,7 @@ import repository
 from report import counts
 
 CHECKS = [
-    aws.cloudformation, aws.iam, aws.ecs, aws.fill,
+    aws.cloudformation, aws.iam, aws.ecs, aws.batch, aws.fill,
     infrastructure.terraform_modules, infrastructure.pulumi,
     cluster.kubernetes, cluster.kustomize, cluster.helm,
     hosts.compose, hosts.systemd,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use crate::admin::metrics::{self, MetricsSnapshot};
+use crate::admin::process::ProcessStatus;
 use crate::admin::request_counts::RequestCounts;
 use crate::aws::clock::Clock;
 use crate::upload::UploadChannel;
@@ -85,6 +86,7 @@ impl AdminEndpoints {
                 upload: &upload,
                 calls: &(self.calls)(),
                 clock_skew: self.clock.skew(),
+                process: ProcessStatus::read(),
             }),
         }
     }

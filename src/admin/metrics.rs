@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::admin::process::ProcessStatus;
 use crate::admin::request_counts::{AnsweredCount, RequestCounts};
 use crate::aws::clock::Skew;
 use crate::upload::metrics::{LATENCY_BUCKETS, OUTCOMES, Snapshot, UploadMetrics};
@@ -15,6 +16,8 @@ pub(crate) struct MetricsSnapshot<'a> {
     pub calls: &'a RequestCounts,
     /// How far the service's clock is ahead of this host's.
     pub clock_skew: Skew,
+    /// What the kernel says of the process.
+    pub process: ProcessStatus,
 }
 
 /// The answer to `GET /metrics`, in Prometheus' text format 0.0.4.
@@ -34,6 +37,12 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
             "counter",
             "Segments that X-Ray took.",
             segments.sent,
+        ),
+        (
+            "segments_shown_total",
+            "counter",
+            "Segments shown here instead of being sent (--exporter console, json).",
+            segments.shown,
         ),
         (
             "segments_rejected_total",
@@ -129,6 +138,7 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
         "xray_build_info{{version=\"{}\"}} 1",
         env!("CARGO_PKG_VERSION")
     );
+    snapshot.process.render(&mut text);
     text
 }
 
@@ -377,6 +387,7 @@ mod tests {
                 ..RequestCounts::default()
             },
             clock_skew: Skew(-1500),
+            process: ProcessStatus::read(),
         });
         for line in [
             "xray_segments_received_total 7",
@@ -405,7 +416,9 @@ mod tests {
         }
         for line in text.lines() {
             assert!(
-                line.starts_with("# ") || line.starts_with("xray_"),
+                ["# ", "xray_", "process_"]
+                    .iter()
+                    .any(|start| line.starts_with(start)),
                 "{line}"
             );
         }

@@ -2,4 +2,5 @@
 
 pub mod endpoints;
 pub(crate) mod metrics;
+mod process;
 pub mod request_counts;

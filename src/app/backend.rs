@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 
 use super::daemon::{StartError, no_thread, spawn};
 use super::exits::Exit;
+use super::trace_page;
 use crate::admin::endpoints::AdminEndpoints;
 use crate::aws::clock::{self, Clock};
 use crate::batch::Batch;
@@ -15,16 +16,18 @@ use crate::config::SpoolConfig;
 use crate::config::cli::Exporter;
 use crate::credentials::plan::is_configured;
 use crate::credentials::sources::imds;
-use crate::credentials::target::{self, Found, Settings, TargetError};
+use crate::credentials::target::{self, Found, Patience, Settings, TargetError};
 use crate::env;
 use crate::ingest::socket;
-use crate::proxy::{ClientResources, Counts, Handler, LocalSampling, SigningForwarder};
+use crate::proxy::{
+    ClientResources, Counts, Handler, LocalSampling, LocalSpans, SigningForwarder, TracePage,
+};
 use crate::spool::{self, SpoolMessage, SpoolSettings};
 use crate::upload::counters::ReaderLedger;
-use crate::upload::message::{Event, Message};
+use crate::upload::message::{Event, Message, SpoolAnswer};
 use crate::upload::{Identity, Runner, RunnerParts, SpoolParts, UploadChannel, UploadLimits};
 use crate::view::printer::{Printer, Style};
-use crate::view::{Console, Options};
+use crate::view::{Console, Feed, Options, SharedStore};
 
 /// What the backend works with.
 pub(super) struct BackendParts {
@@ -48,6 +51,10 @@ pub(super) struct Backend {
     pub admin: AdminEndpoints,
     /// Where requests of clients are counted.
     pub counts: Arc<Counts>,
+    /// Whether the handler serves the page that shows traces.
+    pub has_page: bool,
+    /// Whether traces are shown here instead of being sent.
+    pub shows_here: bool,
 }
 
 pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
@@ -75,6 +82,7 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         channel: channel.clone(),
         clock: Arc::clone(&clock),
     };
+    let udp = socket.local_addr().ok();
     let kernel_drops = Box::new(move || socket::kernel_drops(&socket));
     let on_drained = {
         let exit = exit.clone();
@@ -82,21 +90,52 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
             let _ = exit.send(Exit::Drained);
         })
     };
+    let (view, any_host) = (settings.config.view, settings.config.view_any_host);
+    let page = |store, feed, others| -> Arc<dyn Handler> {
+        Arc::new(TracePage {
+            store,
+            any_host,
+            feed,
+            others,
+        })
+    };
     if let Some(style) = style(&settings) {
         if settings.config.spool.is_some() {
             log::warn!("the spool (--spool) is not used: traces are shown here, and none waits");
         }
-        let printer = Printer::new(messages, channel.clone(), readers, style, limit);
+        let (exporter, by_default) = match style {
+            Style::Console(_) => ("console", true),
+            Style::Json => ("json", false),
+        };
+        let store = view
+            .unwrap_or(by_default)
+            .then(|| trace_page::store(limit, udp, exporter));
+        let others: Arc<dyn Handler> = Arc::new(LocalSpans {
+            channel: channel.clone(),
+            others: Arc::new(LocalSampling),
+        });
+        let handler = match &store {
+            Some(store) => page(Arc::clone(store), None, others),
+            None => others,
+        };
+        let has_page = store.is_some();
+        let printer = Printer::new(messages, channel.clone(), readers, style, store, limit);
         spawn("printer", move || {
             let counts = printer.run(&*kernel_drops, &*on_drained);
             let _ = exit.send(Exit::UploaderEnded(counts));
         })?;
         return Ok(Backend {
-            handler: Arc::new(LocalSampling),
+            handler,
             admin,
             counts,
+            has_page,
+            shows_here: true,
         });
     }
+    let shown = match view {
+        Some(true) => Some(show(trace_page::store(limit, udp, "xray"))?),
+        _ => None,
+    };
     let set = |name| env::set(&*settings.env, name).unwrap_or_default();
     let spool = match &settings.config.spool {
         None => None,
@@ -109,7 +148,10 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         RunnerParts {
             limits: UploadLimits {
                 concurrency: settings.config.concurrency,
-                buffer: limit,
+                buffer: match shown {
+                    Some(_) => limit - trace_page::store_limit(limit),
+                    None => limit,
+                },
             },
             clock: Arc::clone(&clock),
             identity: Identity {
@@ -121,6 +163,13 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
             recycled: recycle,
             kernel_drops,
             spool,
+            show: match &shown {
+                Some((_, feed)) => {
+                    let feed = feed.clone();
+                    Box::new(move |batch| feed.documents(batch))
+                }
+                None => Box::new(|_| ()),
+            },
             on_drained,
         },
         channel.clone(),
@@ -151,10 +200,17 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
             let _ = exit.send(Exit::Fatal(error));
         }
     })?;
+    let has_page = shown.is_some();
+    let handler = match shown {
+        Some((store, feed)) => page(store, Some(feed), forwarder),
+        None => forwarder,
+    };
     Ok(Backend {
-        handler: forwarder,
+        handler,
         admin,
         counts,
+        has_page,
+        shows_here: false,
     })
 }
 
@@ -170,10 +226,18 @@ fn start_spool(
     };
     spawn("spool", move || {
         spool::run(settings, &receiver, |event| {
-            channel.send(Event::Spool(event));
+            channel.send(Event::Spool(SpoolAnswer(event)));
         });
     })?;
     Ok(messages)
+}
+
+/// Starts the thread that keeps for the page what is uploaded.
+fn show(store: Arc<SharedStore>) -> Result<(Arc<SharedStore>, Feed), StartError> {
+    let (feed, feeder) = Feed::new();
+    let kept = Arc::clone(&store);
+    spawn("view", move || feeder.run(&kept))?;
+    Ok((store, feed))
 }
 
 /// How to show traces here, if that is what was asked for.
@@ -221,7 +285,7 @@ impl Identify {
             credentials,
             through,
             host,
-        } = target::resolve(&self.settings, &self.clock)?;
+        } = target::resolve(&self.settings, &self.clock, Patience::Minute)?;
         log::info!(
             "Using region: {} (from {region_source}), AWS credentials from: {credentials}",
             target.region

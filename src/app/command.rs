@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::app::{daemon, exits, healthcheck};
-use crate::config::cli::{self, Command, Exporter, Parsed};
-use crate::config::{self, Config};
+use log::LevelFilter;
+
+use crate::app::{check, daemon, exec, exits, healthcheck};
+use crate::config::cli::{self, Command, Exporter, Flags, Parsed};
+use crate::config::{self, Config, ConfigError, DEFAULT_ADDRESS};
 use crate::logging::{self, LogSettings};
 
 /// Status of a start that failed: a bad configuration, no region, a port that is taken.
@@ -14,11 +16,14 @@ const FAILED: u8 = 1;
 
 /// The program, but for its name: `args` are the arguments after it.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
     let Parsed {
         command,
         flags,
         ignored,
-    } = match cli::parse(args) {
+        program,
+        is_hosted,
+    } = match cli::parse(args.iter().cloned()) {
         Ok(parsed) => parsed,
         Err(error) => {
             // Nobody may be reading: a closed stream is no reason for a panic, here and below.
@@ -28,35 +33,70 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match command {
-        Command::Help => print(&cli::help()),
+        Command::Help(None) => print(&cli::help()),
+        Command::Help(Some(word)) => print(&word.help()),
         Command::Version => print(&format!("{}\n", cli::version())),
-        Command::Healthcheck | Command::Run => {
-            let mut config = match config::load(&flags, &config::read_file) {
-                Ok(config) => config,
-                Err(error) => {
+        Command::Exec if !is_hosted => {
+            // The program stands behind `--`.
+            let options = args.len().saturating_sub(program.len() + 1);
+            return exec::run(&args[..options], &flags, &program);
+        }
+        Command::Healthcheck | Command::Check | Command::Exec | Command::Run => {
+            let config = load(&flags, ignored);
+            if command == Command::Check {
+                return check(config);
+            }
+            return match (command, config) {
+                (_, Err(error)) => {
                     for problem in &error.problems {
                         logging::startup_error(problem);
                     }
-                    return ExitCode::from(FAILED);
+                    ExitCode::from(FAILED)
                 }
-            };
-            // As in Go, but said: `-o true -n eu-west-1` has no region.
-            config.warnings.extend(ignored.map(|word| {
-                format!(
-                    "the command line is ignored from {word:?} on: it is neither a flag nor a \
-                     flag's value (a switch takes its value as in -o=true)"
-                )
-            }));
-            return match command {
-                Command::Healthcheck => healthcheck(&config),
-                _ => run(config),
+                (Command::Healthcheck, Ok(config)) => healthcheck(&config),
+                (_, Ok(config)) => run(config, is_hosted),
             };
         }
     }
     ExitCode::SUCCESS
 }
 
-fn run(config: Config) -> ExitCode {
+fn load(flags: &Flags, ignored: Option<String>) -> Result<Config, ConfigError> {
+    let mut config = config::load(flags, &config::read_file)?;
+    // As in Go, but said: `-o true -n eu-west-1` has no region.
+    config.warnings.extend(ignored.map(|word| {
+        format!(
+            "the command line is ignored from {word:?} on: it is neither a flag nor a flag's \
+             value (a switch takes its value as in -o=true)"
+        )
+    }));
+    Ok(config)
+}
+
+/// The report says what matters. Whoever asks for more than that gets the log beside it.
+fn check(config: Result<Config, ConfigError>) -> ExitCode {
+    if let Ok(config) = &config
+        && config.log_level >= LevelFilter::Debug
+    {
+        let settings = LogSettings {
+            file: None,
+            to_stderr: true,
+            ..log_settings(config)
+        };
+        if let Err(error) = logging::init(&settings) {
+            logging::startup_error(&error.to_string());
+        }
+    }
+    let is_well = check::run(config);
+    logging::flush();
+    match is_well {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(FAILED),
+    }
+}
+
+/// `is_hosted`: beside a program that `xray exec` runs.
+fn run(config: Config, is_hosted: bool) -> ExitCode {
     // Before anything else, so that no signal finds the defaults.
     let exits = match exits::listen() {
         Ok(exits) => exits,
@@ -65,7 +105,10 @@ fn run(config: Config) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    if let Err(error) = logging::init(&log_settings(&config)) {
+    let mut settings = log_settings(&config);
+    // The standard output belongs to the program.
+    settings.to_stderr |= is_hosted;
+    if let Err(error) = logging::init(&settings) {
         logging::startup_error(&error.to_string());
         return ExitCode::from(FAILED);
     }
@@ -76,7 +119,11 @@ fn run(config: Config) -> ExitCode {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    let status = match daemon::run(config, exits) {
+    let result = match is_hosted {
+        true => exec::run_hosted(config, exits),
+        false => daemon::run(config, exits),
+    };
+    let status = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
@@ -99,7 +146,7 @@ fn log_settings(config: &Config) -> LogSettings<'_> {
 }
 
 fn healthcheck(config: &Config) -> ExitCode {
-    match healthcheck::ask(&config.bind_tcp) {
+    match healthcheck::ask(config.bind_tcp.as_deref().unwrap_or(DEFAULT_ADDRESS)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print(&format!("{error}\n"));

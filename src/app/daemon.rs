@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, sync_channel};
@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use super::backend::{self, Backend, BackendParts};
 use super::exits::{Exit, SignalAction};
-use super::memory;
+use super::{memory, trace_page};
 use crate::admin::endpoints;
 use crate::aws::profile::{ProfileError, Profiles, read_file};
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_ADDRESS};
 use crate::credentials::target::{Settings, TargetError};
 use crate::http::dns::Resolver;
 use crate::ingest::socket::{self, BindError};
@@ -76,6 +76,8 @@ const CHANNEL_PART: usize = 8;
 
 /// A batch that is not full goes out this long after its first document. Tests set another time.
 const LINGER: Duration = Duration::from_secs(1);
+/// The same where traces are shown here: a batch costs nothing, and somebody waits for it.
+const LINGER_SHOWN: Duration = Duration::from_millis(50);
 const LINGER_VARIABLE: &str = "XRAY_TEST_LINGER_MS";
 
 /// Runs the daemon until it is told to stop. `exits` is where signals come.
@@ -87,7 +89,9 @@ pub(super) fn run(
     (exit, exits): (Sender<Exit>, Receiver<Exit>),
 ) -> Result<(), StartError> {
     let logs_to_file = config.log_file.is_some();
-    let daemon = Daemon::start(config, exit)?;
+    let address = |asked: &Option<String>| asked.clone().unwrap_or(DEFAULT_ADDRESS.to_owned());
+    let sockets = Sockets::bind(&address(&config.bind_udp), &address(&config.bind_tcp));
+    let daemon = Daemon::start(config, sockets.map_err(StartError::Bind)?, exit)?;
     let name = loop {
         match exits.recv() {
             Ok(Exit::Signal(SignalAction::ShutDown(name))) => break name,
@@ -105,6 +109,30 @@ pub(super) fn run(
     daemon.shut_down(exits, logs_to_file)
 }
 
+/// The two bound sockets.
+pub(super) struct Sockets {
+    pub(super) udp: UdpSocket,
+    pub(super) tcp: TcpListener,
+}
+
+impl Sockets {
+    /// Binds both.
+    ///
+    /// # Errors
+    /// The first that cannot be bound.
+    pub(super) fn bind(udp: &str, tcp: &str) -> Result<Sockets, BindError> {
+        Ok(Sockets {
+            udp: socket::udp(udp)?,
+            tcp: socket::tcp(tcp)?,
+        })
+    }
+
+    /// Where they listen: by UDP, by TCP.
+    pub(super) fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.udp.local_addr()?, self.tcp.local_addr()?))
+    }
+}
+
 /// The running parts.
 pub(super) struct Daemon {
     pub(super) socket: Arc<UdpSocket>,
@@ -118,10 +146,14 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Binds the sockets and starts the threads. Segments are received from here on; whom to send
-    /// them to is found out by a thread of its own, since that may take seconds. What uploads starts
-    /// before the TCP front, so that clients cannot take the last thread.
-    fn start(config: Config, exit: Sender<Exit>) -> Result<Daemon, StartError> {
+    /// Starts the threads. Segments are received from here on; whom to send them to is found out by
+    /// a thread of its own, since that may take seconds. What uploads starts before the TCP front,
+    /// so that clients cannot take the last thread.
+    pub(super) fn start(
+        config: Config,
+        Sockets { udp, tcp }: Sockets,
+        exit: Sender<Exit>,
+    ) -> Result<Daemon, StartError> {
         let env = |name: &str| std::env::var(name).ok();
         let profiles = Profiles::load(&env, &read_file).map_err(StartError::Profile)?;
         for warning in profiles.warnings() {
@@ -129,12 +161,11 @@ impl Daemon {
         }
         let limit = memory::buffer_limit(config.buffer_mb.map(u64::from));
         log::info!("Using buffer memory limit of {} MB", limit >> 20);
-        let udp = socket::udp(&config.bind_udp).map_err(StartError::Bind)?;
-        let tcp = socket::tcp(&config.bind_tcp).map_err(StartError::Bind)?;
         if let Ok(address) = udp.local_addr() {
             log::info!("Listening on udp {address}");
         }
-        if let Ok(address) = tcp.local_addr() {
+        let tcp_address = tcp.local_addr();
+        if let Ok(address) = &tcp_address {
             log::info!("Starting proxy http server on {address}");
         }
         let socket = Arc::new(udp);
@@ -144,12 +175,15 @@ impl Daemon {
         let reading = Arc::new(AtomicBool::new(true));
         let (shutdown_delay, shutdown_timeout) = (config.shutdown_delay, config.shutdown_timeout);
         let (concurrency, allow_origin) = (config.concurrency, config.allow_origin.clone());
+        let any_host = config.view_any_host;
         let clients =
             ClientResources::new(limit.min(MAX_CLIENT_MEMORY), RESERVED_THREADS + concurrency);
         let Backend {
             handler,
             admin,
             counts: request_counts,
+            has_page,
+            shows_here,
         } = backend::start(BackendParts {
             settings: Settings {
                 config,
@@ -172,7 +206,10 @@ impl Daemon {
             channel: channel.clone(),
             counts,
             recycled,
-            linger: linger(),
+            linger: linger().unwrap_or(match shows_here {
+                true => LINGER_SHOWN,
+                false => LINGER,
+            }),
             reading,
             on_ended: {
                 let exit = exit.clone();
@@ -197,6 +234,9 @@ impl Daemon {
             },
         )
         .map_err(no_thread)?;
+        if let (true, Ok(address)) = (has_page, tcp_address) {
+            trace_page::announce(address, any_host);
+        }
         Ok(Daemon {
             socket,
             readers,
@@ -209,11 +249,9 @@ impl Daemon {
     }
 }
 
-fn linger() -> Duration {
-    std::env::var(LINGER_VARIABLE)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .map_or(LINGER, Duration::from_millis)
+fn linger() -> Option<Duration> {
+    let text = std::env::var(LINGER_VARIABLE).ok()?;
+    text.parse().ok().map(Duration::from_millis)
 }
 
 /// TLS handshakes with metadata and token services are the deepest that these threads go.

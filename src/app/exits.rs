@@ -17,6 +17,8 @@ use crate::upload::counters::SegmentCounts;
 pub(super) enum Exit {
     /// A signal has come.
     Signal(SignalAction),
+    /// The program beside which this daemon runs has ended.
+    ProgramEnded,
     /// The daemon cannot go on.
     Fatal(TargetError),
     /// The shutdown has begun and nothing is held any more.

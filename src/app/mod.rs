@@ -1,9 +1,12 @@
 //! The daemon as a whole: start order, shutdown and what the command line asks for.
 
 pub(crate) mod backend;
+mod check;
+mod exec;
 pub mod command;
 pub(crate) mod daemon;
 mod exits;
 mod shutdown;
 pub(crate) mod healthcheck;
 pub(crate) mod memory;
+mod trace_page;

@@ -22,9 +22,11 @@ use file::{Located, Origin, Settings};
 /// when `-c` names another, so that a broken one never goes unnoticed.
 pub const DEFAULT_PATHS: [&str; 2] = ["/etc/amazon/xray/cfg.yaml", "cfg.yaml"];
 
-const DEFAULT_ADDRESS: &str = "127.0.0.1:2000";
+/// Where the daemon listens, by UDP and by TCP, unless it is told otherwise.
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:2000";
 const DEFAULT_CONCURRENCY: usize = 8;
-const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long delivering what is held may take at the end, unless a flag says otherwise.
+pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_SAMPLING_CACHE: Duration = Duration::from_secs(60 * 60);
 const DEFAULT_SPOOL_LIMIT_MB: u32 = 256;
 const MIN_SPOOL_LIMIT_MB: u32 = 1;
@@ -44,10 +46,12 @@ pub struct SpoolConfig {
 /// Final values. No field is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// UDP address for segments, `host:port`, unresolved.
-    pub bind_udp: String,
-    /// TCP address for sampling calls, `host:port`, unresolved.
-    pub bind_tcp: String,
+    /// The configuration file that was read.
+    pub file: Option<PathBuf>,
+    /// UDP address for segments, `host:port`, unresolved; [`DEFAULT_ADDRESS`] otherwise.
+    pub bind_udp: Option<String>,
+    /// TCP address for sampling calls, `host:port`, unresolved; [`DEFAULT_ADDRESS`] otherwise.
+    pub bind_tcp: Option<String>,
     /// Region of flag or file; the environment and the metadata services are asked otherwise.
     pub region: Option<String>,
     /// Role to assume.
@@ -82,6 +86,10 @@ pub struct Config {
     pub exporter: Exporter,
     /// Show annotations in the terminal.
     pub annotations: bool,
+    /// Show the page with the traces; by the exporter otherwise.
+    pub view: Option<bool>,
+    /// Show it at any address and for any `Host`, not only to this machine.
+    pub view_any_host: bool,
     /// Origins whose web pages may send requests by TCP, with commas between them.
     pub allow_origin: String,
     /// How old sampling rules may be that are served while X-Ray is away.
@@ -121,10 +129,12 @@ pub fn load(
 ) -> Result<Config, ConfigError> {
     let fail = |problems| ConfigError { problems };
     let mut found = None;
+    let mut read = None;
     for path in DEFAULT_PATHS.map(Path::new) {
         match read_file(path) {
             Ok(bytes) => {
                 found = Some(file::read(path, &bytes, Origin::Found).map_err(fail)?);
+                read = Some(path.to_owned());
                 break;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -136,11 +146,12 @@ pub fn load(
         Some(path) => {
             let bytes = read_file(path)
                 .map_err(|e| fail(vec![unreadable(path, &e, "check the path given with -c")]))?;
+            read = Some(path.to_owned());
             file::read(path, &bytes, Origin::Named).map_err(fail)?
         }
         None => found.unwrap_or_default(),
     };
-    merge(flags, settings, warnings)
+    merge(flags, settings, read, warnings)
 }
 
 /// Reads a file of at most [`file::MAX_BYTES`].
@@ -159,11 +170,15 @@ fn unreadable(path: &Path, error: &io::Error, hint: &str) -> String {
 }
 
 /// Flags over the file over defaults. An empty text in a flag undoes the file's.
-fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Config, ConfigError> {
+fn merge(
+    flags: &Flags,
+    file: Settings,
+    read: Option<PathBuf>,
+    mut warnings: Vec<String>,
+) -> Result<Config, ConfigError> {
     let text = |flag: &Option<String>, file: Option<String>| {
         flag.clone().or(file).filter(|value| !value.is_empty())
     };
-    let address = |flag, file| text(flag, file).unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
     let problem = |message| ConfigError {
         problems: vec![message],
     };
@@ -194,6 +209,20 @@ fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Con
                 .to_owned(),
         );
     }
+    let exporter = flags.exporter.unwrap_or_default();
+    let view = flags.view.or(file.view);
+    let view_any_host = flags.view_any_host.or(file.view_any_host).unwrap_or(false);
+    let has_no_page = match exporter {
+        Exporter::Xray | Exporter::Json => view != Some(true),
+        Exporter::Auto | Exporter::Console => view == Some(false),
+    };
+    if view_any_host && has_no_page {
+        warnings.push(
+            "--view-any-host (or ViewAnyHost) is set, but the page is not shown (--view): it has \
+             no effect"
+                .to_owned(),
+        );
+    }
     let concurrency = file
         .concurrency
         .and_then(|located| usize::try_from(located.value).ok())
@@ -213,8 +242,9 @@ fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Con
     }
 
     Ok(Config {
-        bind_udp: address(&flags.bind, file.udp_address),
-        bind_tcp: address(&flags.bind_tcp, file.tcp_address),
+        file: read,
+        bind_udp: text(&flags.bind, file.udp_address),
+        bind_tcp: text(&flags.bind_tcp, file.tcp_address),
         region: text(&flags.region, file.region),
         role_arn,
         external_id,
@@ -230,8 +260,10 @@ fn merge(flags: &Flags, file: Settings, mut warnings: Vec<String>) -> Result<Con
         log_rotation: file.log_rotation.unwrap_or(true),
         log_level,
         log_format: flags.log_format.unwrap_or_default(),
-        exporter: flags.exporter.unwrap_or_default(),
+        exporter,
         annotations: flags.annotations.unwrap_or(false),
+        view,
+        view_any_host,
         allow_origin: flags.allow_origin.clone().unwrap_or_default(),
         sampling_cache: flags.sampling_cache.unwrap_or(DEFAULT_SAMPLING_CACHE),
         shutdown_delay: flags.shutdown_delay.unwrap_or_default(),

@@ -22,8 +22,9 @@ const ETC: &str = "/etc/amazon/xray/cfg.yaml";
 #[test]
 fn defaults() {
     let expected = Config {
-        bind_udp: "127.0.0.1:2000".to_owned(),
-        bind_tcp: "127.0.0.1:2000".to_owned(),
+        file: None,
+        bind_udp: None,
+        bind_tcp: None,
         region: None,
         role_arn: None,
         external_id: None,
@@ -41,6 +42,8 @@ fn defaults() {
         log_format: LogFormat::Text,
         exporter: Exporter::Xray,
         annotations: false,
+        view: None,
+        view_any_host: false,
         allow_origin: String::new(),
         sampling_cache: Duration::from_secs(3600),
         shutdown_delay: Duration::ZERO,
@@ -51,7 +54,11 @@ fn defaults() {
     // A file that sets nothing, zero or empty text leaves them too.
     let file =
         "Version: 1\nRegion: ''\nConcurrency: 0\nTotalBufferSizeMB: 0\nSocket: {UDPAddress: ''}";
-    assert_eq!(run(&[(ETC, file)], ""), Ok(expected.clone()));
+    let read = Config {
+        file: Some(ETC.into()),
+        ..expected.clone()
+    };
+    assert_eq!(run(&[(ETC, file)], ""), Ok(read));
     assert_eq!(run(&[], "-m=-5 -b= -t= -n= -c="), Ok(expected));
 }
 
@@ -70,8 +77,8 @@ fn flags_win_over_the_file() {
         config.external_id,
         config.resource_arn,
         config.proxy_address,
-        Some(config.bind_udp),
-        Some(config.bind_tcp),
+        config.bind_udp,
+        config.bind_tcp,
     ] {
         assert_eq!(value.as_deref(), Some("x"));
     }
@@ -130,6 +137,47 @@ fn an_external_id_without_a_role_is_told() {
     assert!(warnings[0].contains("no role to assume"), "{warnings:?}");
     let with_role = run(&[], "--external-id x -r arn:aws:iam::1:role/x").unwrap();
     assert_eq!(with_role.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn the_page_is_as_the_flag_or_the_file_says() {
+    let file = "Version: 2\nView: true\nViewAnyHost: true\n";
+    for (file, flags, view, any_host, warns) in [
+        ("Version: 2\n", "", None, false, false),
+        (file, "", Some(true), true, false),
+        (file, "--view=false", Some(false), true, true),
+        (file, "--view-any-host=false", Some(true), false, false),
+        ("Version: 2\n", "--view-any-host", None, true, true),
+        (
+            "Version: 2\n",
+            "--view-any-host --exporter json",
+            None,
+            true,
+            true,
+        ),
+        (
+            "Version: 2\n",
+            "--view-any-host --exporter console",
+            None,
+            true,
+            false,
+        ),
+        (
+            "Version: 2\n",
+            "--view-any-host --exporter auto",
+            None,
+            true,
+            false,
+        ),
+    ] {
+        let config = run(&[(ETC, file)], flags).unwrap();
+        assert_eq!(
+            (config.view, config.view_any_host),
+            (view, any_host),
+            "{flags}"
+        );
+        assert_eq!(config.warnings.len(), usize::from(warns), "{flags}");
+    }
 }
 
 #[test]

@@ -93,11 +93,25 @@ const FARGATE: &str = "AWS_ECS_FARGATE";
 const TASK_CONNECT: Duration = Duration::from_secs(1);
 const TASK_TOTAL: Duration = Duration::from_secs(2);
 
-/// Resolves region, endpoint and credential source. May wait for metadata endpoints, for seconds.
+/// How long a silent metadata service is asked for the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Once.
+    None,
+    /// For a minute: a host may start the daemon before its network is up.
+    Minute,
+}
+
+/// Resolves region, endpoint and credential source. May wait for metadata endpoints, for seconds,
+/// or for as long as `patience` says.
 ///
 /// # Errors
 /// When there is no region, or a setting cannot be used. Missing credentials are no error.
-pub(crate) fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, TargetError> {
+pub(crate) fn resolve(
+    settings: &Settings,
+    clock: &Arc<Clock>,
+    patience: Patience,
+) -> Result<Found, TargetError> {
     let Settings {
         config,
         env,
@@ -113,7 +127,7 @@ pub(crate) fn resolve(settings: &Settings, clock: &Arc<Clock>) -> Result<Found, 
         .map_err(TargetError::Metadata)?
         .map(|settings| imds::ImdsClient::new(settings, metadata.clone(), timing.clone()));
     let mut asked = imds;
-    let region = region(settings, &metadata, &mut asked).map_err(TargetError::Region)?;
+    let region = region(settings, &metadata, &mut asked, patience).map_err(TargetError::Region)?;
     if let Some(hint) = endpoint::hint(&region.name) {
         log::warn!(
             "region {:?} (from {}) is used, but not known to this daemon; did you mean {hint}?",
@@ -185,6 +199,7 @@ fn region(
     settings: &Settings,
     metadata: &Agent,
     imds: &mut Option<imds::ImdsClient>,
+    patience: Patience,
 ) -> Result<region::Region, NoRegion> {
     let imds = std::cell::RefCell::new(imds);
     let sources = region::RegionSources {
@@ -212,6 +227,9 @@ fn region(
         },
         pause: &std::thread::sleep,
     };
+    if patience == Patience::None {
+        return region::resolve(&sources);
+    }
     region::resolve_patiently(&sources, &Instant::now, &|error| {
         log::warn!("No region is known yet; segments wait for it, for up to a minute: {error}");
     })

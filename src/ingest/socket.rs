@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -41,12 +41,26 @@ impl fmt::Display for BindError {
                 "this machine does not have that address: pass {flag} HOST:PORT with one that it \
                  has, or 0.0.0.0:PORT for all of them"
             ),
+            io::ErrorKind::PermissionDenied if is_privileged(address) => write!(
+                f,
+                "a port below 1024 is for root and for CAP_NET_BIND_SERVICE: pass {flag} HOST:PORT \
+                 with a higher one"
+            ),
             _ => write!(f, "pass {flag} HOST:PORT"),
         }
     }
 }
 
 impl std::error::Error for BindError {}
+
+/// Whether the port is one that Linux keeps for root, unless told otherwise.
+fn is_privileged(address: &str) -> bool {
+    let port = address
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok());
+    port.is_some_and(|port: u16| (1..1024).contains(&port))
+}
 
 /// Binds the UDP socket for segments, with the largest receive buffer that the kernel grants.
 ///
@@ -111,7 +125,8 @@ fn bind(
     }
     // Go prefers IPv4 where a name has both.
     if candidates.iter().all(|a| !a.ip().is_unspecified()) {
-        candidates.sort_by_key(SocketAddr::is_ipv6);
+        let (four, six): (Vec<_>, Vec<_>) = candidates.into_iter().partition(SocketAddr::is_ipv4);
+        candidates = [four, six].concat();
     }
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in candidates {
@@ -132,11 +147,30 @@ fn accept_both(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Wakes every thread that waits for data on `socket`: what the kernel holds can still be read,
-/// then reads answer with 0 bytes (Linux).
+/// Wakes a thread that waits for data on `socket`, by a read of 0 bytes. What the kernel holds can
+/// still be read.
 pub(crate) fn wake_readers(socket: &UdpSocket) {
-    // ENOTCONN is the answer on an unconnected socket, and the readers wake all the same.
-    let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Read);
+    if cfg!(target_os = "linux") {
+        // ENOTCONN is the answer on an unconnected socket, and all readers wake all the same.
+        let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Read);
+    } else {
+        // Elsewhere that wakes nobody. Without the datagram the shutdown ends at its deadline.
+        let _ = send_nothing(socket);
+    }
+}
+
+/// Sends an empty datagram to `socket` itself.
+fn send_nothing(socket: &UdpSocket) -> io::Result<()> {
+    let mut address = socket.local_addr()?;
+    let own: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    if address.ip().is_unspecified() {
+        address.set_ip(own);
+    }
+    let sender = UdpSocket::bind((address.ip(), 0))?;
+    sender.send_to(&[], address).map(drop)
 }
 
 /// Discards what waits on `socket` and answers how many datagrams that were. The socket does not block
@@ -193,6 +227,15 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_is_woken_by_nothing() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let socket = udp(address).unwrap();
+            send_nothing(&socket).unwrap();
+            assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 0, "{address}");
+        }
+    }
+
+    #[test]
     fn a_taken_port_is_named_with_what_to_do() {
         let first = udp("127.0.0.1:0").unwrap();
         let address = first.local_addr().unwrap().to_string();
@@ -204,6 +247,21 @@ mod tests {
         for bad in ["", "localhost", "127.0.0.1:99999", "no such host:1"] {
             assert!(udp(bad).is_err() && tcp(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_port_for_root_only_is_named_as_such() {
+        let refused = |address: &str| BindError {
+            protocol: "tcp",
+            address: address.to_owned(),
+            cause: io::ErrorKind::PermissionDenied.into(),
+        };
+        assert!(!refused("127.0.0.1:2000").to_string().contains("root"));
+        assert_eq!(
+            refused("127.0.0.1:80").to_string(),
+            "cannot listen on tcp 127.0.0.1:80: permission denied; a port below 1024 is for root \
+             and for CAP_NET_BIND_SERVICE: pass -t HOST:PORT with a higher one"
+        );
     }
 
     #[test]

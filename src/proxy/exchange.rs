@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::OperatorEndpoints;
 use super::action::Action;
 use super::counts::{Counts, Outcome, Refused};
-use super::handler::{Body, ForwardError, Handler, Incoming, Response};
+use super::handler::{AnswerOrigin, Body, ForwardError, Handler, Incoming, Response};
 use super::origin_rule::{self, AllowedOrigins, Verdict};
 use super::response_writer::{Broken, Output, write_response};
 use super::server::retry_after;
@@ -156,10 +156,11 @@ impl Service {
             Ok(response) => {
                 log::debug!("{request:?}: {}", response.status);
                 Answer {
-                    outcome: Some(match response.is_kept {
-                        true => Outcome::Kept,
-                        false => Outcome::Status(response.status),
-                    }),
+                    outcome: match response.origin {
+                        AnswerOrigin::Service => Some(Outcome::Status(response.status)),
+                        AnswerOrigin::Kept => Some(Outcome::Kept),
+                        AnswerOrigin::Daemon => None,
+                    },
                     response,
                 }
             }

@@ -49,8 +49,19 @@ pub struct Response {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body, in whatever content coding the headers say.
     pub body: Body,
-    /// The answer was kept from an earlier request.
-    pub(super) is_kept: bool,
+    /// Where it is from, which decides how the request is counted.
+    pub(super) origin: AnswerOrigin,
+}
+
+/// Where an answer is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AnswerOrigin {
+    /// X-Ray, or what stands in its place here.
+    Service,
+    /// X-Ray, at an earlier request.
+    Kept,
+    /// The daemon, which was asked for something of its own.
+    Daemon,
 }
 
 /// The body of an answer.
@@ -79,7 +90,7 @@ impl Response {
             status,
             headers,
             body,
-            is_kept: false,
+            origin: AnswerOrigin::Service,
         }
     }
 

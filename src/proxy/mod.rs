@@ -13,6 +13,7 @@ mod forward;
 mod handler;
 mod headers;
 mod local_sampling;
+mod local_spans;
 mod masking;
 mod origin_rule;
 mod report;
@@ -21,6 +22,7 @@ mod response_writer;
 mod sampling_cache;
 mod server;
 mod system_limits;
+mod trace_page;
 mod upstream_answer;
 mod upstream_request;
 
@@ -37,8 +39,10 @@ pub use counts::Counts;
 pub use forward::SigningForwarder;
 pub use handler::{Body, ForwardError, Handler, Incoming, Response};
 pub use local_sampling::LocalSampling;
+pub use local_spans::LocalSpans;
 pub use origin_rule::AllowedOrigins;
 pub use resources::ClientResources;
+pub use trace_page::TracePage;
 
 use crate::admin::endpoints::AdminResponse;
 use crate::http::server::Request;

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::handler::{Body, ForwardError, Response};
+use super::handler::{AnswerOrigin, Body, ForwardError, Response};
 use super::resources::{ClientResources, NoThread};
 use crate::http::call::Call;
 
@@ -208,7 +208,7 @@ impl SamplingCache {
         let mut response = kept.answer.clone().into_response();
         let age = kept.fetched.elapsed().as_secs().to_string();
         response.headers.push(("Age".to_owned(), age.into_bytes()));
-        response.is_kept = true;
+        response.origin = AnswerOrigin::Kept;
         state.kept.push(kept);
         Some(response)
     }
@@ -298,8 +298,9 @@ mod tests {
         let client = Call::default();
         let answer = cache.answer(key.as_bytes(), &client, move || result)?;
         let answer = answer.ok()?;
-        assert_eq!(answer.headers.iter().any(|h| h.0 == "Age"), answer.is_kept);
-        Some((answer.status, answer.is_kept))
+        let is_kept = answer.origin == AnswerOrigin::Kept;
+        assert_eq!(answer.headers.iter().any(|h| h.0 == "Age"), is_kept);
+        Some((answer.status, is_kept))
     }
 
     #[test]
@@ -413,10 +414,13 @@ mod tests {
         let client = Arc::default();
         let (tell, attempt) = held();
         let served = asking(&cache, &client, attempt).join().unwrap().unwrap();
-        assert!(served.unwrap().is_kept);
+        assert_eq!(served.unwrap().origin, AnswerOrigin::Kept);
         // The next one does not even wait, and the end of the attempt renews what is kept.
         let again = asking(&cache, &client, || unreachable!("a second attempt"));
-        assert!(again.join().unwrap().unwrap().unwrap().is_kept);
+        assert_eq!(
+            again.join().unwrap().unwrap().unwrap().origin,
+            AnswerOrigin::Kept
+        );
         tell.send(answered(200, r#"{"SamplingRuleRecords":[1]}"#))
             .unwrap();
         while !cache.lock().attempts.is_empty() {

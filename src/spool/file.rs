@@ -293,6 +293,11 @@ impl SpoolFile {
         }
     }
 
+    /// Whether the record that was written here is still to be read.
+    fn is_unread(&self, offset: u64) -> bool {
+        (self.cursor..self.size).contains(&offset) || self.released.contains(&offset)
+    }
+
     /// Takes a record out of what is to be read. Answers whether it was there.
     fn take_unread(
         &mut self,
@@ -300,8 +305,7 @@ impl SpoolFile {
         number: u64,
         offset: u64,
     ) -> io::Result<bool> {
-        let is_unread = offset >= self.cursor || self.released.contains(&offset);
-        if !is_unread || offset >= self.size {
+        if !self.is_unread(offset) {
             return Ok(false);
         }
         let missing = io::ErrorKind::NotFound;
@@ -326,10 +330,10 @@ impl SpoolFile {
         Ok(true)
     }
 
-    /// The record is to be read again. Answers whether it can be.
+    /// The record is to be read again, or for the first time. Answers whether it can be.
     pub(super) fn release(&mut self, offset: u64) -> bool {
         let Some(amount) = self.outstanding.remove(&offset) else {
-            return false;
+            return self.is_unread(offset) && !self.is_given_up;
         };
         let is_kept = self.is_linked() && !self.is_given_up;
         if is_kept {

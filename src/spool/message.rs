@@ -83,7 +83,8 @@ pub(crate) enum SpoolMessage {
     },
     /// X-Ray has decided on the whole record: it may go, whether it was read or only stored.
     Settled(RecordId),
-    /// The reader of the record does not keep it: it is to be read again. Answered with `Released`.
+    /// Whoever has the item of the record does not keep it: it is to be read again, or, where it was
+    /// only stored, for the first time. Answered with `Released`.
     Release(RecordId),
     /// Synchronise all that was stored. Answered with `Flushed`; since a disk may hang, whoever
     /// waits for the answer waits with a deadline of its own.

@@ -5,8 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::health::Health;
-use super::message::{Event, HandOver, Message};
+use super::message::{Event, HandOver, Message, Spans};
 use super::metrics::Snapshot;
+use crate::http::server::Request;
 
 /// The sending side. Every thread that has something for the uploader has a clone.
 #[derive(Clone)]
@@ -17,7 +18,7 @@ pub struct UploadChannel {
 
 impl UploadChannel {
     /// A channel in which batches of at most `limit` bytes wait; one batch always fits.
-    pub(crate) fn new(limit: usize) -> (UploadChannel, Receiver<Message>) {
+    pub fn new(limit: usize) -> (UploadChannel, Receiver<Message>) {
         let (sender, receiver) = mpsc::channel();
         let bytes = Arc::new(ChannelBytes {
             limit,
@@ -36,7 +37,7 @@ impl UploadChannel {
 
     /// Tells the uploader of an event. Never waits. After the uploader has ended there is nobody to
     /// tell.
-    pub(crate) fn send(&self, event: Event) {
+    pub fn send(&self, event: Event) {
         let _ = self.sender.send(Message::Event(event));
     }
 
@@ -51,6 +52,20 @@ impl UploadChannel {
     pub fn ask_snapshot(&self, patience: Duration) -> Option<Box<Snapshot>> {
         let (reply, answer) = sync_channel(1);
         self.sender.send(Message::AskSnapshot(reply)).ok()?;
+        answer.recv_timeout(patience).ok()
+    }
+
+    /// Hands over the body of a `POST /v1/traces` and answers whether it was taken, or why it cannot
+    /// be read. `None`: there was no answer within `patience`, and the spans are not taken.
+    pub fn hand_over_spans(
+        &self,
+        request: &Arc<Request>,
+        patience: Duration,
+    ) -> Option<Result<(), String>> {
+        let (reply, answer) = sync_channel(1);
+        let request = Arc::downgrade(request);
+        let spans = Message::Spans(Spans { request, reply });
+        self.sender.send(spans).ok()?;
         answer.recv_timeout(patience).ok()
     }
 

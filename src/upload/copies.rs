@@ -64,10 +64,8 @@ impl Copy {
 /// What is to be done with an item that cannot be sent now.
 #[derive(Debug)]
 pub(super) enum PutAway {
-    /// It is in the spool and is wanted there again.
+    /// It is in the spool and is wanted there, unless the spool has lost it meanwhile.
     Release(RecordId, Item),
-    /// It is in the spool, as if it had never been held.
-    IsThere(Item),
     /// It is on its way to the spool, and waits for the answer.
     OnItsWay,
     /// Not all of it is in the spool, or nothing.
@@ -241,8 +239,7 @@ impl Copies {
         };
         let id = copy.id;
         match self.copies.remove(&id) {
-            Some(Copy::Read(record)) => PutAway::Release(record, item),
-            Some(Copy::Stored(_)) => PutAway::IsThere(item),
+            Some(Copy::Read(record) | Copy::Stored(record)) => PutAway::Release(record, item),
             Some(Copy::Storing { since, .. }) => {
                 let item = Some(Item { copy: None, ..item });
                 self.copies.insert(id, Copy::Storing { item, since });

@@ -1,7 +1,7 @@
 //! One counter for every fate of a segment.
 //!
-//! `received + restored = sent + rejected + spilled + held + spooled` in every snapshot. Each term is
-//! counted by itself, so that a segment that was lost or counted twice shows.
+//! `received + restored = sent + shown + rejected + spilled + held + spooled` in every snapshot. Each
+//! term is counted by itself, so that a segment that was lost or counted twice shows.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ pub struct SegmentCounts {
     pub received: u64,
     /// Documents that X-Ray has taken.
     pub sent: u64,
+    /// Documents that were shown here instead of being sent. Not for those that are sent too.
+    pub shown: u64,
     /// Malformed datagrams, and documents that X-Ray refused.
     pub rejected: u64,
     /// Documents dropped, oldest first, because the buffer was full or because time ran out at the
@@ -63,14 +65,18 @@ impl SegmentCounts {
 impl fmt::Display for SegmentCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (is_spool_used, received) = (self.restored + self.spooled > 0, self.received);
-        match is_spool_used {
-            true => write!(f, "received {received} + restored {} = ", self.restored)?,
-            false => write!(f, "received {received} = ")?,
+        write!(f, "received {received}")?;
+        if is_spool_used {
+            write!(f, " + restored {}", self.restored)?;
+        }
+        write!(f, " = sent {}", self.sent)?;
+        if self.shown > 0 {
+            write!(f, " + shown {}", self.shown)?;
         }
         write!(
             f,
-            "sent {} + rejected {} + spilled {} + held {}",
-            self.sent, self.rejected, self.spilled, self.held
+            " + rejected {} + spilled {} + held {}",
+            self.rejected, self.spilled, self.held
         )?;
         if is_spool_used {
             write!(f, " + spooled {}", self.spooled)?;
@@ -214,6 +220,15 @@ mod tests {
         assert_eq!(
             counts.to_string(),
             "received 10 = sent 5 + rejected 2 + spilled 0 + held 3; kernel drops 0, empty 1"
+        );
+        counts = SegmentCounts {
+            received: 4,
+            shown: 4,
+            ..SegmentCounts::default()
+        };
+        assert_eq!(
+            counts.to_string(),
+            "received 4 = sent 0 + shown 4 + rejected 0 + spilled 0 + held 0; kernel drops 0, empty 0"
         );
     }
 }

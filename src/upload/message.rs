@@ -1,7 +1,7 @@
 //! What the uploader is told by the other threads.
 
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::health::Health;
@@ -10,20 +10,32 @@ use super::sender::Finished;
 use crate::batch::Batch;
 use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
+use crate::http::server::Request;
 use crate::spool::SpoolEvent;
 
 /// One message on the uploader's channel.
-pub(crate) enum Message {
+pub enum Message {
     /// Something has happened.
     Event(Event),
     /// Whether uploads go on. The answer comes at once or the uploader does not work.
     AskHealth(SyncSender<Health>),
     /// All counters of one moment.
     AskSnapshot(SyncSender<Box<Snapshot>>),
+    /// Spans of OpenTelemetry, to be shown here.
+    Spans(Spans),
+}
+
+/// The body of a `POST /v1/traces`.
+pub struct Spans {
+    /// The request, which belongs to the thread that waits for the answer: what nobody waits for
+    /// any more takes no memory.
+    pub request: Weak<Request>,
+    /// Whether they were taken, or why they cannot be read.
+    pub reply: SyncSender<Result<(), String>>,
 }
 
 /// What changes the uploader's state.
-pub(crate) enum Event {
+pub enum Event {
     /// From a reader: documents, and what else it has counted.
     Batch(HandOver),
     /// Region, endpoint and credential source are known.
@@ -33,7 +45,7 @@ pub(crate) enum Event {
     /// The credentials have changed, or an attempt to fetch them has failed.
     Credentials(Box<CredentialSnapshot>),
     /// The spool has done something.
-    Spool(SpoolEvent),
+    Spool(SpoolAnswer),
     /// A sender has ended its request.
     Finished(Box<Finished>),
     /// Deliver what is held until this time. More batches may follow.
@@ -54,3 +66,6 @@ pub struct HandOver {
     /// Empty datagrams since the last hand-over.
     pub empty: u16,
 }
+
+/// What the spool has done.
+pub struct SpoolAnswer(pub(crate) SpoolEvent);

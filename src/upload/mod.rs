@@ -26,6 +26,7 @@ mod uploader;
 
 pub use channel::UploadChannel;
 pub use health::Health;
+pub(crate) use report::explain;
 pub(crate) use runner::SpoolParts;
 pub use runner::{Runner, RunnerParts};
 pub use telemetry::Identity;

@@ -108,7 +108,7 @@ fn shown(text: Option<&str>) -> String {
 }
 
 /// One line of what went wrong, and where it is known, what to do.
-pub(super) fn explain(result: &Result<XRayResponse, TransportError>) -> String {
+pub(crate) fn explain(result: &Result<XRayResponse, TransportError>) -> String {
     use super::response::{HoldReason, Meaning};
 
     let response = match result {

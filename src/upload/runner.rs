@@ -48,6 +48,8 @@ pub struct RunnerParts {
     pub kernel_drops: Box<dyn Fn() -> Option<u64> + Send>,
     /// The spool, if there is one.
     pub(crate) spool: Option<SpoolParts>,
+    /// Shows a batch that has come from a reader, where traces are shown here too. It must not block.
+    pub show: Box<dyn Fn(&Batch) + Send>,
     /// Called once when the shutdown has begun and nothing is held any more.
     pub on_drained: Box<dyn Fn() + Send>,
 }
@@ -79,7 +81,7 @@ impl Runner {
     ///
     /// # Errors
     /// When the system refuses the thread.
-    pub(crate) fn new(
+    pub fn new(
         parts: RunnerParts,
         channel: UploadChannel,
         messages: Receiver<Message>,
@@ -145,6 +147,8 @@ impl Runner {
             Message::AskSnapshot(reply) => {
                 let _ = reply.try_send(Box::new(self.snapshot()));
             }
+            // With X-Ray at the other end the TCP front forwards them.
+            Message::Spans(_) => {}
         }
     }
 
@@ -153,6 +157,7 @@ impl Runner {
             Event::Batch(hand_over) => {
                 self.channel.received(hand_over);
                 self.parts.readers.received(hand_over.reader);
+                (self.parts.show)(&hand_over.batch);
             }
             Event::Finished(finished) => self.observe(finished),
             _ => {}

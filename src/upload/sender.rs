@@ -105,7 +105,7 @@ pub(super) struct SignedRequest {
 }
 
 /// What a sender reports.
-pub(crate) struct Finished {
+pub struct Finished {
     pub(super) sender: SenderId,
     pub(super) result: Result<XRayResponse, TransportError>,
     pub(super) took: Duration,

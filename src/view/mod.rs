@@ -7,6 +7,7 @@
 
 pub mod api;
 mod document;
+mod feed;
 mod json;
 mod line;
 mod model;
@@ -17,8 +18,9 @@ mod shared;
 pub mod store;
 mod terminal;
 
+pub use feed::{Feed, Feeder};
 pub use line::{json_line, otlp_line};
-pub use otlp::OtlpError;
+pub use otlp::{OtlpError, request_body};
 pub use shared::SharedStore;
 pub use terminal::{Console, Options, terminal_columns};
 

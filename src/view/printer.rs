@@ -2,15 +2,19 @@
 //! takes the same messages, and nothing leaves the machine.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
+use crate::http::server::Request;
 use crate::upload::counters::{ReaderLedger, SegmentCounts};
-use crate::upload::message::{Event, Message};
+use crate::upload::message::{Event, Message, Spans};
 use crate::upload::metrics::Snapshot;
 use crate::upload::{Health, UploadChannel};
-use crate::view::{Console, json_line};
+use crate::view::{
+    Console, OtlpError, SharedStore, json_line, otlp_line, request_body, terminal_columns,
+};
 
 /// Between two looks at the traces that wait to be complete. Only while there are any.
 const TICK: Duration = Duration::from_millis(250);
@@ -30,17 +34,20 @@ pub struct Printer {
     readers: ReaderLedger,
     counts: SegmentCounts,
     style: Style,
+    /// Keeps what is shown for the page.
+    store: Option<Arc<SharedStore>>,
     text: String,
     limit: usize,
 }
 
 impl Printer {
     /// With nothing to show yet. `limit` is that of the buffer, for the metrics.
-    pub(crate) fn new(
+    pub fn new(
         messages: Receiver<Message>,
         channel: UploadChannel,
         readers: ReaderLedger,
         style: Style,
+        store: Option<Arc<SharedStore>>,
         limit: usize,
     ) -> Self {
         Printer {
@@ -49,6 +56,7 @@ impl Printer {
             readers,
             counts: SegmentCounts::default(),
             style,
+            store,
             text: String::new(),
             limit,
         }
@@ -69,6 +77,11 @@ impl Printer {
                 message.map_err(|_| RecvTimeoutError::Disconnected)
             };
             let now = Instant::now();
+            if let Style::Console(console) = &mut self.style
+                && let Some(columns) = terminal_columns(io::stdout())
+            {
+                console.resize(columns);
+            }
             let is_over = match message {
                 Ok(Message::Event(Event::ReadersEnded)) | Err(RecvTimeoutError::Disconnected) => {
                     true
@@ -106,11 +119,17 @@ impl Printer {
                 let documents = hand_over.batch.len();
                 self.counts
                     .add_taken(documents, hand_over.malformed, hand_over.empty);
-                self.counts.sent += documents as u64;
+                self.counts.shown += documents as u64;
                 self.show(&hand_over.batch, now);
             }
             Message::Event(_) => {}
-            // Whoever asked may have given up.
+            Message::Spans(Spans { request, reply }) => {
+                // Whoever asked may have given up, here and below.
+                if let Some(request) = request.upgrade() {
+                    let shown = self.show_spans(&request, now);
+                    let _ = reply.try_send(shown.map_err(|error| error.to_string()));
+                }
+            }
             Message::AskHealth(reply) => drop(reply.try_send(Health::default())),
             Message::AskSnapshot(reply) => {
                 self.count_drops(kernel_drops);
@@ -120,6 +139,7 @@ impl Printer {
                 }
                 let snapshot = Snapshot {
                     segments,
+                    buffer_used: self.store.as_ref().map_or(0, |store| store.used()),
                     buffer_limit: self.limit,
                     ..Snapshot::default()
                 };
@@ -147,6 +167,26 @@ impl Printer {
                     self.text.push('\n');
                 }
             }
+            if let Some(store) = &self.store {
+                store.document(&document);
+            }
+        }
+    }
+
+    fn show_spans(&mut self, request: &Request, now: Instant) -> Result<(), OtlpError> {
+        let (body, content_type) = request_body(request)?;
+        match &mut self.style {
+            Style::Console(console) => {
+                console.otlp(body, &content_type, now, &mut self.text)?;
+            }
+            Style::Json => {
+                self.text.push_str(&otlp_line(body, &content_type)?);
+                self.text.push('\n');
+            }
+        }
+        match &self.store {
+            Some(store) => store.otlp(body, &content_type),
+            None => Ok(()),
         }
     }
 

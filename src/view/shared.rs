@@ -4,8 +4,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use super::api::{self, Request, Response};
-use super::otlp::OtlpError;
+use super::otlp::{OtlpError, request_body};
 use super::store::{Daemon, EventStream, Next, Store, Streams};
+use crate::http;
 
 /// Traces that are read under one lock.
 const MAX_READ: usize = 200;
@@ -41,6 +42,12 @@ impl SharedStore {
         let taken = self.lock().otlp(body, content_type, seconds_now());
         self.changed.notify_all();
         taken
+    }
+
+    /// The same, for the request itself.
+    pub fn request(&self, request: &http::server::Request) -> Result<(), OtlpError> {
+        let (body, content_type) = request_body(request)?;
+        self.otlp(body, &content_type)
     }
 
     /// Bytes of memory that the kept traces take, roughly.

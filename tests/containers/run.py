@@ -10,7 +10,7 @@ import traceback
 
 import harness
 
-MODULES = ["image", "platforms", "operations", "dropin", "builder"]
+MODULES = ["image", "platforms", "operations", "dropin", "job", "builder"]
 
 
 def tests():

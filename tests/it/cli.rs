@@ -57,6 +57,56 @@ fn what_cannot_be_understood_exits_2() {
     }
 }
 
+/// Whoever writes these does not want a daemon, or not with the defaults.
+#[test]
+fn what_was_meant_is_said() {
+    for (arguments, hint) in [
+        (&["healthchek"][..], "did you mean healthcheck?"),
+        (&["version"], "did you mean --version?"),
+        (&["start", "-n", "us-east-1"], "xray is the daemon"),
+        (&["--regoin", "us-east-1"], "did you mean --region?"),
+        (&["-o -n us-east-1"], "\"-o\", \"-n\", \"us-east-1\""),
+        (&["-o=true -n us-east-1"], "\"-n\", \"us-east-1\""),
+    ] {
+        let ended = Launch::bare().args(arguments.iter().copied()).run();
+        assert_eq!(ended.code, Some(2), "{arguments:?}");
+        let stderr = ended.stderr.join("\n");
+        assert!(
+            stderr.contains(hint),
+            "{arguments:?}: no {hint} in\n{stderr}"
+        );
+    }
+}
+
+/// `command: ["/xray", …]` in a container whose entry point is `/xray` already.
+#[test]
+fn the_entry_point_repeated_is_a_word_to_ignore() {
+    let fake = FakeXray::start();
+    for word in ["xray", "/xray", "/usr/bin/xray"] {
+        let daemon = Launch::against(&fake)
+            .args([word, "-n", "eu-west-9"])
+            .start();
+        daemon.wait_log(&format!("ignored from \"{word}\" on"));
+        daemon.stop();
+        let ended = run(&format!("{word} -b 127.0.0.1:0"));
+        let text = text(&ended);
+        assert_eq!(ended.code, Some(1), "no region\n{text}");
+        assert!(
+            text.contains(&format!("ignored from \"{word}\" on")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_command_has_a_help_of_its_own() {
+    let ended = run("-t 127.0.0.1:1 healthcheck --help");
+    assert_eq!(ended.code, Some(0));
+    let text = text(&ended);
+    assert!(text.contains("Usage: xray healthcheck [options]"), "{text}");
+    assert!(!text.contains("--shutdown-timeout"), "{text}");
+}
+
 #[test]
 fn what_cannot_be_done_exits_1_and_says_why() {
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -28,6 +28,7 @@ fn one_segment() {
     assert_eq!((totals.received, totals.sent), (1, 1));
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn ten_thousand_segments_at_a_thousand_a_second() {
     const N: usize = 10_000;
@@ -156,6 +157,7 @@ fn the_largest_datagrams() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn fifty_of_the_largest_datagrams() {
     let fake = FakeXray::start();

@@ -23,7 +23,7 @@ const INSIDE: &str = "XRAY_TEST_OWN_NETWORK";
 /// Runs `inside` in this test once more, in a process with a network that has nothing but a
 /// loopback device, and with these lines in /etc/hosts. Where the system does not let unprivileged
 /// users have one, the test says so and proves nothing.
-fn in_own_network(test: &str, hosts: &str, inside: impl FnOnce()) {
+pub fn in_own_network(test: &str, hosts: &str, inside: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return inside();
     }

@@ -96,6 +96,36 @@ fn what_x_ray_refuses_is_logged_and_counted() {
     }
 }
 
+/// What dashboards for any program ask for.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_process_is_measured_as_prometheus_clients_do() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake).start();
+    let text = metrics(daemon.tcp);
+    let value = |name: &str| -> f64 {
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        let values: Vec<&str> = lines.filter(|l| l.0 == name).map(|l| l.1).collect();
+        assert_eq!(values.len(), 1, "{name} in\n{text}");
+        values[0].parse().unwrap()
+    };
+    for name in [
+        "process_cpu_seconds_total",
+        "process_start_time_seconds",
+        "process_virtual_memory_bytes",
+        "process_virtual_memory_max_bytes",
+        "process_max_fds",
+    ] {
+        value(name);
+    }
+    // Its log, its two ports, and this very connection.
+    let descriptors = value("process_open_fds");
+    assert!(descriptors >= 5.0 && descriptors <= value("process_max_fds"));
+    assert!(value("process_threads") >= 5.0);
+    let resident = value("process_resident_memory_bytes");
+    assert!(resident >= 100_000.0 && resident <= daemon.peak_kb() as f64 * 1024.0);
+}
+
 #[test]
 fn big_bodies_and_grpc_are_logged() {
     let fake = FakeXray::start();

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::COMMANDS;
+use super::commands::COMMANDS;
 use super::flags::{FLAGS, Flag};
 
 /// The words that a value can be, by its placeholder. Empty: it is free text.
@@ -69,7 +69,7 @@ pub fn bash() -> String {
         let _ = writeln!(text, "        {names}) {action}return ;;");
     }
     let names: Vec<String> = FLAGS.iter().flat_map(spellings).collect();
-    let commands: Vec<&str> = COMMANDS.iter().map(|(name, _)| *name).collect();
+    let commands: Vec<&str> = COMMANDS.iter().map(|word| word.name).collect();
     let _ = write!(
         text,
         "    esac\n    case $word in\n        -*) mapfile -t COMPREPLY < <(compgen -W '{}' -- \"$word\") ;;\n\
@@ -106,7 +106,7 @@ pub fn zsh() -> String {
     }
     let commands: Vec<String> = COMMANDS
         .iter()
-        .map(|(name, help)| format!("{name}\\:\"{help}\""))
+        .map(|word| format!("{}\\:\"{}\"", word.name, word.summary))
         .collect();
     let _ = writeln!(text, "  '1::command:(({}))'", commands.join(" "));
     text
@@ -116,11 +116,12 @@ pub fn zsh() -> String {
 #[must_use]
 pub fn fish() -> String {
     let mut text = String::from("complete -c xray -f\n");
-    for (name, help) in COMMANDS {
+    for word in COMMANDS {
         let _ = writeln!(
             text,
-            "complete -c xray -n __fish_use_subcommand -a {name} -d '{}'",
-            quoted(help)
+            "complete -c xray -n __fish_use_subcommand -a {} -d '{}'",
+            word.name,
+            quoted(word.summary)
         );
     }
     for flag in FLAGS {
@@ -166,9 +167,9 @@ mod tests {
                 flag.name
             );
         }
-        for (name, _) in COMMANDS {
+        for word in COMMANDS {
             for text in [&bash, &zsh, &fish] {
-                assert!(text.contains(name), "{name}");
+                assert!(text.contains(word.name), "{}", word.name);
             }
         }
     }

@@ -50,6 +50,10 @@ pub struct Flags {
     pub exporter: Option<Exporter>,
     /// `--annotations`: show them in the terminal.
     pub annotations: Option<bool>,
+    /// `--view`: show the page with the traces.
+    pub view: Option<bool>,
+    /// `--view-any-host`: not only to this machine.
+    pub view_any_host: Option<bool>,
     /// `--log-format`.
     pub log_format: Option<LogFormat>,
     /// `--allow-origin`: web pages of these origins may send requests by TCP.
@@ -218,6 +222,18 @@ pub(super) const FLAGS: &[Flag] = &[
         "",
         Kind::Switch(|flags, on| flags.annotations = Some(on)),
         "Show annotations in the console's traces too.",
+    ),
+    flag(
+        "view",
+        "",
+        Kind::Switch(|flags, on| flags.view = Some(on)),
+        "Show traces on a web page at the TCP address (default only with console).",
+    ),
+    flag(
+        "view-any-host",
+        "",
+        Kind::Switch(|flags, on| flags.view_any_host = Some(on)),
+        "Show that page to other machines too, to anyone who reaches the port.",
     ),
     flag(
         "log-format",

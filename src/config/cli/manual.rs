@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::COMMANDS;
+use super::commands::COMMANDS;
 use super::flags::{FLAGS, Flag};
 
 /// The text around the options. Everything that a flag decides is in the table of flags.
@@ -69,12 +69,18 @@ A second signal ends it at once.
 The daemon was asked to stop, or the command succeeded.
 .TP
 .B 1
-The configuration cannot work, no region was found, a port is taken, or the daemon that
+The configuration cannot work, no region was found, a port is taken, the daemon that
 .B healthcheck
-asked is not well.
+asked is not well, or
+.B check
+found that segments would not reach X\-Ray.
 .TP
 .B 2
 The command line cannot be understood.
+.PP
+.B exec
+ends with the status of the program that it runs: 128 and the number of a signal that ended it, 126 if
+it cannot be started, 127 if it is not there.
 .SH SEE ALSO
 https://github.com/xray\-daemon/xray
 "#;
@@ -89,13 +95,19 @@ pub fn manual() -> String {
         version = escaped(env!("CARGO_PKG_VERSION"))
     );
     // Writing to a String cannot fail, here and below.
-    for (name, _) in COMMANDS {
-        let _ = writeln!(page, ".br\n.B xray {}\n.RI [ options ]", escaped(name));
+    for word in COMMANDS {
+        let (name, arguments) = (escaped(word.name), escaped(word.arguments));
+        let _ = writeln!(page, ".br\n.B xray {name}\n.I {arguments}");
     }
     page.push_str(BEFORE_OPTIONS.trim_start_matches('\n'));
     page.push_str(".SH COMMANDS\n");
-    for (name, help) in COMMANDS {
-        let _ = writeln!(page, ".TP\n.B {}\n{}", escaped(name), sentence(help));
+    for word in COMMANDS {
+        let _ = writeln!(
+            page,
+            ".TP\n.B {}\n{}",
+            escaped(word.name),
+            sentence(word.summary)
+        );
     }
     page.push_str(".SH OPTIONS\n");
     for flag in FLAGS {
@@ -155,7 +167,8 @@ mod tests {
             );
             assert!(page.contains(&escaped(flag.help)), "{}", flag.name);
         }
-        for (name, _) in COMMANDS {
+        for word in COMMANDS {
+            let name = word.name;
             assert!(page.contains(&format!(".B {name}\n")), "{name}");
         }
     }

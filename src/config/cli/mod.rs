@@ -5,41 +5,23 @@
 //! daemon use all of it: `-bind x`, `--bind=x`, `-o=false`, repeated flags (the last one wins),
 //! and an end at the first word that is no flag.
 
+mod commands;
 pub mod completions;
 mod flags;
 pub mod go;
+mod hints;
 mod manual;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fmt::Write as _;
 
+pub use commands::{Command, CommandWord, HOSTED, help};
 pub use flags::{Exporter, Flags};
 use flags::{FLAGS, Kind};
 pub use manual::manual;
 
 /// Exit status of a command line that cannot be understood, as in Go.
 pub const EXIT_USAGE: u8 = 2;
-
-/// The words that ask for something else than the daemon, and what they do.
-const COMMANDS: &[(&str, &str)] = &[(
-    "healthcheck",
-    "exit 0 if the daemon on this machine is well, 1 if not",
-)];
-
-/// What the command line asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Command {
-    /// Be the daemon.
-    #[default]
-    Run,
-    /// Ask the daemon on this machine whether it is well.
-    Healthcheck,
-    /// Print [`help`] and exit 0.
-    Help,
-    /// Print [`version`] and exit 0.
-    Version,
-}
 
 /// A parsed command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +32,10 @@ pub struct Parsed {
     pub flags: Flags,
     /// The word that ended the flags: it and what follows were not looked at.
     pub ignored: Option<String>,
+    /// For [`Command::Exec`]: the program and its arguments. Empty for the daemon beside it.
+    pub program: Vec<OsString>,
+    /// Whether this is the daemon that [`Command::Exec`] has started.
+    pub is_hosted: bool,
 }
 
 /// A command line that cannot be understood: print this on stderr, [`help`] on stdout, and exit
@@ -67,25 +53,45 @@ impl std::error::Error for UsageError {}
 
 /// Reads the arguments after the program's name.
 ///
-/// The word `healthcheck` may stand before, between or after the flags, because an image's
-/// entry point brings flags of its own. Any other word ends the flags, and the rest is ignored.
+/// The word of a command may stand before, between or after the flags, because an image's entry
+/// point brings flags of its own. Any other word ends the flags, and the rest is ignored; as the
+/// first argument it is an error, because whoever writes it expects another command.
 ///
 /// # Errors
-/// An unknown flag, a missing or malformed value, or an argument that is not UTF-8.
+/// An unknown command or flag, a missing or malformed value, or an argument that is not UTF-8.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageError> {
     let mut args = args.into_iter();
     let mut parsed = Parsed::default();
+    let mut is_first = true;
     while let Some(argument) = args.next() {
         let argument = utf8(argument)?;
-        if argument == "healthcheck" && parsed.command == Command::Run {
-            parsed.command = Command::Healthcheck;
+        let is_first = std::mem::take(&mut is_first);
+        if is_first && argument == HOSTED {
+            parsed.is_hosted = true;
+            continue;
+        }
+        if parsed.command == Command::Run
+            && let Some(word) = commands::command(&argument)
+        {
+            parsed.command = word.command;
             continue;
         }
         let Some(body) = argument.strip_prefix('-').filter(|b| !b.is_empty()) else {
+            if is_first && let Some(message) = hints::unknown_command(&argument) {
+                return Err(UsageError(message));
+            }
+            if parsed.command == Command::Exec {
+                return Err(UsageError(format!(
+                    "exec: write -- before the program: xray exec [options] -- {argument}"
+                )));
+            }
             parsed.ignored = Some(argument);
             break;
         };
         if body == "-" {
+            if parsed.command == Command::Exec {
+                parsed.program = args.collect();
+            }
             break;
         }
         let body = body.strip_prefix('-').unwrap_or(body);
@@ -101,12 +107,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
             .find(|flag| flag.name == name || (flag.short == name && !name.is_empty()))
         else {
             return Err(UsageError(format!(
-                "flag provided but not defined: -{name}"
+                "flag provided but not defined: -{name}{}",
+                hints::unknown_flag(&argument, name)
             )));
         };
         match flag.kind {
             Kind::Help => {
-                parsed.command = Command::Help;
+                parsed.command = Command::Help(parsed.command.word());
                 return Ok(parsed);
             }
             Kind::Switch(set) => {
@@ -114,7 +121,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
                     None => true,
                     Some(word) => go::boolean(word).ok_or_else(|| {
                         UsageError(format!(
-                            "invalid boolean value {word:?} for -{name}: parse error"
+                            "invalid boolean value {word:?} for -{name}: parse error{}",
+                            hints::one_argument(&argument)
                         ))
                     })?,
                 };
@@ -137,6 +145,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
     if parsed.flags.version == Some(true) {
         parsed.command = Command::Version;
     }
+    if parsed.is_hosted && parsed.command != Command::Exec {
+        return Err(UsageError(format!(
+            "unknown command {HOSTED:?}; it is for exec alone"
+        )));
+    }
+    if parsed.command == Command::Exec && parsed.program.is_empty() && !parsed.is_hosted {
+        return Err(UsageError(
+            "exec: no program is given: xray exec [options] -- PROGRAM".to_owned(),
+        ));
+    }
     Ok(parsed)
 }
 
@@ -150,30 +168,6 @@ fn utf8(argument: OsString) -> Result<String, UsageError> {
 #[must_use]
 pub fn version() -> String {
     format!("AWS X-Ray daemon version: {}", env!("CARGO_PKG_VERSION"))
-}
-
-/// The help text, one line a flag, ending in a newline.
-#[must_use]
-pub fn help() -> String {
-    let mut text = String::from(
-        "Usage: xray [options]              receive segments and send them to AWS X-Ray\n",
-    );
-    for (name, help) in COMMANDS {
-        let usage = format!("{name} [options]");
-        // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "       xray {usage:<21}  {help}");
-    }
-    text.push('\n');
-    for flag in FLAGS {
-        let short = match flag.short {
-            "" => "    ".to_owned(),
-            short => format!("-{short}, "),
-        };
-        let placeholder = flag.placeholder().unwrap_or_default();
-        let long = format!("--{} {placeholder}", flag.name);
-        let _ = writeln!(text, "  {short}{long:<26}{}", flag.help);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -78,6 +78,20 @@ fn the_first_word_ends_the_flags() {
 }
 
 #[test]
+fn a_first_word_that_is_no_command_is_an_error() {
+    for line in ["version", "healthchek -t a:1", "start -n r", "- -n r"] {
+        let message = run(line).unwrap_err();
+        assert!(message.starts_with("unknown command"), "{line}: {message}");
+    }
+    // The entry point of an image, repeated in the command of a container.
+    for line in ["/xray -n r", "xray", "/usr/bin/xray -o"] {
+        let parsed = run(line).unwrap();
+        assert_eq!(parsed.command, Command::Run, "{line}");
+        assert_eq!(parsed.ignored.as_deref(), line.split(' ').next(), "{line}");
+    }
+}
+
+#[test]
 fn healthcheck_stands_anywhere_among_the_flags() {
     for line in [
         "healthcheck -t a:1 -b b:2",
@@ -95,6 +109,39 @@ fn healthcheck_stands_anywhere_among_the_flags() {
 }
 
 #[test]
+fn exec_takes_a_program_behind_the_dashes() {
+    let words = |line: &str| -> Vec<OsString> { line.split(' ').map(OsString::from).collect() };
+    for line in [
+        "exec -n r -- job --help -- -n x",
+        "-n r exec -- job --help -- -n x",
+    ] {
+        let parsed = run(line).unwrap();
+        assert_eq!(parsed.command, Command::Exec, "{line}");
+        assert_eq!(parsed.flags.region.as_deref(), Some("r"), "{line}");
+        assert_eq!(parsed.program, words("job --help -- -n x"), "{line}");
+        assert!(!parsed.is_hosted);
+    }
+    for line in [
+        "exec",
+        "exec --",
+        "exec job",
+        "exec -n r job",
+        "exec-daemon -n r",
+    ] {
+        assert!(run(line).is_err(), "{line}");
+    }
+    let hosted = run("exec-daemon exec -n r").unwrap();
+    assert!(hosted.is_hosted && hosted.command == Command::Exec);
+    // Only in the first place, where nobody writes it by chance.
+    assert_eq!(
+        run("-n r exec-daemon").unwrap().ignored.as_deref(),
+        Some("exec-daemon")
+    );
+    let help = run("exec --help -- job").unwrap().command;
+    assert_eq!(help, Command::Help(Command::Exec.word()));
+}
+
+#[test]
 fn help_and_version() {
     for line in [
         "-h",
@@ -102,9 +149,19 @@ fn help_and_version() {
         "-help",
         "-h=x",
         "-n r -h -nonsense",
-        "healthcheck -h",
+        "-h healthcheck",
     ] {
-        assert_eq!(run(line).unwrap().command, Command::Help, "{line}");
+        assert_eq!(run(line).unwrap().command, Command::Help(None), "{line}");
+    }
+    for line in [
+        "healthcheck -h",
+        "-t x:1 healthcheck --help",
+        "healthcheck -n r -h",
+    ] {
+        let Command::Help(Some(word)) = run(line).unwrap().command else {
+            panic!("{line}");
+        };
+        assert_eq!(word.name, "healthcheck", "{line}");
     }
     for line in ["-v", "--version", "-n r -version=true", "healthcheck -v"] {
         assert_eq!(run(line).unwrap().command, Command::Version, "{line}");
@@ -125,6 +182,10 @@ fn errors_are_worded_as_in_go() {
         ("---b x", "bad flag syntax: ---b"),
         ("-=x", "bad flag syntax: -=x"),
         ("--=x", "bad flag syntax: --=x"),
+        (
+            "--regoin=x",
+            "flag provided but not defined: -regoin; did you mean --region?",
+        ),
         ("-n", "flag needs an argument: -n"),
         ("--bind", "flag needs an argument: -bind"),
         ("-m many", "invalid value \"many\" for flag -m: parse error"),

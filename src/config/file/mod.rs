@@ -60,6 +60,10 @@ pub struct Settings {
     pub spool_directory: Option<String>,
     /// `Spool.SizeLimitMB`, unchecked: a flag may override it.
     pub spool_limit_mb: Option<Located>,
+    /// `View`.
+    pub view: Option<bool>,
+    /// `ViewAnyHost`.
+    pub view_any_host: Option<bool>,
     /// `Version`: 1 or 2.
     version: Option<Located>,
 }
@@ -95,6 +99,8 @@ const KEYS: &[(&str, Field)] = &[
     ("ProxyAddress", Text(|s| &mut s.proxy_address)),
     ("Spool.Directory", Text(|s| &mut s.spool_directory)),
     ("Spool.SizeLimitMB", Whole(|s| &mut s.spool_limit_mb)),
+    ("View", Switch(|s| &mut s.view)),
+    ("ViewAnyHost", Switch(|s| &mut s.view_any_host)),
     ("Version", Whole(|s| &mut s.version)),
 ];
 

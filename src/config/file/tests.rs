@@ -60,7 +60,8 @@ fn every_key_is_read() {
          Socket: {UDPAddress: u, TCPAddress: t}\n\
          Logging: {LogRotation: off, LogLevel: dev, LogPath: p}\n\
          LocalMode: yes\nResourceARN: a\nRoleARN: r\nExternalID: i\nNoVerifySSL: on\nProxyAddress: x\n\
-         Spool: {Directory: d, SizeLimitMB: 7}\n",
+         Spool: {Directory: d, SizeLimitMB: 7}\n\
+         View: on\nViewAnyHost: off\n",
     )
     .unwrap();
     assert_eq!(warnings, Vec::<String>::new());
@@ -86,6 +87,7 @@ fn every_key_is_read() {
     assert_eq!(s.log_rotation, Some(false));
     assert_eq!(s.local_mode, Some(true));
     assert_eq!(s.no_verify_ssl, Some(true));
+    assert_eq!((s.view, s.view_any_host), (Some(true), Some(false)));
 }
 
 #[test]

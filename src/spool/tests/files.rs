@@ -82,6 +82,20 @@ fn what_is_settled_before_it_is_read_is_never_read() {
 }
 
 #[test]
+fn what_is_released_before_it_is_read_stays_to_be_read() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    let records: Vec<RecordId> = (0..2).map(|number| spool.store(&item(number))).collect();
+    let released = |record, kept| [SpoolEvent::Released { record, kept }];
+    let events = spool.send(SpoolMessage::Release(records[1]));
+    assert_eq!(events, released(records[1], true));
+    assert_eq!(spool.drain_items(), [item(0), item(1)]);
+    spool.settle(records[0]);
+    let events = spool.send(SpoolMessage::Release(records[0]));
+    assert_eq!(events, released(records[0], false));
+}
+
+#[test]
 fn a_file_goes_when_all_in_it_is_settled_before_it_is_read() {
     let temp = TempDir::new();
     let mut spool = Tested::empty(&temp.spool(), LIMIT);
@@ -305,7 +319,8 @@ fn a_released_record_is_read_again_before_others() {
     };
     let released = |kept| [SpoolEvent::Released { record, kept }];
     assert_eq!(spool.send(SpoolMessage::Release(record)), released(true));
-    assert_eq!(spool.send(SpoolMessage::Release(record)), released(false));
+    // A second time changes nothing.
+    assert_eq!(spool.send(SpoolMessage::Release(record)), released(true));
     assert_eq!(spool.drain_items(), [item(0), item(1), item(2)]);
 
     // Where somebody has removed the file, the item is in memory alone.

@@ -21,7 +21,7 @@ use super::counters::SegmentCounts;
 use super::destination::{Destination, Destinations};
 use super::health::Health;
 use super::item::Item;
-use super::message::{Event, HandOver};
+use super::message::{Event, HandOver, SpoolAnswer};
 use super::metrics::{Snapshot, SpoolMetrics, UploadMetrics};
 use super::sender::{Payload, SenderId};
 use super::sender_pool::{Choice, InFlight, SenderPool};
@@ -150,7 +150,7 @@ impl Uploader {
                 self.open_spool(&target);
                 self.target = Some(target);
             }
-            Event::Spool(event) => self.spool_event(event, now),
+            Event::Spool(SpoolAnswer(event)) => self.spool_event(event, now),
             Event::Host(instance_id, hostname) => self.telemetry.set_host(instance_id, hostname),
             Event::Credentials(snapshot) => self.credentials_changed(*snapshot, now.instant),
             Event::Finished(finished) => self.finished(*finished, now),

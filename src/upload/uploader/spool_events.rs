@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::spooling::Flush;
+use super::spooling::{Flush, Spooling};
 use super::{Now, Uploader};
 use crate::batch::Batch;
 use crate::logging::RateLimit;
@@ -88,7 +88,10 @@ impl Uploader {
     /// A record was read. It stays in its file until it is settled.
     fn restored(&mut self, record: RecordId, item: SpoolItem, now: Instant) {
         let documents = item.body.count();
-        let copies = self.spooling.as_mut().map(|spooling| &mut spooling.copies);
+        // What was read after all before the spool was told to release it: it will be.
+        let is_kept = |spooling: &&mut Spooling| !spooling.releasing.contains_key(&record);
+        let spooling = self.spooling.as_mut().filter(is_kept);
+        let copies = spooling.map(|spooling| &mut spooling.copies);
         let Some(copy) = copies.and_then(|copies| copies.read(record, documents)) else {
             return;
         };

@@ -37,7 +37,7 @@ pub(super) struct Spooling {
     /// Whether the spool knows for whom it is.
     is_open: bool,
     pub(super) copies: Copies,
-    /// Items that were read and are to be read again, until the spool says that it has them.
+    /// Items that are to be in the spool only, until it says that it has them.
     pub(super) releasing: BTreeMap<RecordId, Item>,
     /// Nothing is stored before this time: the spool has refused something.
     pub(super) store_at: Option<Instant>,
@@ -220,10 +220,6 @@ impl Uploader {
             PutAway::Release(record, item) => {
                 spooling.releasing.insert(record, item);
                 self.tell_spool(SpoolMessage::Release(record));
-                true
-            }
-            PutAway::IsThere(item) => {
-                self.counts.spooled += item.documents() as u64;
                 true
             }
             PutAway::OnItsWay => true,

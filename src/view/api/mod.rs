@@ -72,7 +72,7 @@ pub fn respond(
         .target
         .split_once('?')
         .unwrap_or((request.target, ""));
-    if path != "/" && !path.starts_with("/api/") && !path.starts_with("/page/") {
+    if !is_own(path) {
         return None;
     }
     let mut response = match request.method {
@@ -91,6 +91,11 @@ pub fn respond(
         }
     }
     Some(response)
+}
+
+/// Whether a path, which has no query, is one of the page or its API.
+pub fn is_own(path: &str) -> bool {
+    path == "/" || path.starts_with("/api/") || path.starts_with("/page/")
 }
 
 fn answer(

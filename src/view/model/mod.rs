@@ -99,7 +99,7 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
-    /// What an HTTP status says, if it is one of trouble.
+    /// What an HTTP status says, if it is one of an error.
     pub(crate) fn of_status(status: u16) -> Option<Mark> {
         match status {
             429 => Some(Mark::Throttle),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_of_trouble_is_a_mark() {
+    fn a_status_of_an_error_is_a_mark() {
         let marks = [
             (200, None),
             (399, None),

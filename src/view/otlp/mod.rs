@@ -13,6 +13,7 @@ mod wire;
 use std::fmt;
 
 use super::json::SyntaxError;
+use crate::http::server::Request;
 
 pub(crate) use span::spans;
 pub(crate) use split::split;
@@ -22,6 +23,8 @@ pub(crate) use split::split;
 pub enum OtlpError {
     /// The body is neither protobuf nor JSON by its `Content-Type`.
     ContentType,
+    /// The body is compressed.
+    Compressed,
     /// The bytes are no protobuf message of this kind.
     Protobuf,
     /// The text is no JSON.
@@ -38,6 +41,10 @@ impl fmt::Display for OtlpError {
             OtlpError::ContentType => {
                 "OTLP spans are read as application/x-protobuf or application/json"
             }
+            OtlpError::Compressed => {
+                "OTLP spans are shown only if they are not compressed: set \
+                 OTEL_EXPORTER_OTLP_COMPRESSION=none"
+            }
             OtlpError::Protobuf => "the OTLP spans are no valid protobuf message",
             OtlpError::Base64 => "the OTLP spans are no valid base64",
             OtlpError::TooLarge => "the OTLP spans take more than 32 MiB as JSON",
@@ -51,6 +58,18 @@ impl std::error::Error for OtlpError {}
 impl From<SyntaxError> for OtlpError {
     fn from(error: SyntaxError) -> OtlpError {
         OtlpError::Json(error)
+    }
+}
+
+/// The body of a `POST /v1/traces` and its `Content-Type`.
+pub fn request_body(request: &Request) -> Result<(&[u8], String), OtlpError> {
+    let header = |name| {
+        let value = request.header(name).unwrap_or_default();
+        String::from_utf8_lossy(&value).into_owned()
+    };
+    match header("content-encoding").trim() {
+        "" | "identity" => Ok((&request.body, header("content-type"))),
+        _ => Err(OtlpError::Compressed),
     }
 }
 

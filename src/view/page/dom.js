@@ -31,6 +31,12 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+// Shows in `note` why something could not be loaded.
+export function showError(note, error) {
+  note.hidden = false;
+  note.replaceChildren(el("p", { role: "alert" }, error.message));
+}
+
 // Makes `nodes` the children of `parent`. Those that stay are not taken out, since a node that is
 // taken out loses the focus.
 export function arrange(parent, nodes) {

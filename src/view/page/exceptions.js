@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { codeBlock, longText, pairs, section, told } from "./fields.js";
-import { line, number } from "./format.js";
+import { line, plural } from "./format.js";
 import { isObject, list, text } from "./values.js";
 
 // `cause` is an object with exceptions, or the id of an exception that another segment tells.
@@ -21,7 +21,7 @@ function exceptionPart(exception, context) {
     el("h4", null, line(text(type) || "Exception", 300)),
     text(message) && longText(text(message), "p"),
     text(stacktrace) && codeBlock(text(stacktrace), "Copy stack"),
-    frames.length > 0 && el("details", { open: true }, el("summary", null, `Stack, ${number(frames.length)} frames`),
+    frames.length > 0 && el("details", { open: true }, el("summary", null, `Stack, ${plural(frames.length, "frame")}`),
       codeBlock(frames.map(frameText).join("\n"), "Copy stack")),
     told([["ID", text(id)], ["Cause", text(cause) && reference(text(cause), context)]]), pairs(Object.entries(rest)));
 }

@@ -2,7 +2,7 @@
 // same stay the same elements.
 
 import { get } from "./api.js";
-import { arrange, el, setText } from "./dom.js";
+import { arrange, el, setText, showError } from "./dom.js";
 import { emptyState } from "./empty.js";
 import { bytes, clock, day, duration, iso, line, number, plural, request } from "./format.js";
 import { filterParams, isEmpty, noFilter } from "./state.js";
@@ -46,8 +46,7 @@ export function listView(app) {
     (error) => {
       // Whatever is heard next, it is asked for again.
       version = null;
-      note.hidden = false;
-      note.replaceChildren(el("p", { role: "alert" }, error.message));
+      showError(note, error);
     },
   );
 

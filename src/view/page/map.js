@@ -2,7 +2,7 @@
 // those who read rather than look, as a table.
 
 import { get } from "./api.js";
-import { el, setText } from "./dom.js";
+import { el, setText, showError } from "./dom.js";
 import { drawMap, KINDS } from "./draught.js";
 import { duration, line, number, plural, rate } from "./format.js";
 import { layOut } from "./graph.js";
@@ -30,8 +30,7 @@ export function mapView(app) {
     (error) => {
       // Whatever is heard next, it is asked for again.
       version = null;
-      note.hidden = false;
-      note.replaceChildren(el("p", { role: "alert" }, error.message));
+      showError(note, error);
     },
   );
 

@@ -3,7 +3,7 @@
 
 import { get } from "./api.js";
 import { serviceColour } from "./colour.js";
-import { copyButton, el, setText } from "./dom.js";
+import { copyButton, el, setText, showError } from "./dom.js";
 import { details } from "./details.js";
 import { clock, day, duration, iso, line, number, plural } from "./format.js";
 import { flagsOf } from "./list.js";
@@ -75,15 +75,15 @@ export function traceView(app) {
 
   function fail(error) {
     failed = true;
-    note.hidden = false;
     if (error.status === 404) {
+      note.hidden = false;
       panes.hidden = true;
       app.title("Trace not found");
       note.replaceChildren(
         el("p", null, "The daemon does not keep this trace: it has not come yet, or newer ones took its place. If it comes, it is shown here."),
         el("p", null, el("code", null, line(state.trace, 100))));
     } else {
-      note.replaceChildren(el("p", { role: "alert" }, error.message));
+      showError(note, error);
     }
   }
 

@@ -43,7 +43,7 @@ impl Store {
         }
         let matched = found.len();
         let newest = |digest: &Digest| digest.start.unwrap_or(digest.arrived);
-        found.sort_by(|(_, a, one), (_, b, other)| {
+        found.sort_unstable_by(|(_, a, one), (_, b, other)| {
             newest(other)
                 .total_cmp(&newest(one))
                 .then(b.version.cmp(&a.version))

@@ -73,9 +73,9 @@ impl Digest {
             annotations,
             ..
         } = joined;
-        // Stable: what has no start comes last, in the order of arrival.
-        let start = |fact: &Fact| fact.start.unwrap_or(f64::INFINITY);
-        facts.sort_by(|a, b| start(a).total_cmp(&start(b)));
+        // What has no start comes last. What starts at the same nanosecond stays in the order of
+        // arrival.
+        facts.sort_by_cached_key(|fact| (fact.start.unwrap_or(f64::INFINITY) * 1e9) as i64);
         let root = facts.iter().find(|fact| fact.parent.is_none());
         let root = root.or(facts.first());
         let ids: HashSet<&str> = facts.iter().map(|fact| &*fact.id).collect();

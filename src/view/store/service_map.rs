@@ -1,6 +1,6 @@
 //! The service map: requests, errors and latency of each service and of each call between two.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -81,8 +81,9 @@ impl<'a> ServiceMap<'a> {
             .map_or(0.0, |(first, last)| last - first);
         let window = window.max(MIN_SECONDS);
         let mut nodes: Vec<_> = self.nodes.into_iter().collect();
-        nodes.sort_by(|(a, one), (b, other)| (other.requests, a).cmp(&(one.requests, b)));
+        nodes.sort_unstable_by(|(a, one), (b, other)| (other.requests, a).cmp(&(one.requests, b)));
         nodes.truncate(MAX_NODES);
+        let kept: HashSet<_> = nodes.iter().map(|(node, _)| *node).collect();
         let nodes = nodes.into_iter().map(|(node, tally)| {
             let client = node.kind == NodeKind::Client;
             let mut answer = numbers(tally, window);
@@ -92,12 +93,12 @@ impl<'a> ServiceMap<'a> {
             if client {
                 answer["latency"] = Value::Null;
             }
-            (node, answer)
+            answer
         });
-        let nodes: HashMap<_, _> = nodes.collect();
+        let nodes: Vec<_> = nodes.collect();
         let mut edges: Vec<_> = self.edges.into_iter().collect();
-        edges.retain(|((from, to), _)| nodes.contains_key(from) && nodes.contains_key(to));
-        edges.sort_by(|(a, one), (b, other)| (other.requests, a).cmp(&(one.requests, b)));
+        edges.retain(|((from, to), _)| kept.contains(from) && kept.contains(to));
+        edges.sort_unstable_by(|(a, one), (b, other)| (other.requests, a).cmp(&(one.requests, b)));
         let edges = edges.into_iter().map(|((from, to), tally)| {
             let mut answer = numbers(tally, window);
             answer["from"] = id(from).into();
@@ -105,10 +106,6 @@ impl<'a> ServiceMap<'a> {
             answer
         });
         let edges: Vec<_> = edges.collect();
-        let mut nodes: Vec<_> = nodes.into_iter().collect();
-        let requests = |answer: &Value| answer["requests"].as_u64();
-        nodes.sort_by(|(a, one), (b, other)| (requests(other), a).cmp(&(requests(one), b)));
-        let nodes: Vec<_> = nodes.into_iter().map(|(_, answer)| answer).collect();
         json!({
             "version": version,
             "traces": self.traces,
@@ -136,7 +133,7 @@ fn id(node: &Node) -> String {
 fn numbers(mut tally: Tally, window: f64) -> Value {
     let per_minute = tally.requests as f64 * 60.0 / window;
     let durations = &mut tally.durations;
-    durations.sort_by(f32::total_cmp);
+    durations.sort_unstable_by(f32::total_cmp);
     let latency = durations.last().map(|max| {
         // The smallest duration that so many percent do not exceed.
         let percentile = |percent: usize| {

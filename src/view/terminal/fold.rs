@@ -97,7 +97,7 @@ impl Folded {
     /// anything. Any other is not taken.
     pub(super) fn take(&mut self, entity: &Entity) -> Option<bool> {
         if self.holds(&entity.id) {
-            // What is counted may end in trouble.
+            // What is counted may end with an error.
             let place = self.place_of(&entity.id);
             let count = self.counts.entry(place).or_default();
             let worse = entity.mark.filter(|mark| count.marks[*mark as usize] == 0);
@@ -205,11 +205,11 @@ fn leaves(entities: &[Entity], children: &[usize]) -> Vec<usize> {
         .filter(|at| children[*at] == 0)
         .filter(|at| parent(*at).is_some_and(|id| siblings[id] > 1))
         .collect();
-    leaves.sort_by_key(|at| {
+    leaves.sort_unstable_by_key(|at| {
         let entity = &entities[*at];
         let calls = matches!(entity.kind, Kind::Segment | Kind::Remote);
         let start = (entity.start.unwrap_or(0.0) * 1e6) as i64;
-        (entity.mark, entity.in_progress, calls, Reverse(start))
+        (entity.mark, entity.in_progress, calls, Reverse(start), *at)
     });
     leaves
 }

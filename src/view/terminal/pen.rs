@@ -21,7 +21,7 @@ pub(super) enum Style {
 impl Style {
     /// Codes of the 16 colours, which every terminal's theme makes readable on its background.
     fn sgr(self) -> &'static str {
-        // Cyan, blue, green and their bright forms; the warm colours mean trouble.
+        // Cyan, blue, green and their bright forms; the warm colours mean errors.
         const SERVICES: [&str; 6] = ["36", "34", "32", "96", "94", "92"];
         match self {
             Style::Plain => "",

@@ -44,10 +44,10 @@ pub(super) fn rows(trace: &Trace) -> Vec<Row<'_>> {
     let entities = &trace.entities;
     let ids: HashMap<_, _> = entities.iter().map(|e| e.id.as_str()).zip(0..).collect();
     let mut order: Vec<usize> = (0..entities.len()).collect();
-    // Stable: what has no start comes last, in order of arrival.
-    order.sort_by(|a, b| {
+    // What has no start comes last, in order of arrival.
+    order.sort_unstable_by(|a, b| {
         let start = |at: &usize| entities[*at].start.unwrap_or(f64::INFINITY);
-        start(a).total_cmp(&start(b))
+        start(a).total_cmp(&start(b)).then(a.cmp(b))
     });
     let mut roots = Vec::new();
     let mut children = vec![Vec::new(); entities.len()];

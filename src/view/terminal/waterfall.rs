@@ -103,7 +103,7 @@ fn state(trace: &Trace, rows: &[Row<'_>]) -> Vec<(Style, Text)> {
     let folded = trace.folded.total();
     let worst_folded = folded.marks().next().map(|(mark, _)| mark);
     let mut state = Vec::new();
-    // What the caller got decides; trouble that was dealt with inside is said beside it.
+    // What the caller got decides; an error that was dealt with inside is said beside it.
     match (marks(true), marks(false).max(worst_folded)) {
         (Some(mark), _) => state.push((mark_style(mark), Text::own(mark_word(mark)))),
         (None, inside) => {
@@ -160,14 +160,14 @@ fn draw_row(
     } else {
         pen.skip(room);
     }
-    let trouble = entity.mark.map_or(Style::Plain, mark_style);
+    let mark_colour = entity.mark.map_or(Style::Plain, mark_style);
     let kind = Text::own(entity.kind.word());
     let mark = Text::own(entity.mark.map_or("", mark_word));
     let duration = entity.duration(options.ascii);
     let cells = [
         (Style::Dim, kind, columns.kind, false),
-        (trouble, entity.status_text(), columns.status, true),
-        (trouble, mark, columns.mark, false),
+        (mark_colour, entity.status_text(), columns.status, true),
+        (mark_colour, mark, columns.mark, false),
         (Style::Plain, duration, columns.duration, true),
     ];
     for (style, text, width, right) in cells.iter().filter(|cell| cell.2 > 0) {

@@ -12,4 +12,6 @@ mod responses;
 mod sampling;
 mod secrets;
 mod stopping;
+#[cfg(target_os = "linux")]
 mod subprocess;
+mod trace_page;

@@ -95,7 +95,7 @@ fn pages_of_an_allowed_origin_are_served() {
     ] {
         assert_eq!(preflight.header(name), Some(value));
     }
-    let answer = client.ask(request("POST /v1/traces", origin));
+    let answer = client.ask(request("POST /SamplingTargets", origin));
     assert_eq!(answer.status, 200);
     assert_eq!(
         answer.header("access-control-allow-origin"),

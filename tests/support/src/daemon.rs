@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
@@ -90,9 +90,20 @@ impl Launch {
         self
     }
 
+    /// Writes a file into its working directory.
+    pub fn write(&self, name: &str, content: &str) {
+        self.directory.file(name, content);
+    }
+
     /// Leaves what it writes to standard output in the pipe, until that is full.
     pub fn unread_stdout(mut self) -> Self {
         self.stdout = Stdout::Unread;
+        self
+    }
+
+    /// Makes its standard output a terminal.
+    pub fn on_terminal(mut self) -> Self {
+        self.stdout = Stdout::Terminal;
         self
     }
 
@@ -119,7 +130,7 @@ impl Launch {
             .current_dir(self.directory.path());
         Daemon {
             process: Process::spawn(&mut command, self.stdout).expect("the daemon can be started"),
-            _directory: self.directory.clone(),
+            directory: self.directory.clone(),
         }
     }
 
@@ -159,7 +170,7 @@ fn binary() -> PathBuf {
 /// A daemon that was started. Dropping it kills it, and fails the test if a secret is in the log.
 pub struct Daemon {
     process: Process,
-    _directory: Arc<ScratchDir>,
+    directory: Arc<ScratchDir>,
 }
 
 /// A daemon whose ports are open.
@@ -186,6 +197,11 @@ impl Deref for Daemon {
 }
 
 impl Daemon {
+    /// Its working directory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// SIGTERM, then waits for the end; the code must be 0.
     #[track_caller]
     pub fn stop(&self) -> Ended {

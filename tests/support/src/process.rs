@@ -1,5 +1,6 @@
 //! A process under test: its output line by line, signals, and its end.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 pub use rustix::process::Signal;
 
@@ -51,6 +53,8 @@ pub enum Stdout {
     Read,
     /// It is a pipe that fills up.
     Unread,
+    /// It is read, and a terminal.
+    Terminal,
 }
 
 /// A command that may open so many descriptors at most.
@@ -67,11 +71,20 @@ pub fn limited_command(program: &Path, descriptors: Option<u32>) -> Command {
 impl Process {
     /// Starts a program without an input.
     pub fn spawn(command: &mut Command, stdout: Stdout) -> io::Result<Self> {
+        let (terminal, output) = match stdout {
+            Stdout::Terminal => {
+                let (ours, theirs) = terminal()?;
+                (Some(ours), theirs.into())
+            }
+            Stdout::Read | Stdout::Unread => (None, Stdio::piped()),
+        };
         let mut child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(output)
             .stderr(Stdio::piped())
             .spawn()?;
+        // It holds the program's end of the terminal, which must close with the program.
+        command.stdout(Stdio::null());
         let state = Arc::new(Watch::new(State::default()));
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let mut readers = vec![follow(&state, err, |state| &mut state.stderr)];
@@ -79,6 +92,9 @@ impl Process {
         match stdout {
             Stdout::Read => readers.push(follow(&state, out, |state| &mut state.log)),
             Stdout::Unread => unread = out,
+            Stdout::Terminal => {
+                readers.push(follow(&state, terminal, |state| &mut state.log));
+            }
         }
         let pid = Pid::from_child(&child);
         let watched = state.clone();
@@ -168,6 +184,17 @@ impl Drop for Process {
     }
 }
 
+/// Both ends of a new terminal: the one to read from, and the program's.
+fn terminal() -> io::Result<(File, File)> {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let name = ptsname(&ours, Vec::new())?;
+    let name = name.to_str().expect("the system names it in ASCII");
+    let theirs = File::options().read(true).write(true).open(name)?;
+    Ok((File::from(ours), theirs))
+}
+
 fn follow(
     state: &Arc<Watch<State>>,
     stream: Option<impl Read + Send + 'static>,
@@ -180,7 +207,7 @@ fn follow(
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
             let text = String::from_utf8_lossy(&line);
-            let text = text.trim_end_matches('\n').to_owned();
+            let text = text.trim_end_matches(['\n', '\r']).to_owned();
             state.update(|state| lines(state).push(text));
             line.clear();
         }

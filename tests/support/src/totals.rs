@@ -1,10 +1,12 @@
 //! The totals that the daemon logs, checked against what client and service counted themselves.
 
-/// The line `received R = sent S + rejected J + spilled P + held H; kernel drops K`.
+/// The line `received R = sent S + shown W + rejected J + spilled P + held H; kernel drops K`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub received: u64,
     pub sent: u64,
+    /// Left out of the line where nothing was shown.
+    pub shown: u64,
     pub rejected: u64,
     pub spilled: u64,
     pub held: u64,
@@ -20,7 +22,9 @@ impl Totals {
     pub fn at_the_end_of(log: &[String]) -> Self {
         let last = log.last().expect("an empty log");
         let totals = Self::parse(last).unwrap_or_else(|| panic!("not the totals: {last:?}"));
-        let fates = totals.sent + totals.rejected + totals.spilled + totals.held + totals.spooled;
+        let delivered = totals.sent + totals.shown;
+        let lost = totals.rejected + totals.spilled;
+        let fates = delivered + lost + totals.held + totals.spooled;
         let came = totals.received + totals.restored;
         assert_eq!(came, fates, "{totals:?} does not add up");
         totals
@@ -35,6 +39,7 @@ impl Totals {
         Some(Self {
             received: number("received")?,
             sent: number("sent")?,
+            shown: number("shown").unwrap_or(0),
             rejected: number("rejected")?,
             spilled: number("spilled")?,
             held: number("held")?,

@@ -113,10 +113,14 @@ impl FakeSpool {
                 Vec::new()
             }
             SpoolMessage::Release(record) => {
-                let item = self.outstanding.remove(&record).expect("it was read");
-                let kept = !self.forgets;
-                if kept {
-                    self.unread.push_front((record, item));
+                let mut kept = !self.forgets;
+                match self.outstanding.remove(&record) {
+                    Some(item) if kept => self.unread.push_front((record, item)),
+                    Some(_) => {}
+                    None => {
+                        kept &= self.unread.iter().any(|(unread, _)| *unread == record);
+                        self.unread.retain(|(unread, _)| kept || *unread != record);
+                    }
                 }
                 vec![SpoolEvent::Released { record, kept }]
             }

@@ -20,7 +20,7 @@ use crate::http::error::{TransportError, TransportErrorKind};
 use crate::spool::SpoolEvent;
 use crate::upload::channel::UploadChannel;
 use crate::upload::counters::SegmentCounts;
-use crate::upload::message::{Event, HandOver};
+use crate::upload::message::{Event, HandOver, SpoolAnswer};
 use crate::upload::response::XRayResponse;
 use crate::upload::sender::{Finished, Payload, SenderId};
 use crate::upload::sender_pool::Choice;
@@ -278,14 +278,14 @@ impl Simulation {
             return false;
         };
         for event in spool.answer(message) {
-            self.event(Event::Spool(event));
+            self.event(Event::Spool(SpoolAnswer(event)));
         }
         true
     }
 
     /// The spool says something of itself.
     pub(super) fn spool_says(&mut self, event: SpoolEvent) {
-        self.event(Event::Spool(event));
+        self.event(Event::Spool(SpoolAnswer(event)));
     }
 
     /// Everybody does what there is to do, for so long. `None`: X-Ray does not answer.

@@ -126,7 +126,8 @@ impl State {
             }
         };
         let documents: Vec<String> = documents.unwrap_or_default();
-        if !(1..=MOST_DOCUMENTS).contains(&documents.len()) {
+        let fewest = usize::from(!self.takes_empty_batches);
+        if !(fewest..=MOST_DOCUMENTS).contains(&documents.len()) {
             wrong.push(format!("{} documents in a batch", documents.len()));
         }
         self.violations.extend(wrong);

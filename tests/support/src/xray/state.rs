@@ -66,6 +66,8 @@ pub struct State {
     pub answers: HashMap<String, Response>,
     /// By the hosts that their requests name.
     pub other_services: HashMap<String, OtherService>,
+    /// Whether a batch without documents is no violation.
+    pub takes_empty_batches: bool,
     pub region: &'static str,
 }
 
@@ -95,6 +97,7 @@ impl State {
             clock_offset: 0,
             answers: HashMap::new(),
             other_services: HashMap::new(),
+            takes_empty_batches: false,
             region,
         }
     }

@@ -1,0 +1,291 @@
+//! `xray check`: does what the daemon would do to deliver a segment, one step after the other, and
+//! says what holds and what does not. It binds nothing and sends no segment.
+
+mod calls;
+mod page;
+mod report;
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use aws_credential_types::Credentials;
+use ureq::http::Uri;
+
+use super::daemon::spawn;
+use crate::aws::clock::{self, Clock};
+use crate::aws::endpoint;
+use crate::aws::profile::{Profiles, read_file};
+use crate::config::cli::Exporter;
+use crate::config::{Config, ConfigError};
+use crate::credentials::date;
+use crate::credentials::target::{self, Found, Patience, Settings, Target, TargetError};
+use crate::http::client::AgentError;
+use crate::http::dns::Resolver;
+use crate::http::error::{TransportError, TransportErrorKind as Kind};
+use crate::http::url;
+use crate::upload::explain;
+use crate::upload::response::{Meaning, ResponseBody, XRayResponse};
+use page::Page;
+use report::Verdict;
+
+/// A program that gives credentials gets a minute. Everybody else is quicker.
+const CREDENTIALS: Duration = Duration::from_secs(65);
+
+/// As long as the daemon waits for a name.
+const LOOK_UP: Duration = Duration::from_secs(3);
+
+/// A clock that is this far off is worth a warning: signatures are refused after five minutes.
+const MOST_SKEW: Duration = Duration::from_secs(60);
+
+/// Prints what holds with this configuration. Whether segments reach X-Ray.
+pub(super) fn run(config: Result<Config, ConfigError>) -> bool {
+    let mut page = Page::new();
+    page.print(&format!("xray {}\n\n", env!("CARGO_PKG_VERSION")));
+    if steps(&mut page, config).is_none() {
+        page.line(
+            Verdict::NotTried,
+            "upload",
+            "what failed above comes before it",
+        );
+    }
+    page.end()
+}
+
+/// `None` where a step has failed without which the next ones make no sense.
+fn steps(page: &mut Page, config: Result<Config, ConfigError>) -> Option<()> {
+    let settings = settings(page, config)?;
+    let disabled = clock::is_disabled(&*settings.env, &settings.profiles);
+    let clock = Arc::new(Clock::new(disabled));
+    let found = target::resolve(&settings, &clock, Patience::None)
+        .map_err(|error| page.fail(subject(&error), &error.to_string()))
+        .ok()?;
+    region(page, &found);
+    let target = Arc::clone(&found.target);
+    let credentials = credentials(page, &found);
+    addresses(page, &settings.resolver, &found);
+    let connected = connection(page, &target, &clock);
+    // Whoever gives credentials may have a program running.
+    target.credentials.kill_program();
+    let credentials = credentials?;
+    connected?;
+    sampling(page, &target, &clock, &credentials);
+    upload(page, &target, &clock, &credentials);
+    skew(page, &clock);
+    Some(())
+}
+
+/// What a target that cannot be found lacks.
+fn subject(error: &TargetError) -> &'static str {
+    match error {
+        TargetError::Region(_) => "region",
+        TargetError::Endpoint(_) => "endpoint",
+        TargetError::Agent(AgentError::Proxy { .. }) => "proxy",
+        TargetError::Agent(AgentError::Bundle { .. }) => "certificates",
+        TargetError::Agent(AgentError::Target(_)) => "endpoint",
+        TargetError::Metadata(_) => "metadata",
+    }
+}
+
+fn settings(page: &mut Page, config: Result<Config, ConfigError>) -> Option<Settings> {
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => {
+            for problem in &error.problems {
+                page.fail("configuration", problem);
+            }
+            return None;
+        }
+    };
+    let file = match &config.file {
+        Some(path) => format!("the command line and {}", path.display()),
+        None => "the command line; there is no cfg.yaml".to_owned(),
+    };
+    page.ok("configuration", &file);
+    for warning in &config.warnings {
+        page.line(Verdict::Warning, "configuration", warning);
+    }
+    if matches!(config.exporter, Exporter::Console | Exporter::Json) {
+        let text = "with this --exporter the daemon shows segments here and sends none to X-Ray";
+        page.line(Verdict::Warning, "configuration", text);
+    }
+    let env = |name: &str| std::env::var(name).ok();
+    let profiles = Profiles::load(&env, &read_file)
+        .map_err(|error| page.fail("profile", &error.to_string()))
+        .ok()?;
+    for warning in profiles.warnings() {
+        page.line(Verdict::Warning, "profile", warning);
+    }
+    let resolver = Resolver::start()
+        .map_err(|error| page.fail("system", &format!("no thread is to be had: {error}")))
+        .ok()?;
+    Some(Settings {
+        config,
+        env: Arc::new(env),
+        profiles,
+        resolver,
+    })
+}
+
+fn region(page: &mut Page, found: &Found) {
+    let region = format!("{} (from {})", found.target.region, found.region_source);
+    match endpoint::hint(&found.target.region) {
+        None => page.ok("region", &region),
+        Some(hint) => page.line(
+            Verdict::Warning,
+            "region",
+            &format!("{region} is not known to this daemon; did you mean {hint}?"),
+        ),
+    }
+    page.ok("endpoint", &found.target.uploads.current().url);
+    page.ok("proxy", found.through.as_deref().unwrap_or("none"));
+}
+
+fn credentials(page: &mut Page, found: &Found) -> Option<Credentials> {
+    let (sender, snapshots) = channel();
+    let cache = Arc::clone(&found.target.credentials);
+    let started = spawn("credentials", move || {
+        cache.run(&|snapshot| {
+            // Only the first is waited for.
+            let _ = sender.send(snapshot);
+        });
+    });
+    if let Err(error) = started {
+        page.fail("credentials", &error.to_string());
+        return None;
+    }
+    let Ok(snapshot) = snapshots.recv_timeout(CREDENTIALS) else {
+        let text = format!("{}: no answer in {CREDENTIALS:?}", found.credentials);
+        page.fail("credentials", &text);
+        return None;
+    };
+    let Some(credentials) = snapshot.credentials else {
+        let error = snapshot.status.error.unwrap_or_default();
+        page.fail("credentials", &error);
+        return None;
+    };
+    let until = match (credentials.expiry(), credentials.session_token()) {
+        (Some(at), _) => format!("expire at {}", date::format(at)),
+        (None, Some(_)) => "are temporary and do not say their expiry".to_owned(),
+        (None, None) => "do not expire".to_owned(),
+    };
+    let key = report::masked(credentials.access_key_id());
+    page.ok(
+        "credentials",
+        &format!("{}: {key}, {until}", found.credentials),
+    );
+    Some(credentials)
+}
+
+fn addresses(page: &mut Page, resolver: &Resolver, found: &Found) {
+    let (name, what) = match &found.through {
+        Some(proxy) => (format!("http://{proxy}"), " (of the proxy)"),
+        None => (found.target.uploads.current().url.clone(), ""),
+    };
+    let Some((host, port)) = name
+        .parse::<Uri>()
+        .ok()
+        .and_then(|uri| Some((uri.host()?.to_owned(), url::port(&uri))))
+    else {
+        return;
+    };
+    match resolver.addresses(&host, port, LOOK_UP) {
+        Ok(addresses) => {
+            let list: Vec<String> = addresses.iter().map(|a| a.ip().to_string()).collect();
+            page.ok("addresses", &format!("{host}{what}: {}", list.join(", ")));
+        }
+        Err(error) => page.fail("addresses", &format!("{host}{what}: {error}")),
+    }
+}
+
+fn connection(page: &mut Page, target: &Target, clock: &Clock) -> Option<()> {
+    let start = Instant::now();
+    match calls::connect(target, clock) {
+        Ok(()) => {
+            let url = &target.uploads.current().url;
+            let security = match url.starts_with("https:") {
+                true => "with TLS",
+                false => "without TLS",
+            };
+            let took = start.elapsed().as_millis();
+            page.ok("connection", &format!("answered {security} in {took} ms"));
+            Some(())
+        }
+        // Services that imitate X-Ray may know no such request.
+        Err(error) if matches!(error.kind, Kind::Other | Kind::ClosedIdle) => {
+            page.line(Verdict::Warning, "connection", &unanswered(&error));
+            Some(())
+        }
+        Err(error) => {
+            page.fail("connection", &unanswered(&error));
+            None
+        }
+    }
+}
+
+fn unanswered(error: &TransportError) -> String {
+    format!("{error}; {}", calls::transport_advice(error.kind))
+}
+
+fn sampling(page: &mut Page, target: &Target, clock: &Clock, credentials: &Credentials) {
+    let result = calls::call(target, clock, credentials, "/GetSamplingRules", "{}");
+    let is_answered = |response: &XRayResponse| {
+        response.status == 200 && response.body != ResponseBody::NotAnObject
+    };
+    match &result {
+        Ok(response) if is_answered(response) => {
+            page.ok("sampling rules", "GetSamplingRules is allowed");
+        }
+        _ => {
+            let text = format!(
+                "GetSamplingRules: {}. SDKs sample by rules of their own until it is answered",
+                explained(&result)
+            );
+            page.line(Verdict::Warning, "sampling rules", &text);
+        }
+    }
+}
+
+fn upload(page: &mut Page, target: &Target, clock: &Clock, credentials: &Credentials) {
+    let body = r#"{"TraceSegmentDocuments":[]}"#;
+    let result = calls::call(target, clock, credentials, "/TraceSegments", body);
+    let meaning = result.as_ref().map(XRayResponse::meaning);
+    match meaning {
+        Ok(Meaning::Delivered(_)) => page.ok("upload", "PutTraceSegments is allowed"),
+        // A refusal of what was sent comes after that of who sends it.
+        Ok(Meaning::Refused) => {
+            let text = "PutTraceSegments is allowed; X-Ray refuses only that it holds no segment";
+            page.ok("upload", text);
+        }
+        _ => page.fail(
+            "upload",
+            &format!("PutTraceSegments: {}", explained(&result)),
+        ),
+    }
+}
+
+/// What went wrong with a call, and what to do.
+fn explained(result: &Result<XRayResponse, TransportError>) -> String {
+    let advice = match result {
+        Ok(response) => calls::refusal_advice(response),
+        Err(error) => Some(calls::transport_advice(error.kind)),
+    };
+    let text = explain(result);
+    match advice {
+        Some(advice) => format!("{text}; {advice}"),
+        None => text,
+    }
+}
+
+fn skew(page: &mut Page, clock: &Clock) {
+    let skew = clock.skew().0;
+    let seconds = Duration::from_millis(skew.unsigned_abs()).as_secs();
+    if seconds >= MOST_SKEW.as_secs() {
+        let side = if skew > 0 { "behind" } else { "ahead of" };
+        let text = format!(
+            "the clock of this host is {seconds} s {side} X-Ray's: set it; the daemon signs with \
+             X-Ray's time meanwhile"
+        );
+        page.line(Verdict::Warning, "clock", &text);
+    }
+}

@@ -1,0 +1,43 @@
+//! What SDKs are told of where the daemon listens. Pure.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// The value of `AWS_XRAY_DAEMON_ADDRESS` for a daemon that listens here. One address stands for
+/// both, where it is the same: not every SDK knows the long form.
+pub(super) fn for_sdks(udp: SocketAddr, tcp: SocketAddr) -> String {
+    let (udp, tcp) = (reachable(udp), reachable(tcp));
+    match udp == tcp {
+        true => udp.to_string(),
+        false => format!("tcp:{tcp} udp:{udp}"),
+    }
+}
+
+/// A socket on every address is reached on the loopback; one of IPv6 takes IPv4, too.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_or_two() {
+        for (udp, tcp, expected) in [
+            ("127.0.0.1:3000", "127.0.0.1:3000", "127.0.0.1:3000"),
+            ("0.0.0.0:2000", "[::]:2000", "127.0.0.1:2000"),
+            (
+                "127.0.0.1:3000",
+                "127.0.0.1:3001",
+                "tcp:127.0.0.1:3001 udp:127.0.0.1:3000",
+            ),
+            ("[::1]:3000", "[::1]:3000", "[::1]:3000"),
+        ] {
+            let value = for_sdks(udp.parse().unwrap(), tcp.parse().unwrap());
+            assert_eq!(value, expected);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The signals of a process that only passes them on.
+
+use std::ffi::c_int;
+use std::io;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use rustix::process::{Signal, getpgrp};
+use rustix::termios::tcgetpgrp;
+use signal_hook::consts::{
+    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+    SIGVTALRM, SIGWINCH,
+};
+use signal_hook::iterator::Signals;
+
+/// What the process is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A child has ended, or several.
+    ChildEnded,
+    /// A signal for the program.
+    Signal(Signal),
+}
+
+/// All that a program may wait for and that a process may catch, but for those that tell of the
+/// process itself, as SIGSEGV does, and those that stop it.
+const PASSED_ON: [c_int; 12] = [
+    SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO,
+    SIGCONT, SIGWINCH,
+];
+
+/// It only waits and sends.
+const STACK: usize = 32 * 1024;
+
+/// Installs the handlers, before any child is started.
+///
+/// # Errors
+/// When the system refuses a handler, or the thread that receives the signals.
+pub(super) fn listen() -> io::Result<Receiver<Event>> {
+    let (sender, receiver) = channel();
+    let mut signals = Signals::new(PASSED_ON.iter().chain([&SIGCHLD]))?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .stack_size(STACK)
+        .spawn(move || {
+            for number in signals.forever() {
+                let event = match number {
+                    SIGCHLD => Some(Event::ChildEnded),
+                    number => Signal::from_named_raw(number).map(Event::Signal),
+                };
+                // Without main there is nobody left to tell.
+                let _ = event.map(|event| sender.send(event));
+            }
+        })?;
+    Ok(receiver)
+}
+
+/// Whether the terminal has sent this signal to the program as well: Ctrl-C goes to all processes
+/// of the foreground, and a program that gets it twice takes it for an impatient user.
+pub(super) fn came_from_terminal(signal: Signal) -> bool {
+    let by_key = [Signal::INT, Signal::QUIT, Signal::WINCH].contains(&signal);
+    let foreground = || {
+        tcgetpgrp(io::stdin())
+            .or_else(|_| tcgetpgrp(io::stdout()))
+            .or_else(|_| tcgetpgrp(io::stderr()))
+    };
+    by_key && foreground().is_ok_and(|group| group == getpgrp())
+}

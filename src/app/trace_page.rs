@@ -1,0 +1,79 @@
+//! The page that shows traces: whether there is one, what it may keep, and where it is.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use crate::view::SharedStore;
+use crate::view::store::Daemon;
+
+/// Most bytes of traces that are kept for the page.
+const MAX_STORE: usize = 32 * 1024 * 1024;
+
+/// Bytes of traces that are kept, of the `limit` of the buffer: half of it, at most 32 MB.
+pub(super) fn store_limit(limit: usize) -> usize {
+    (limit / 2).min(MAX_STORE)
+}
+
+/// The traces of the page. `udp` is where segments are taken, `exporter` where they go.
+pub(super) fn store(
+    limit: usize,
+    udp: Option<SocketAddr>,
+    exporter: &'static str,
+) -> Arc<SharedStore> {
+    let daemon = Daemon {
+        version: env!("CARGO_PKG_VERSION"),
+        udp: udp.map_or_else(String::new, |address| address.to_string()),
+        exporter,
+    };
+    Arc::new(SharedStore::new(store_limit(limit), daemon))
+}
+
+/// Tells where the page is, once it is there.
+pub(super) fn announce(tcp: SocketAddr, any_host: bool) {
+    match reachable(tcp, any_host) {
+        Some(address) => log::info!("Open http://{address}/ to look at the traces"),
+        None => log::warn!(
+            "the page with the traces is shown at loopback addresses only, and {tcp} is none: use \
+             -t 127.0.0.1:2000, or --view-any-host"
+        ),
+    }
+}
+
+/// Where a browser on this machine finds the page; `None` when it may not be asked for there.
+fn reachable(tcp: SocketAddr, any_host: bool) -> Option<SocketAddr> {
+    // Whoever listens on all addresses listens on those of IPv4 too.
+    let ip = match tcp.ip() {
+        ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ip => ip,
+    };
+    (any_host || ip.to_canonical().is_loopback()).then_some(SocketAddr::new(ip, tcp.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_the_page_is_one_to_open() {
+        for (bound, any_host, opened) in [
+            ("127.0.0.1:2000", false, Some("127.0.0.1:2000")),
+            ("0.0.0.0:2000", false, Some("127.0.0.1:2000")),
+            ("[::]:3000", true, Some("127.0.0.1:3000")),
+            ("192.0.2.7:2000", true, Some("192.0.2.7:2000")),
+            ("192.0.2.7:2000", false, None),
+        ] {
+            let opened = opened.map(|address: &str| address.parse().unwrap());
+            assert_eq!(
+                reachable(bound.parse().unwrap(), any_host),
+                opened,
+                "{bound}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_page_takes_half_of_the_buffer_at_most() {
+        assert_eq!(store_limit(3 << 20), 3 << 19);
+        assert_eq!(store_limit(1 << 30), MAX_STORE);
+    }
+}
