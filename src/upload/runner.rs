@@ -129,8 +129,7 @@ impl Runner {
                     if now.instant >= self.drops_counted + KERNEL_DROPS_INTERVAL {
                         self.count_kernel_drops();
                     }
-                    self.uploader.tick(now);
-                    self.act();
+                    self.tick();
                 }
             }
         }
@@ -143,13 +142,23 @@ impl Runner {
                 let health = self.uploader.health(Instant::now());
                 // Whoever asked may have given up.
                 let _ = reply.try_send(health);
+                self.tick();
             }
             Message::AskSnapshot(reply) => {
                 let _ = reply.try_send(Box::new(self.snapshot()));
+                self.tick();
             }
             // With X-Ray at the other end the TCP front forwards them.
             Message::Spans(_) => {}
         }
+    }
+
+    /// Does what is due. A question may have come just before a deadline, which has passed when it is
+    /// answered: nobody else would remember it.
+    fn tick(&mut self) {
+        let now = self.now();
+        self.uploader.tick(now);
+        self.act();
     }
 
     fn handle(&mut self, mut event: Event) {

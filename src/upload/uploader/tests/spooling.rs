@@ -261,6 +261,36 @@ fn nothing_is_stored_before_the_target_is_known() {
     assert_eq!(counts.spooled, 0);
 }
 
+/// The disk is so slow that the item goes out meanwhile, and fails.
+#[test]
+fn what_was_sent_in_vain_while_it_was_stored_is_in_the_spool_afterwards() {
+    for answers_before in [true, false] {
+        let mut simulation = Simulation::with_spool(1, 3_000_000, Some(FakeSpool::default()));
+        simulation.documents(20, 1000);
+        simulation.pass(Duration::from_secs(2));
+        simulation.target();
+        simulation.credentials(true);
+        simulation.pass(Duration::from_secs(2));
+        assert_eq!(simulation.out.len(), 1);
+        if answers_before {
+            while simulation.spool_answers() {}
+        }
+        simulation.finish(0, &Answer::Unavailable);
+        // It is held only while it is a probe.
+        let mut spooled = 0;
+        for _ in 0..300 {
+            simulation.run(Some(&Answer::Unavailable), Duration::from_millis(100));
+            let counts = simulation.uploader.counts();
+            spooled += usize::from(counts.spooled == 20);
+            assert_eq!(counts.spooled + counts.held, 20, "{counts}");
+        }
+        assert!(spooled > 150, "{spooled}");
+        simulation.run(Some(&Answer::Delivered), MANY);
+        assert_eq!(simulation.uploader.counts().sent, 20);
+        assert_eq!(simulation.disk().documents(), 0);
+    }
+}
+
 #[derive(Debug, Clone)]
 enum SpoolStep {
     Uploader(Step),
