@@ -7,6 +7,7 @@ mod dispatch;
 mod periodic;
 mod settle;
 mod spool_events;
+mod spool_shutdown;
 mod spooling;
 #[cfg(test)]
 mod tests;
