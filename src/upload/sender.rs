@@ -18,7 +18,7 @@ use crate::aws::clock::Reading;
 use crate::batch::Batch;
 use crate::http::error::TransportError;
 use crate::http::url;
-use crate::spool::XRayApi;
+use crate::spool::{BodyKind, XRayApi};
 
 /// The number of a sender: the first has 1.
 pub(super) type SenderId = usize;
@@ -69,9 +69,14 @@ impl Payload {
 
     /// The API whose documents it carries. `None`: it is telemetry.
     pub(super) fn api(&self) -> Option<XRayApi> {
+        self.kind().map(BodyKind::destination)
+    }
+
+    /// What its documents are. `None`: it is telemetry.
+    pub(super) fn kind(&self) -> Option<BodyKind> {
         match self {
-            Payload::Segments(_) => Some(XRayApi::Segments),
-            Payload::Otlp(_) => Some(XRayApi::Otlp),
+            Payload::Segments(_) => Some(BodyKind::Segments),
+            Payload::Otlp(request) => Some(request.kind()),
             Payload::Telemetry(_) => None,
         }
     }

@@ -1,8 +1,10 @@
 //! The uploader with everybody who sends it events, in any order, without threads.
 
 mod compression;
+mod fake_spool;
 mod simulation;
 mod spans;
+mod spooling;
 
 use std::time::Duration;
 
