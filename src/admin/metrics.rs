@@ -1,7 +1,7 @@
 //! The metrics as Prometheus text.
 
 use std::fmt::Write;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::admin::process::ProcessStatus;
 use crate::admin::request_counts::{AnsweredCount, RequestCounts};
@@ -63,6 +63,18 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
             segments.held,
         ),
         (
+            "segments_restored_total",
+            "counter",
+            "Segments of earlier runs that were found in the spool.",
+            segments.restored,
+        ),
+        (
+            "segments_spooled",
+            "gauge",
+            "Segments that are in the spool only.",
+            segments.spooled,
+        ),
+        (
             "empty_datagrams_total",
             "counter",
             "Empty datagrams, which are ignored.",
@@ -103,6 +115,7 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(text, "xray_{name} {value}");
     }
+    spool(&mut text, upload);
     requests(&mut text, &upload.metrics);
     calls(&mut text, snapshot.calls);
     credentials(&mut text, upload);
@@ -127,6 +140,52 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
     );
     snapshot.process.render(&mut text);
     text
+}
+
+/// Nothing without a spool.
+fn spool(text: &mut String, upload: &Snapshot) {
+    let Some(spool) = &upload.spool else {
+        return;
+    };
+    let oldest = spool.usage.oldest.map_or(0, |oldest| {
+        let age = SystemTime::now().duration_since(oldest);
+        age.unwrap_or_default().as_secs()
+    });
+    for (name, kind, help, value) in [
+        (
+            "spool_up",
+            "gauge",
+            "1 while the spool directory can be used.",
+            u64::from(spool.works),
+        ),
+        (
+            "spool_bytes",
+            "gauge",
+            "Bytes of the files of the spool.",
+            spool.usage.bytes,
+        ),
+        (
+            "spool_oldest_age_seconds",
+            "gauge",
+            "Age of the oldest segment in these files; 0 without any.",
+            oldest,
+        ),
+        (
+            "spool_lost_segments_total",
+            "counter",
+            "Segments lost from the spool: its limit, their age, damage, removed files. They are spilled.",
+            spool.lost,
+        ),
+        (
+            "spool_damaged_places_total",
+            "counter",
+            "Places in files of earlier runs that hold no record.",
+            spool.damaged,
+        ),
+    ] {
+        head(text, name, kind, help);
+        let _ = writeln!(text, "xray_{name} {value}");
+    }
 }
 
 fn credentials(text: &mut String, upload: &Snapshot) {
@@ -281,6 +340,7 @@ mod tests {
     use super::*;
     use crate::credentials::CredentialStatus;
     use crate::upload::counters::SegmentCounts;
+    use crate::upload::metrics::SpoolMetrics;
     use std::time::Duration;
 
     #[test]
@@ -290,6 +350,8 @@ mod tests {
                 received: 7,
                 sent: 4,
                 held: 3,
+                restored: 2,
+                spooled: 2,
                 ..SegmentCounts::default()
             },
             metrics: UploadMetrics {
@@ -306,6 +368,11 @@ mod tests {
                 ..CredentialStatus::default()
             },
             outage: Some(Duration::from_secs(5)),
+            spool: Some(SpoolMetrics {
+                lost: 8,
+                works: true,
+                ..SpoolMetrics::default()
+            }),
             ..Snapshot::default()
         };
         let text = render(&MetricsSnapshot {
@@ -325,6 +392,11 @@ mod tests {
         for line in [
             "xray_segments_received_total 7",
             "xray_segments_held 3",
+            "xray_segments_restored_total 2",
+            "xray_segments_spooled 2",
+            "xray_spool_up 1",
+            "xray_spool_oldest_age_seconds 0",
+            "xray_spool_lost_segments_total 8",
             "xray_upload_senders 3",
             "xray_upload_outage_seconds 5",
             "xray_clock_skew_seconds -1.5",

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stdout};
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 
 use super::daemon::{StartError, no_thread, spawn};
 use super::exits::Exit;
@@ -12,6 +12,7 @@ use super::trace_page;
 use crate::admin::endpoints::AdminEndpoints;
 use crate::aws::clock::{self, Clock};
 use crate::batch::Batch;
+use crate::config::SpoolConfig;
 use crate::config::cli::Exporter;
 use crate::credentials::plan::is_configured;
 use crate::credentials::sources::imds;
@@ -21,9 +22,10 @@ use crate::ingest::socket;
 use crate::proxy::{
     ClientResources, Counts, Handler, LocalSampling, LocalSpans, SigningForwarder, TracePage,
 };
+use crate::spool::{self, SpoolMessage, SpoolSettings};
 use crate::upload::counters::ReaderLedger;
-use crate::upload::message::{Event, Message};
-use crate::upload::{Identity, Runner, RunnerParts, UploadChannel, UploadLimits};
+use crate::upload::message::{Event, Message, SpoolAnswer};
+use crate::upload::{Identity, Runner, RunnerParts, SpoolParts, UploadChannel, UploadLimits};
 use crate::view::printer::{Printer, Style};
 use crate::view::{Console, Feed, Options, SharedStore};
 
@@ -98,6 +100,9 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         })
     };
     if let Some(style) = style(&settings) {
+        if settings.config.spool.is_some() {
+            log::warn!("the spool (--spool) is not used: traces are shown here, and none waits");
+        }
         let (exporter, by_default) = match style {
             Style::Console(_) => ("console", true),
             Style::Json => ("json", false),
@@ -132,6 +137,13 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         _ => None,
     };
     let set = |name| env::set(&*settings.env, name).unwrap_or_default();
+    let spool = match &settings.config.spool {
+        None => None,
+        Some(spool) => Some(SpoolParts {
+            messages: start_spool(spool, channel.clone())?,
+            role: settings.config.role_arn.clone().unwrap_or_default(),
+        }),
+    };
     let runner = Runner::new(
         RunnerParts {
             limits: UploadLimits {
@@ -150,6 +162,7 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
             readers,
             recycled: recycle,
             kernel_drops,
+            spool,
             show: match &shown {
                 Some((_, feed)) => {
                     let feed = feed.clone();
@@ -199,6 +212,24 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         has_page,
         shows_here: false,
     })
+}
+
+/// Starts the thread that does the disk I/O. Answers how it is told what to do.
+fn start_spool(
+    config: &SpoolConfig,
+    channel: UploadChannel,
+) -> Result<Sender<SpoolMessage>, StartError> {
+    let (messages, receiver) = mpsc::channel();
+    let settings = SpoolSettings {
+        directory: config.directory.clone(),
+        limit: u64::from(config.limit_mb) << 20,
+    };
+    spawn("spool", move || {
+        spool::run(settings, &receiver, |event| {
+            channel.send(Event::Spool(SpoolAnswer(event)));
+        });
+    })?;
+    Ok(messages)
 }
 
 /// Starts the thread that keeps for the page what is uploaded.

@@ -177,6 +177,12 @@ impl Stopping {
 
 fn log_totals(totals: Option<SegmentCounts>) {
     match totals {
+        Some(totals) if totals.spooled > 0 => {
+            log::info!(
+                "Totals: {totals}; {} kept for the next start",
+                totals.spooled
+            );
+        }
         Some(totals) => log::info!("Totals: {totals}"),
         None => log::error!("Totals: unknown, the thread that delivers does not answer"),
     }

@@ -28,9 +28,20 @@ const DEFAULT_CONCURRENCY: usize = 8;
 /// How long delivering what is held may take at the end, unless a flag says otherwise.
 pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_SAMPLING_CACHE: Duration = Duration::from_secs(60 * 60);
+const DEFAULT_SPOOL_LIMIT_MB: u32 = 256;
+const MIN_SPOOL_LIMIT_MB: u32 = 1;
 const MIN_BUFFER_MB: u32 = 3;
 /// One TiB: above it, a slip of the keyboard.
 const MAX_BUFFER_MB: u32 = 1 << 20;
+
+/// Where segments wait for longer than memory allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// The directory; it is created if only it is missing.
+    pub directory: PathBuf,
+    /// MB that its files may take, at least 1.
+    pub limit_mb: u32,
+}
 
 /// Final values. No field is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +74,8 @@ pub struct Config {
     pub proxy_address: Option<String>,
     /// Log file; stdout otherwise.
     pub log_file: Option<PathBuf>,
+    /// The spool, if there is to be one.
+    pub spool: Option<SpoolConfig>,
     /// Start a new log file at 50 MB and keep one old one.
     pub log_rotation: bool,
     /// Least severe level that is logged.
@@ -216,6 +229,18 @@ fn merge(
         .filter(|n| *n > 0)
         .unwrap_or(DEFAULT_CONCURRENCY);
 
+    let spool_limit_mb = spool_limit_mb(flags.spool_limit, file.spool_limit_mb).map_err(problem)?;
+    let spool = text(&flags.spool, file.spool_directory).map(|directory| SpoolConfig {
+        directory: PathBuf::from(directory),
+        limit_mb: spool_limit_mb.unwrap_or(DEFAULT_SPOOL_LIMIT_MB),
+    });
+    if spool.is_none() && spool_limit_mb.is_some() {
+        warnings.push(
+            "a size limit for the spool is set, but no directory (--spool): it has no effect"
+                .to_owned(),
+        );
+    }
+
     Ok(Config {
         file: read,
         bind_udp: text(&flags.bind, file.udp_address),
@@ -231,6 +256,7 @@ fn merge(
         concurrency,
         proxy_address: text(&flags.proxy_address, file.proxy_address),
         log_file: text(&flags.log_file, file.log_path).map(PathBuf::from),
+        spool,
         log_rotation: file.log_rotation.unwrap_or(true),
         log_level,
         log_format: flags.log_format.unwrap_or_default(),
@@ -302,6 +328,21 @@ fn buffer_mb(flag: Option<i64>, file: Option<Located>) -> Result<Option<u32>, St
         Ok(mb) if mb <= MAX_BUFFER_MB => Ok(Some(mb)),
         _ => Err(format!(
             "{source} {value}: more than {MAX_BUFFER_MB} MB; the unit is MB"
+        )),
+    }
+}
+
+fn spool_limit_mb(flag: Option<i64>, file: Option<Located>) -> Result<Option<u32>, String> {
+    let (value, source) = match (flag, file) {
+        (Some(value), _) => (value, "--spool-limit".to_owned()),
+        (None, Some(Located { value, at })) => (value, format!("{at}: Spool.SizeLimitMB")),
+        (None, None) => return Ok(None),
+    };
+    match u32::try_from(value) {
+        Ok(mb) if (MIN_SPOOL_LIMIT_MB..=MAX_BUFFER_MB).contains(&mb) => Ok(Some(mb)),
+        _ => Err(format!(
+            "{source} {value}: the files of the spool may take {MIN_SPOOL_LIMIT_MB} to \
+             {MAX_BUFFER_MB} MB; the unit is MB"
         )),
     }
 }

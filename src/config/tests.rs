@@ -36,6 +36,7 @@ fn defaults() {
         concurrency: 8,
         proxy_address: None,
         log_file: None,
+        spool: None,
         log_rotation: true,
         log_level: LevelFilter::Info,
         log_format: LogFormat::Text,
@@ -273,4 +274,39 @@ fn no_verify_ssl_is_loud() {
 fn a_file_without_end_is_not_read_to_its_end() {
     let error = read_file(Path::new("/dev/zero")).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+}
+
+#[test]
+fn the_spool_is_off_unless_a_directory_is_named() {
+    let spool = |directory: &str, limit_mb| {
+        let directory = PathBuf::from(directory);
+        Some(SpoolConfig {
+            directory,
+            limit_mb,
+        })
+    };
+    let file = "Version: 2\nSpool: {Directory: /f, SizeLimitMB: 9}";
+    let cases = [
+        ("Version: 2", "--spool /x", spool("/x", 256)),
+        ("Version: 2", "--spool=/x --spool-limit 1", spool("/x", 1)),
+        ("Version: 2\nSpool: {Directory: /f}", "", spool("/f", 256)),
+        (file, "", spool("/f", 9)),
+        (file, "--spool /x --spool-limit=3", spool("/x", 3)),
+        (file, "--spool=", None),
+        ("Version: 2", "", None),
+    ];
+    for (file, line, expected) in cases {
+        let config = run(&[(ETC, file)], line).unwrap();
+        assert_eq!(config.spool, expected, "{file} {line}");
+        let is_useless = line == "--spool=";
+        assert_eq!(config.warnings.len(), usize::from(is_useless), "{line}");
+    }
+    for value in ["0", "-1", "1048577", "99999999999"] {
+        let line = format!("--spool /x --spool-limit={value}");
+        let problems = run(&[], &line).unwrap_err();
+        assert!(problems[0].contains("--spool-limit"), "{problems:?}");
+    }
+    let file = "Version: 2\nSpool: {Directory: /f, SizeLimitMB: 0}";
+    let problems = run(&[(ETC, file)], "").unwrap_err();
+    assert!(problems[0].contains("cfg.yaml:2:"), "{problems:?}");
 }

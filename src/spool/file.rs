@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::directory::SpoolDirectory;
 use super::format::{FileHeader, SyncMarker};
-use super::reader::{ReaderStep, RecordReader};
+use super::reader::{HeaderStep, ReaderStep, RecordReader};
 use super::{Amount, LossReason, SpoolItem, XRayApi};
 
 /// A file that cannot be read so many times in a row is given up until the next start.
@@ -273,8 +273,16 @@ impl SpoolFile {
     }
 
     /// The record is wanted no more. It is marked, so that the next process does not send it again.
-    pub(super) fn settle(&mut self, offset: u64) -> io::Result<()> {
-        if self.outstanding.remove(&offset).is_none() || self.is_finished() {
+    /// It may not have been read since it was stored: then it never is.
+    pub(super) fn settle(
+        &mut self,
+        directory: Option<&SpoolDirectory>,
+        number: u64,
+        offset: u64,
+    ) -> io::Result<()> {
+        let is_wanted = self.outstanding.remove(&offset).is_some()
+            || self.take_unread(directory, number, offset)?;
+        if !is_wanted || self.is_finished() {
             return Ok(());
         }
         match &self.handle {
@@ -285,10 +293,47 @@ impl SpoolFile {
         }
     }
 
-    /// The record is to be read again. Answers whether it can be.
+    /// Whether the record that was written here is still to be read.
+    fn is_unread(&self, offset: u64) -> bool {
+        (self.cursor..self.size).contains(&offset) || self.released.contains(&offset)
+    }
+
+    /// Takes a record out of what is to be read. Answers whether it was there.
+    fn take_unread(
+        &mut self,
+        directory: Option<&SpoolDirectory>,
+        number: u64,
+        offset: u64,
+    ) -> io::Result<bool> {
+        if !self.is_unread(offset) {
+            return Ok(false);
+        }
+        let missing = io::ErrorKind::NotFound;
+        if self.handle.is_none() {
+            self.handle = Some(directory.ok_or(missing)?.open_file(number)?);
+        }
+        let handle = self.handle.as_ref().ok_or(missing)?;
+        let mut reader = RecordReader::new(handle, self.marker, offset, self.size);
+        let amount = match reader.next_header()? {
+            HeaderStep::Header(at, header) if at == offset && !header.settled => {
+                Amount::of(header.count, header.opened)
+            }
+            _ => return Ok(false),
+        };
+        self.released.remove(&offset);
+        self.unread = self.unread.saturating_sub(amount);
+        if self.unread == Amount::default() && self.released.is_empty() && !self.is_outstanding() {
+            // Nothing in it is wanted any more.
+            self.cursor = self.size;
+            self.seal();
+        }
+        Ok(true)
+    }
+
+    /// The record is to be read again, or for the first time. Answers whether it can be.
     pub(super) fn release(&mut self, offset: u64) -> bool {
         let Some(amount) = self.outstanding.remove(&offset) else {
-            return false;
+            return self.is_unread(offset) && !self.is_given_up;
         };
         let is_kept = self.is_linked() && !self.is_given_up;
         if is_kept {

@@ -13,6 +13,17 @@ pub(crate) struct RecordId {
     pub(super) offset: u64,
 }
 
+#[cfg(test)]
+impl RecordId {
+    /// For a spool that only stands in for this one.
+    pub(crate) fn for_test(number: u64) -> Self {
+        RecordId {
+            file: number,
+            offset: 0,
+        }
+    }
+}
+
 /// How much several records hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Amount {
@@ -70,9 +81,10 @@ pub(crate) enum SpoolMessage {
         max_bytes: usize,
         not_before: SystemTime,
     },
-    /// X-Ray has decided on the whole record: it may go.
+    /// X-Ray has decided on the whole record: it may go, whether it was read or only stored.
     Settled(RecordId),
-    /// The reader of the record does not keep it: it is to be read again. Answered with `Released`.
+    /// Whoever has the item of the record does not keep it: it is to be read again, or, where it was
+    /// only stored, for the first time. Answered with `Released`.
     Release(RecordId),
     /// Synchronise all that was stored. Answered with `Flushed`; since a disk may hang, whoever
     /// waits for the answer waits with a deadline of its own.

@@ -29,15 +29,6 @@
 //! the log. The module `directory` says what a
 //! directory must look like.
 
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "nothing is sent to the spool yet but by its tests"
-    )
-)]
-
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,10 +60,6 @@ pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Most bytes that should be on their way to the spool at one moment: what the channel holds can be
 /// neither sent nor dropped by anybody else, so a disk that hangs takes this much memory and no more.
-#[expect(
-    dead_code,
-    reason = "nothing is sent to the spool yet but by its tests"
-)]
 pub(crate) const STORE_WINDOW: usize = 1024 * 1024;
 
 /// Where a body is to be sent. Each has its own files, so that one can be read while the other waits.
@@ -88,10 +75,6 @@ impl XRayApi {
     /// The age from which on X-Ray certainly takes such a body no more: AWS documents 14 days for
     /// OTLP. For segments it says 7 days in one place and keeps traces for 30 days, so those between
     /// are sent, and X-Ray decides.
-    #[expect(
-        dead_code,
-        reason = "nothing is read from the spool yet but by its tests"
-    )]
     pub(crate) fn max_age(self) -> Duration {
         const DAY: u64 = 24 * 60 * 60;
         Duration::from_secs(match self {

@@ -158,7 +158,7 @@ impl Spool {
         let mut bytes = 0;
         match file.read_next(directory, number)? {
             NextRecord::Read { offset, item } if item.received_at < not_before => {
-                let settled = file.settle(offset);
+                let settled = file.settle(Some(directory), number, offset);
                 let amount = Amount::of_item(&item);
                 self.report
                     .lost(destination, amount, LossReason::TooOld, now);
@@ -182,8 +182,10 @@ impl Spool {
     }
 
     pub(super) fn settle(&mut self, record: RecordId, now: Instant) {
+        let directory = self.directory.as_ref();
         let file = self.files.get_mut(&record.file);
-        if let Some(Err(error)) = file.map(|file| file.settle(record.offset)) {
+        let settled = file.map(|file| file.settle(directory, record.file, record.offset));
+        if let Some(Err(error)) = settled {
             self.fail_to("cannot mark what was sent", error, now);
         }
         self.remove_if_finished(record.file, now);

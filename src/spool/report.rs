@@ -1,4 +1,4 @@
-//! What is told and what is logged: each trouble once, not once for each record.
+//! What is told and what is logged: each problem once, not once for each record.
 
 use std::time::{Duration, Instant};
 

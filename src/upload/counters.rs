@@ -1,7 +1,7 @@
 //! One counter for every fate of a segment.
 //!
-//! `received = sent + shown + rejected + spilled + held` in every snapshot. Each term is counted by itself,
-//! so that a segment that was lost or counted twice shows.
+//! `received + restored = sent + shown + rejected + spilled + held + spooled` in every snapshot. Each
+//! term is counted by itself, so that a segment that was lost or counted twice shows.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +23,10 @@ pub struct SegmentCounts {
     pub spilled: u64,
     /// Documents in open batches, waiting, or in flight.
     pub held: u64,
+    /// Documents of earlier processes that were found in the spool.
+    pub restored: u64,
+    /// Documents that are in the spool only.
+    pub spooled: u64,
     /// Empty datagrams, which the official daemon ignores too.
     pub empty: u64,
     /// Datagrams that the kernel dropped because the socket's buffer was full.
@@ -60,14 +64,27 @@ impl SegmentCounts {
 
 impl fmt::Display for SegmentCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "received {} = sent {}", self.received, self.sent)?;
+        let (is_spool_used, received) = (self.restored + self.spooled > 0, self.received);
+        write!(f, "received {received}")?;
+        if is_spool_used {
+            write!(f, " + restored {}", self.restored)?;
+        }
+        write!(f, " = sent {}", self.sent)?;
         if self.shown > 0 {
             write!(f, " + shown {}", self.shown)?;
         }
         write!(
             f,
-            " + rejected {} + spilled {} + held {}; kernel drops {}, empty {}",
-            self.rejected, self.spilled, self.held, self.kernel_drops, self.empty
+            " + rejected {} + spilled {} + held {}",
+            self.rejected, self.spilled, self.held
+        )?;
+        if is_spool_used {
+            write!(f, " + spooled {}", self.spooled)?;
+        }
+        write!(
+            f,
+            "; kernel drops {}, empty {}",
+            self.kernel_drops, self.empty
         )?;
         match self.refused_at_end {
             0 => Ok(()),

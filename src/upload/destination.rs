@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::back_off::BackOff;
-use super::item::{History, Item, RetryCause, Room};
+use super::item::{History, Item, RetryCause, Room, Sizes, Split};
 use super::outage_log::OutageLog;
 use super::queue::Queue;
 use super::retries::Retries;
@@ -37,6 +37,10 @@ pub(super) enum Refusal {
 pub(super) struct Destination {
     queue: Queue,
     retries: Retries,
+    /// What was read from the spool and was not refused yet.
+    restored: Queue,
+    /// Whether the next request is one for `restored`, if something else waits too.
+    prefers_restored: bool,
     pub back_off: BackOff,
     pub outage: OutageLog,
     /// Requests of which at least one document was taken.
@@ -53,11 +57,25 @@ impl Destination {
         self.queue.push(item);
     }
 
+    /// Adds what was read from the spool.
+    pub(super) fn restore(&mut self, mut item: Item) {
+        match item.history.as_mut() {
+            Some(history) => {
+                history.first_refusal = self.deliveries;
+                history.last_refusal = self.deliveries;
+                let history = *history;
+                self.retries.push(item, history);
+            }
+            None => self.restored.push(item),
+        }
+    }
+
     /// When the next request may go out, with `in_flight` already out. `None`: nothing waits, or
     /// not before a request comes back.
     pub(super) fn next_time(&self, in_flight: usize, now: Instant) -> Option<Instant> {
         let allowed = self.back_off.next(in_flight, now)?;
-        let queue = (!self.queue.is_empty()).then_some(allowed);
+        let waits = !self.queue.is_empty() || !self.restored.is_empty();
+        let queue = waits.then_some(allowed);
         let retry = self.retries.next_time().map(|at| at.max(allowed));
         queue.into_iter().chain(retry).min()
     }
@@ -66,19 +84,78 @@ impl Destination {
     /// room for what comes next.
     pub(super) fn pop(&mut self, room: Room, now: Instant) -> Option<Item> {
         let queue_first = !self.back_off.is_healthy() && self.prefers_queue;
-        if queue_first && let Some(item) = self.queue.pop(room) {
+        if queue_first && let Some(item) = self.pop_queued(room) {
             return Some(item);
         }
-        let is_alone = self.queue.is_empty();
+        let is_alone = self.queue.is_empty() && self.restored.is_empty();
         self.retries
             .pop(self.deliveries, is_alone, room, now)
-            .or_else(|| self.queue.pop(room))
+            .or_else(|| self.pop_queued(room))
+    }
+
+    /// What was not refused yet: what is new and what was read from the spool take turns.
+    fn pop_queued(&mut self, room: Room) -> Option<Item> {
+        let [first, second] = if self.prefers_restored {
+            [&mut self.restored, &mut self.queue]
+        } else {
+            [&mut self.queue, &mut self.restored]
+        };
+        let item = first.pop(room).or_else(|| second.pop(room))?;
+        self.prefers_restored = !self.prefers_restored;
+        Some(item)
+    }
+
+    /// Takes the oldest new item that waits since before this time, as it is.
+    pub(super) fn pop_older(&mut self, than: Instant) -> Option<Item> {
+        if self.queue.front()?.queued_at > than {
+            return None;
+        }
+        self.queue.pop_front()
+    }
+
+    /// When the oldest new item was queued.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        Some(self.queue.front()?.queued_at)
+    }
+
+    /// Takes the oldest item that was read from the spool before this time, as it is.
+    pub(super) fn pop_restored(&mut self, before: Instant) -> Option<Item> {
+        if self.restored.front()?.queued_at > before {
+            return None;
+        }
+        self.restored.pop_front()
+    }
+
+    /// When the oldest item was read from the spool that waits.
+    pub(super) fn oldest_restored(&self) -> Option<Instant> {
+        Some(self.restored.front()?.queued_at)
+    }
+
+    /// Bytes of what was read from the spool and waits.
+    pub(super) fn restored_bytes(&self) -> usize {
+        self.restored.sizes().bytes
+    }
+
+    /// Puts an item back among the others, by its age.
+    pub(super) fn put_back(&mut self, item: Item) {
+        match item.history {
+            Some(history) => self.retries.push(item, history),
+            None if item.copy.is_some() => self.restored.insert(item),
+            None => self.queue.insert(item),
+        }
+    }
+
+    /// Takes any item as it is.
+    pub(super) fn pop_any(&mut self) -> Option<Item> {
+        self.pop_oldest().or_else(|| self.restored.pop_front())
     }
 
     /// Compresses the oldest body that waits plain, if more than `keep` bytes of them wait. Answers
     /// whether there was one.
     pub(super) fn compress_oldest(&mut self, keep: usize, compressor: &mut Compressor) -> bool {
-        self.retries.compress_oldest(compressor) || self.queue.compress_oldest(keep, compressor)
+        self.retries.compress_oldest(compressor)
+            || self.restored.compress_oldest(0, compressor)
+            || self.queue.compress_oldest(keep, compressor)
     }
 
     /// A request was answered by the service and at least one of its documents was taken.
@@ -112,6 +189,7 @@ impl Destination {
         self.prefers_queue = item.history.is_some();
         match item.history {
             Some(history) => self.retries.push(item, history),
+            None if item.copy.is_some() => self.restored.requeue_front(item),
             None => self.queue.requeue_front(item),
         }
     }
@@ -147,13 +225,13 @@ impl Destination {
             None => self.heard(now),
         }
         match item.split() {
-            Ok(halves) => {
+            Split::Halves(halves) => {
                 for half in halves {
                     self.retries.push(half, history);
                 }
                 Refusal::Held
             }
-            Err(item) => Refusal::Rejected(item),
+            Split::Whole(item) => Refusal::Rejected(item),
         }
     }
 
@@ -222,20 +300,30 @@ impl Destination {
 
     /// Whether further senders would have full requests to carry.
     pub(super) fn is_crowded(&self) -> bool {
-        self.back_off.is_healthy() && self.queue.is_crowded()
+        let waits = self.queue.is_crowded() || self.restored.is_crowded();
+        self.back_off.is_healthy() && waits
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.retries.is_empty()
+        self.queue.is_empty() && self.restored.is_empty() && self.retries.is_empty()
     }
 
     /// Bytes of memory of what waits.
     pub(super) fn bytes(&self) -> usize {
-        self.queue.sizes().bytes + self.retries.sizes().bytes
+        self.all_sizes().map(|sizes| sizes.bytes).sum()
     }
 
     pub(super) fn documents(&self) -> usize {
-        self.queue.sizes().documents + self.retries.sizes().documents
+        self.all_sizes().map(|sizes| sizes.documents).sum()
+    }
+
+    fn all_sizes(&self) -> impl Iterator<Item = Sizes> {
+        [
+            self.queue.sizes(),
+            self.restored.sizes(),
+            self.retries.sizes(),
+        ]
+        .into_iter()
     }
 }
 

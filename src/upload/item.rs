@@ -2,8 +2,9 @@
 
 use std::ops::{AddAssign, SubAssign};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use super::copies::CopyRef;
 use super::sender::Payload;
 use crate::batch::compressed::{CompressedBody, Compressor};
 use crate::batch::{Batch, FULL_BYTES, MAX_DOCUMENTS};
@@ -17,6 +18,11 @@ pub(super) struct Item {
     pub queued_at: Instant,
     /// Set once X-Ray has refused it or part of it.
     pub history: Option<History>,
+    /// When its oldest document was received, if that is not known by `queued_at`: it was read from the
+    /// spool.
+    pub received_at: Option<SystemTime>,
+    /// Set where it has a copy in the spool, or one on its way there.
+    pub copy: Option<CopyRef>,
 }
 
 /// The body of a request, in the form in which it is held.
@@ -164,6 +170,8 @@ impl Item {
             body: Body::Batch(batch),
             queued_at: now,
             history: None,
+            received_at: None,
+            copy: None,
         }
     }
 
@@ -173,6 +181,8 @@ impl Item {
             body,
             queued_at: self.queued_at,
             history: self.history,
+            received_at: self.received_at,
+            copy: self.copy.clone(),
         }
     }
 
@@ -184,24 +194,27 @@ impl Item {
         self.body.documents()
     }
 
-    /// The first half of the documents and the rest. The item itself where it cannot be split.
-    pub(super) fn split(mut self) -> Result<[Item; 2], Item> {
+    /// The first half of the documents and the rest, or the item itself where it cannot be split.
+    pub(super) fn split(mut self) -> Split {
         if self.documents() < 2 {
-            return Err(self);
+            return Split::Whole(self);
         }
         self.body.open();
         match self.body.batch().map(Batch::split) {
             Some((first, second)) => {
-                Ok([first, second].map(|half| self.with_body(Body::Batch(half))))
+                Split::Halves([first, second].map(|half| self.with_body(Body::Batch(half))))
             }
-            None => Err(self),
+            None => Split::Whole(self),
         }
     }
 
     /// Whether one request can carry the documents of both.
     pub(super) fn can_join(&self, next: &Item) -> bool {
+        let is_new = |item: &Item| item.copy.is_none() && item.received_at.is_none();
         let kinds = [&self.body, &next.body].map(Body::kind);
         kinds == [BodyKind::Segments; 2]
+            && is_new(self)
+            && is_new(next)
             && self.documents() + next.documents() <= MAX_DOCUMENTS
             && self.body.opened_bytes() + next.body.opened_bytes() <= FULL_BYTES
     }
@@ -215,6 +228,13 @@ impl Item {
             first.append(second);
         }
     }
+}
+
+/// What becomes of an item that is to be split.
+#[derive(Debug)]
+pub(super) enum Split {
+    Halves([Item; 2]),
+    Whole(Item),
 }
 
 /// How much several items take.

@@ -11,6 +11,7 @@ use crate::batch::Batch;
 use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
 use crate::http::server::Request;
+use crate::spool::SpoolEvent;
 
 /// One message on the uploader's channel.
 pub enum Message {
@@ -43,6 +44,8 @@ pub enum Event {
     Host(String, String),
     /// The credentials have changed, or an attempt to fetch them has failed.
     Credentials(Box<CredentialSnapshot>),
+    /// The spool has done something.
+    Spool(SpoolAnswer),
     /// A sender has ended its request.
     Finished(Box<Finished>),
     /// Deliver what is held until this time. More batches may follow.
@@ -63,3 +66,6 @@ pub struct HandOver {
     /// Empty datagrams since the last hand-over.
     pub empty: u16,
 }
+
+/// What the spool has done.
+pub struct SpoolAnswer(pub(crate) SpoolEvent);

@@ -7,6 +7,7 @@ use super::response::XRayResponse;
 
 use crate::credentials::CredentialStatus;
 use crate::http::error::{TransportError, TransportErrorKind};
+use crate::spool::Usage;
 
 /// Upper bounds of the latency histogram, seconds. X-Ray answers in tens of milliseconds; a
 /// request ends after ten seconds.
@@ -100,6 +101,19 @@ impl UploadMetrics {
     }
 }
 
+/// What is known of the spool.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SpoolMetrics {
+    /// What its files take.
+    pub(crate) usage: Usage,
+    /// Documents that were in it and will not be read.
+    pub lost: u64,
+    /// Places in files of earlier processes that are no record.
+    pub damaged: u64,
+    /// Whether it works.
+    pub works: bool,
+}
+
 /// All that the uploader knows, of one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -117,6 +131,8 @@ pub struct Snapshot {
     pub(crate) credentials: CredentialStatus,
     /// How long nothing could be delivered although segments wait. `None` while all is well.
     pub outage: Option<Duration>,
+    /// `None` without a spool.
+    pub spool: Option<SpoolMetrics>,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod back_off;
 mod channel;
+mod copies;
 pub mod counters;
 mod destination;
 mod health;
@@ -26,6 +27,7 @@ mod uploader;
 pub use channel::UploadChannel;
 pub use health::Health;
 pub(crate) use report::explain;
+pub(crate) use runner::SpoolParts;
 pub use runner::{Runner, RunnerParts};
 pub use telemetry::Identity;
 pub use uploader::UploadLimits;

@@ -90,6 +90,20 @@ impl Queue {
         true
     }
 
+    /// Adds an item among those that are older and newer.
+    pub(super) fn insert(&mut self, item: Item) {
+        let older = |other: &Item| other.queued_at <= item.queued_at;
+        let place = self.items.iter().take_while(|other| older(other)).count();
+        self.sizes += &item;
+        self.items.insert(place, item);
+        self.compressed = self.compressed.min(place);
+    }
+
+    /// The oldest item.
+    pub(super) fn front(&self) -> Option<&Item> {
+        self.items.front()
+    }
+
     /// Takes the oldest item as it is.
     pub(super) fn pop_front(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::item::{History, Item, RetryCause, Room, Sizes};
+use super::item::{History, Item, RetryCause, Room, Sizes, Split};
 use crate::batch::compressed::Compressor;
 
 /// Items with a [`History`], in the order in which they were refused. They wait apart from the
@@ -47,14 +47,14 @@ impl Retries {
         if is_to_be_halved {
             let history = Some(History::new(RetryCause::Suspected, deliveries, now));
             match item.split() {
-                Ok([mut first, mut second]) => {
+                Split::Halves([mut first, mut second]) => {
                     first.history = history;
                     second.history = history;
                     self.sizes += &second;
                     self.items.insert(index, second);
                     return Some(first);
                 }
-                Err(whole) => item = whole,
+                Split::Whole(whole) => item = whole,
             }
         }
         item.body.open();

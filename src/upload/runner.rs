@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -22,6 +22,7 @@ use crate::aws::sigv4::{SignRequest, sign};
 use crate::batch::Batch;
 use crate::credentials::target::Target;
 use crate::http::error::{TransportError, TransportErrorKind};
+use crate::spool::SpoolMessage;
 
 /// The kernel's count of dropped datagrams is looked up at most this often: on a host with many
 /// sockets it is long reading.
@@ -45,10 +46,21 @@ pub struct RunnerParts {
     pub recycled: SyncSender<Batch>,
     /// Looks up the kernel's count of datagrams dropped on the UDP socket.
     pub kernel_drops: Box<dyn Fn() -> Option<u64> + Send>,
+    /// The spool, if there is one.
+    pub(crate) spool: Option<SpoolParts>,
     /// Shows a batch that has come from a reader, where traces are shown here too. It must not block.
     pub show: Box<dyn Fn(&Batch) + Send>,
     /// Called once when the shutdown has begun and nothing is held any more.
     pub on_drained: Box<dyn Fn() + Send>,
+}
+
+/// How the spool is told something.
+pub(crate) struct SpoolParts {
+    /// Its channel.
+    pub messages: Sender<SpoolMessage>,
+    /// The role that is assumed, empty where there is none: bodies that were taken for one account are
+    /// not sent to another.
+    pub role: String,
 }
 
 /// The state of the thread `uploader`.
@@ -77,8 +89,9 @@ impl Runner {
         let first = sender::start(1, channel.clone())?;
         let now = Instant::now();
         let telemetry = Telemetry::new(parts.identity.clone());
+        let role = parts.spool.as_ref().map(|spool| spool.role.clone());
         Ok(Runner {
-            uploader: Uploader::new(parts.limits, channel.bytes(), telemetry, now),
+            uploader: Uploader::new(parts.limits, channel.bytes(), telemetry, role, now),
             messages,
             channel,
             senders: HashMap::from([(1, first)]),
@@ -116,8 +129,7 @@ impl Runner {
                     if now.instant >= self.drops_counted + KERNEL_DROPS_INTERVAL {
                         self.count_kernel_drops();
                     }
-                    self.uploader.tick(now);
-                    self.act();
+                    self.tick();
                 }
             }
         }
@@ -130,13 +142,23 @@ impl Runner {
                 let health = self.uploader.health(Instant::now());
                 // Whoever asked may have given up.
                 let _ = reply.try_send(health);
+                self.tick();
             }
             Message::AskSnapshot(reply) => {
                 let _ = reply.try_send(Box::new(self.snapshot()));
+                self.tick();
             }
             // With X-Ray at the other end the TCP front forwards them.
             Message::Spans(_) => {}
         }
+    }
+
+    /// Does what is due. A question may have come just before a deadline, which has passed when it is
+    /// answered: nobody else would remember it.
+    fn tick(&mut self) {
+        let now = self.now();
+        self.uploader.tick(now);
+        self.act();
     }
 
     fn handle(&mut self, mut event: Event) {
@@ -230,6 +252,12 @@ impl Runner {
                     }
                 }
                 Action::Recycle(batch) => self.recycle(batch),
+                Action::Spool(message) => {
+                    if let Some(spool) = &self.parts.spool {
+                        // A spool that has ended by a panic has ended the process.
+                        let _ = spool.messages.send(message);
+                    }
+                }
                 Action::Drained => (self.parts.on_drained)(),
             }
         }

@@ -17,7 +17,7 @@ use crate::aws::clock::Reading;
 use crate::batch::Batch;
 use crate::http::error::TransportError;
 use crate::http::url;
-use crate::spool::XRayApi;
+use crate::spool::{BodyKind, XRayApi};
 
 /// The number of a sender: the first has 1.
 pub(super) type SenderId = usize;
@@ -63,8 +63,13 @@ impl Payload {
 
     /// The API whose documents it carries. `None`: it is telemetry.
     pub(super) fn api(&self) -> Option<XRayApi> {
+        self.kind().map(BodyKind::destination)
+    }
+
+    /// What its documents are. `None`: it is telemetry.
+    pub(super) fn kind(&self) -> Option<BodyKind> {
         match self {
-            Payload::Segments(_) => Some(XRayApi::Segments),
+            Payload::Segments(_) => Some(BodyKind::Segments),
             Payload::Telemetry(_) => None,
         }
     }

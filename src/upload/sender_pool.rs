@@ -1,8 +1,9 @@
 //! Which senders there are, and what each of them carries.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use super::copies::CopyRef;
 use super::item::{History, Item};
 use super::sender::{Payload, SenderId};
 
@@ -33,10 +34,20 @@ impl InFlight {
     pub(super) fn into_item(self) -> Option<Item> {
         let body = Arc::unwrap_or_clone(self.payload).into_body();
         match (self.load, body) {
-            (Load::Documents { queued_at, history }, Some(body)) => Some(Item {
+            (
+                Load::Documents {
+                    queued_at,
+                    history,
+                    received_at,
+                    copy,
+                },
+                Some(body),
+            ) => Some(Item {
                 body,
                 queued_at,
                 history,
+                received_at,
+                copy,
             }),
             _ => None,
         }
@@ -44,12 +55,14 @@ impl InFlight {
 }
 
 /// Whose request it is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum Load {
     /// That of an item: its body is the payload.
     Documents {
         queued_at: Instant,
         history: Option<History>,
+        received_at: Option<SystemTime>,
+        copy: Option<CopyRef>,
     },
     Telemetry,
 }
@@ -186,6 +199,16 @@ impl SenderPool {
             SlotState::Busy(in_flight) => Some(in_flight),
             SlotState::Idle(_) => None,
         })
+    }
+
+    /// What is out, to be changed.
+    pub(super) fn in_flight_mut(&mut self) -> impl Iterator<Item = &mut InFlight> {
+        self.slots
+            .iter_mut()
+            .filter_map(|slot| match &mut slot.state {
+                SlotState::Busy(in_flight) => Some(in_flight),
+                SlotState::Idle(_) => None,
+            })
     }
 
     /// Whether every sender has been out for longer than any request may take.

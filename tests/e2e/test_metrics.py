@@ -52,7 +52,8 @@ def test_the_books_by_the_official_parser(backend, daemon):
 
 def test_the_dashboard_asks_for_metrics_that_there_are(daemon):
     names = {sample.name for family in scrape(daemon) for sample in family.samples}
-    # Only there while the credentials expire, and once a client has asked something by TCP.
+    # Only there while the credentials expire, once a client has asked something by TCP, and with a spool.
     names |= {"xray_credentials_expiry_timestamp_seconds", "xray_proxy_requests_total"}
+    names |= {"xray_spool_bytes", "xray_spool_oldest_age_seconds", "xray_spool_lost_segments_total"}
     asked = set(re.findall(r"\bxray_[a-z_]+", json.dumps(json.loads(DASHBOARD.read_text()))))
     assert asked and asked <= names, asked - names

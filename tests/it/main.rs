@@ -27,6 +27,7 @@ mod resource_exhaustion;
 mod sessions;
 mod shutdown;
 mod signature_check;
+mod spool;
 #[cfg(target_os = "linux")]
 mod starved;
 mod tcp;

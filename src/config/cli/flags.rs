@@ -60,6 +60,10 @@ pub struct Flags {
     pub allow_origin: Option<String>,
     /// `--sampling-cache`: how long sampling rules are served from before.
     pub sampling_cache: Option<Duration>,
+    /// `--spool`: directory for what waits longer than memory allows.
+    pub spool: Option<String>,
+    /// `--spool-limit`: MB that its files may take.
+    pub spool_limit: Option<i64>,
     /// `--shutdown-delay`: how long to keep receiving after a signal to stop.
     pub shutdown_delay: Option<Duration>,
     /// `--shutdown-timeout`: how long delivering what is held may take after that.
@@ -253,6 +257,18 @@ pub(super) const FLAGS: &[Flag] = &[
             "use a time such as 10s, 500ms or 1m"
         ),
         "Serve sampling rules this old while X-Ray is away (default 1h; 0 for none).",
+    ),
+    flag(
+        "spool",
+        "",
+        text!(spool, "DIR"),
+        "Keep segments in files here while X-Ray is away, and for the next start.",
+    ),
+    flag(
+        "spool-limit",
+        "",
+        parsed!(spool_limit, "MB", go::integer, "parse error"),
+        "Size in MB that these files may have (minimum 1; default 256).",
     ),
     flag(
         "shutdown-delay",

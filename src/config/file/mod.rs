@@ -1,7 +1,7 @@
 //! cfg.yaml: its keys, what they may hold, and the words for what is wrong.
 //!
 //! Keys and messages are those of `pkg/cfg/cfg.go` of the official daemon; to them this adds the
-//! place, the nearest valid key, and every error of a file at once.
+//! keys of `Spool`, the place, the nearest valid key, and every error of a file at once.
 
 use std::path::Path;
 
@@ -56,6 +56,10 @@ pub struct Settings {
     pub no_verify_ssl: Option<bool>,
     /// `ProxyAddress`.
     pub proxy_address: Option<String>,
+    /// `Spool.Directory`.
+    pub spool_directory: Option<String>,
+    /// `Spool.SizeLimitMB`, unchecked: a flag may override it.
+    pub spool_limit_mb: Option<Located>,
     /// `View`.
     pub view: Option<bool>,
     /// `ViewAnyHost`.
@@ -93,6 +97,8 @@ const KEYS: &[(&str, Field)] = &[
     ("ExternalID", Text(|s| &mut s.external_id)),
     ("NoVerifySSL", Switch(|s| &mut s.no_verify_ssl)),
     ("ProxyAddress", Text(|s| &mut s.proxy_address)),
+    ("Spool.Directory", Text(|s| &mut s.spool_directory)),
+    ("Spool.SizeLimitMB", Whole(|s| &mut s.spool_limit_mb)),
     ("View", Switch(|s| &mut s.view)),
     ("ViewAnyHost", Switch(|s| &mut s.view_any_host)),
     ("Version", Whole(|s| &mut s.version)),

@@ -60,11 +60,13 @@ fn every_key_is_read() {
          Socket: {UDPAddress: u, TCPAddress: t}\n\
          Logging: {LogRotation: off, LogLevel: dev, LogPath: p}\n\
          LocalMode: yes\nResourceARN: a\nRoleARN: r\nExternalID: i\nNoVerifySSL: on\nProxyAddress: x\n\
+         Spool: {Directory: d, SizeLimitMB: 7}\n\
          View: on\nViewAnyHost: off\n",
     )
     .unwrap();
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(s.buffer_mb.unwrap().value, 16);
+    assert_eq!(s.spool_limit_mb.unwrap().value, 7);
     assert_eq!(s.concurrency.unwrap().value, 8);
     let texts = [
         (s.endpoint, "e"),
@@ -77,6 +79,7 @@ fn every_key_is_read() {
         (s.role_arn, "r"),
         (s.external_id, "i"),
         (s.proxy_address, "x"),
+        (s.spool_directory, "d"),
     ];
     for (value, expected) in texts {
         assert_eq!(value.as_deref(), Some(expected));

@@ -58,6 +58,11 @@ impl ServiceClient {
         }
     }
 
+    /// The URL of the usual name, whichever is used at this moment.
+    pub(crate) fn usual_url(&self) -> &str {
+        &self.usual.url
+    }
+
     /// What the next request is to be signed for and sent with.
     pub(crate) fn current(&self) -> &ServiceEndpoint {
         match &self.dual_stack {

@@ -61,6 +61,56 @@ fn what_is_settled_is_not_sent_again_and_what_is_not_is() {
 }
 
 #[test]
+fn what_is_settled_before_it_is_read_is_never_read() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    let records: Vec<RecordId> = (0..4).map(|number| spool.store(&item(number))).collect();
+    spool.settle(records[0]);
+    spool.settle(records[2]);
+    assert_eq!(spool.drain_items(), [item(1), item(3)]);
+    drop(spool);
+    let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
+    assert_eq!(events, [found(&[item(1), item(3)])]);
+    let (read, _) = spool.drain();
+    for (record, _) in &read {
+        spool.send(SpoolMessage::Release(*record));
+    }
+    for (record, _) in read {
+        spool.settle(record);
+    }
+    assert_eq!(temp.files(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_is_released_before_it_is_read_stays_to_be_read() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    let records: Vec<RecordId> = (0..2).map(|number| spool.store(&item(number))).collect();
+    let released = |record, kept| [SpoolEvent::Released { record, kept }];
+    let events = spool.send(SpoolMessage::Release(records[1]));
+    assert_eq!(events, released(records[1], true));
+    assert_eq!(spool.drain_items(), [item(0), item(1)]);
+    spool.settle(records[0]);
+    let events = spool.send(SpoolMessage::Release(records[0]));
+    assert_eq!(events, released(records[0], false));
+}
+
+#[test]
+fn a_file_goes_when_all_in_it_is_settled_before_it_is_read() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    let records: Vec<RecordId> = (0..3).map(|number| spool.store(&item(number))).collect();
+    spool.now += Duration::from_secs(6);
+    assert_eq!(spool.events(), []);
+    for record in records {
+        assert_eq!(temp.files().len(), 1);
+        spool.settle(record);
+    }
+    assert_eq!(temp.files(), Vec::<PathBuf>::new());
+    assert_eq!(spool.usage(), 0);
+}
+
+#[test]
 fn one_read_gives_at_least_one_record_and_then_so_many_bytes() {
     let temp = TempDir::new();
     let mut spool = Tested::empty(&temp.spool(), LIMIT);
@@ -269,7 +319,8 @@ fn a_released_record_is_read_again_before_others() {
     };
     let released = |kept| [SpoolEvent::Released { record, kept }];
     assert_eq!(spool.send(SpoolMessage::Release(record)), released(true));
-    assert_eq!(spool.send(SpoolMessage::Release(record)), released(false));
+    // A second time changes nothing.
+    assert_eq!(spool.send(SpoolMessage::Release(record)), released(true));
     assert_eq!(spool.drain_items(), [item(0), item(1), item(2)]);
 
     // Where somebody has removed the file, the item is in memory alone.
@@ -328,7 +379,7 @@ fn a_damaged_record_is_skipped_and_counted() {
     assert_eq!(temp.files(), Vec::<PathBuf>::new());
 }
 
-/// Damage that comes after the records were counted is in the books all the same.
+/// Damage that comes after the records were counted is in the counts all the same.
 #[test]
 fn damage_while_the_process_runs_is_counted_too() {
     let temp = TempDir::new();

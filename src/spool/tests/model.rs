@@ -20,6 +20,10 @@ enum Step {
         max_bytes: usize,
     },
     Settle(prop::sample::Index),
+    /// Something is stored and settled before it is read.
+    StoreAndSettle {
+        spans: bool,
+    },
     Release(prop::sample::Index),
     Wait,
     Flush,
@@ -39,9 +43,11 @@ fn step(with_damage: bool) -> impl Strategy<Value = Step> {
         1u8..,
     )
         .prop_map(|(file, place, bits)| Step::Damage(file, place, bits));
+    let settle_unread = any::<bool>().prop_map(|spans| Step::StoreAndSettle { spans });
     let weight = u32::from(with_damage);
     prop_oneof![
         12 => store,
+        3 * (1 - weight) => settle_unread,
         4 => read,
         5 => any::<prop::sample::Index>().prop_map(Step::Settle),
         1 => any::<prop::sample::Index>().prop_map(Step::Release),
@@ -131,7 +137,9 @@ impl Model {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Store { spans } => self.store(spans),
+            Step::Store { spans } => {
+                self.store(spans);
+            }
             Step::Read { spans, max_bytes } => {
                 self.read(destination(spans), max_bytes);
             }
@@ -141,6 +149,16 @@ impl Model {
                 self.settled.insert(time);
                 let events = self.tested.send(SpoolMessage::Settled(record));
                 self.account(events);
+            }
+            Step::StoreAndSettle { spans } => {
+                if let Some((record, time)) = self.store(spans) {
+                    let item = &self.stored[&time];
+                    let (destination, amount) = (item.kind.destination(), Amount::of_item(item));
+                    self.settled.insert(time);
+                    self.take(destination, amount);
+                    let events = self.tested.send(SpoolMessage::Settled(record));
+                    assert_eq!(events, []);
+                }
             }
             Step::Release(index) if !self.in_hand.is_empty() => {
                 let index = index.index(self.in_hand.len());
@@ -186,7 +204,8 @@ impl Model {
         }
     }
 
-    fn store(&mut self, spans: bool) {
+    /// Answers what was stored, and where.
+    fn store(&mut self, spans: bool) -> Option<(RecordId, SystemTime)> {
         let number = self.stored.len() as u64;
         let item = SpoolItem {
             received_at: at(number),
@@ -206,11 +225,13 @@ impl Model {
             events = self.tested.events();
             assert_eq!(events.pop(), Some(SpoolEvent::Recovered));
             self.account(events);
-            return;
+            return None;
         }
+        let mut stored = None;
         match events.pop() {
-            Some(SpoolEvent::Stored { id, .. }) => {
+            Some(SpoolEvent::Stored { id, record }) => {
                 assert_eq!(id, number);
+                stored = Some((record, item.received_at));
                 *self.unread(item.kind.destination()) += Amount::of_item(&item);
                 self.stored.insert(item.received_at, item);
             }
@@ -219,6 +240,7 @@ impl Model {
         }
         self.account(events);
         assert!(self.tested.usage() <= SMALL_LIMIT);
+        stored
     }
 
     fn restart(&mut self) {
@@ -293,7 +315,7 @@ proptest! {
     }
 
     #[test]
-    fn with_damage_too_nothing_is_foreign_and_the_books_balance(
+    fn with_damage_too_nothing_is_foreign_and_the_counts_agree(
         steps in prop::collection::vec(step(true), 0..150),
     ) {
         let temp = TempDir::new();

@@ -169,6 +169,16 @@ proptest! {
     }
 }
 
+/// The checksums cover the marker of the file.
+#[test]
+fn the_rest_of_a_record_of_another_file_is_none_behind_our_marker() {
+    let (theirs, _) = written(&[item(1)], THEIRS);
+    let (ours, _) = written(&[item(2)], OURS);
+    let forged = [&OURS[..], &theirs[OURS.len()..]].concat();
+    assert_eq!(items_of(&steps(&forged)), []);
+    assert_eq!(items_of(&steps(&[forged, ours].concat())), [item(2)]);
+}
+
 /// The search behind damage goes in steps; the next marker may lie across two of them.
 #[test]
 fn the_next_record_is_found_wherever_it_begins() {

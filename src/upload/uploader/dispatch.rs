@@ -12,6 +12,14 @@ use crate::upload::sender_pool::{Choice, InFlight, Load};
 impl Uploader {
     /// Sends what may go now.
     pub(super) fn dispatch(&mut self, now: Now) {
+        // What is unsent goes to the spool then.
+        if self.spooling.is_some()
+            && self
+                .shutdown
+                .is_some_and(|shutdown| now.instant >= shutdown.deadline)
+        {
+            return;
+        }
         while let Some((at, api)) = self.next_request(now.instant)
             && at <= now.instant
             && let Some(sender) = self.chosen_sender(now.instant)
@@ -25,6 +33,8 @@ impl Uploader {
                         Load::Documents {
                             queued_at: item.queued_at,
                             history: item.history,
+                            received_at: item.received_at,
+                            copy: item.copy,
                         },
                         item.body.into_payload(),
                     ),
@@ -57,7 +67,17 @@ impl Uploader {
             growth: self.limits.buffer.saturating_sub(self.buffer_used()),
             is_idle: in_flight == 0,
         };
-        self.destinations.of_mut(api).pop(room, now)
+        if let Some(item) = self.destinations.of_mut(api).pop(room, now) {
+            return Some(item);
+        }
+        let is_due = self.next_overdue(api).is_some_and(|at| at <= now);
+        let copies = &mut self.spooling.as_mut().filter(|_| is_due)?.copies;
+        let item = copies.pop(api)?;
+        if room.fits(&item) {
+            return Some(item);
+        }
+        copies.put_away(item);
+        None
     }
 
     /// When the next request may go out, if a sender is free, and to which API. `None`: not before
@@ -71,8 +91,9 @@ impl Uploader {
         }
         let next = |api| {
             let in_flight = self.requests_in_flight(api);
-            let at = self.destinations.of(api).next_time(in_flight, now)?;
-            Some((at, in_flight, api))
+            let at = self.destinations.of(api).next_time(in_flight, now);
+            let overdue = self.next_overdue(api).map(|at| at.max(now));
+            Some((at.into_iter().chain(overdue).min()?, in_flight, api))
         };
         // Where both may go, the one with fewer requests out.
         let (at, _, api) = [XRayApi::Segments, XRayApi::Otlp]
@@ -82,8 +103,17 @@ impl Uploader {
         Some((self.renewal_wait.map_or(at, |end| at.max(end)), api))
     }
 
+    /// When an item may go out that waits until the spool has stored it.
+    fn next_overdue(&self, api: XRayApi) -> Option<Instant> {
+        let spooling = self.spooling.as_ref()?;
+        if self.cannot_send(api) {
+            return None;
+        }
+        spooling.copies.overdue(api, self.shutdown.is_some())
+    }
+
     /// Requests that are out to this API. Telemetry goes where segments go.
-    fn requests_in_flight(&self, api: XRayApi) -> usize {
+    pub(super) fn requests_in_flight(&self, api: XRayApi) -> usize {
         let in_flight = self.senders.in_flight();
         in_flight
             .filter(|one| one.payload.api().unwrap_or(XRayApi::Segments) == api)
@@ -106,6 +136,7 @@ impl Uploader {
             && let Some(item) = self.destinations.segments.pop_oldest()
         {
             dropped += item.documents();
+            self.end_copy(item.copy);
         }
         if dropped > 0 {
             self.counts.spilled += dropped as u64;
@@ -118,14 +149,13 @@ impl Uploader {
     /// are compressed at a time; more of them come with every event than new ones do.
     pub(super) fn compress_waiting(&mut self) {
         let is_scarce = self.buffer_used() > self.limits.buffer / 2;
-        let cannot_send = self.usable_credentials().is_none() || self.target.is_none();
         let keep = KEPT_PLAIN.min(self.limits.buffer / 8);
         let mut left = COMPRESSED_AT_ONCE;
         let mut has_to_wait = false;
-        for destination in self.destinations.iter_mut() {
-            if destination.is_empty()
-                || !(is_scarce || cannot_send || !destination.back_off.is_healthy())
-            {
+        for api in [XRayApi::Segments, XRayApi::Otlp] {
+            let has_to_wait_now = is_scarce || self.cannot_send(api);
+            let destination = self.destinations.of_mut(api);
+            if destination.is_empty() || !has_to_wait_now {
                 continue;
             }
             has_to_wait = true;

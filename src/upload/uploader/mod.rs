@@ -6,6 +6,9 @@
 mod dispatch;
 mod periodic;
 mod settle;
+mod spool_events;
+mod spool_shutdown;
+mod spooling;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +22,8 @@ use super::counters::SegmentCounts;
 use super::destination::{Destination, Destinations};
 use super::health::Health;
 use super::item::Item;
-use super::message::{Event, HandOver};
-use super::metrics::{Snapshot, UploadMetrics};
+use super::message::{Event, HandOver, SpoolAnswer};
+use super::metrics::{Snapshot, SpoolMetrics, UploadMetrics};
 use super::sender::{Payload, SenderId};
 use super::sender_pool::{Choice, InFlight, SenderPool};
 use super::telemetry::Telemetry;
@@ -28,7 +31,8 @@ use crate::batch::Batch;
 use crate::batch::compressed::Compressor;
 use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
-use crate::spool::XRayApi;
+use crate::spool::{SpoolMessage, XRayApi};
+use spooling::Spooling;
 
 /// What the uploader may use.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +69,8 @@ pub(super) enum Action {
     WantCredentials,
     /// The memory of a delivered batch can be used again.
     Recycle(Batch),
+    /// Tell the spool.
+    Spool(SpoolMessage),
     /// The shutdown has begun and nothing is held any more.
     Drained,
 }
@@ -81,6 +87,7 @@ pub(super) struct Uploader {
     destinations: Destinations,
     /// Working memory, while something has to wait.
     compressor: Option<Compressor>,
+    spooling: Option<Spooling>,
     senders: SenderPool,
     counts: SegmentCounts,
     metrics: UploadMetrics,
@@ -97,17 +104,21 @@ pub(super) struct Uploader {
 #[derive(Debug, Clone, Copy)]
 struct Shutdown {
     deadline: Instant,
+    /// When what is unsent goes to the spool, if there is one.
+    last_phase: Instant,
     readers_ended: bool,
     drained_reported: bool,
     last_record: bool,
 }
 
 impl Uploader {
-    /// With nothing held, and one sender that runs already.
+    /// With nothing held, and one sender that runs already. `spool_role` is the role that is assumed,
+    /// empty where there is none, if there is a spool.
     pub(super) fn new(
         limits: UploadLimits,
         channel: Arc<ChannelBytes>,
         telemetry: Telemetry,
+        spool_role: Option<String>,
         now: Instant,
     ) -> Self {
         Uploader {
@@ -119,6 +130,7 @@ impl Uploader {
             renewal_wait: None,
             destinations: Destinations::default(),
             compressor: None,
+            spooling: spool_role.map(|role| Spooling::new(role, limits.buffer)),
             senders: SenderPool::new(limits.concurrency, now),
             counts: SegmentCounts::default(),
             metrics: UploadMetrics::default(),
@@ -135,17 +147,16 @@ impl Uploader {
     pub(super) fn handle(&mut self, event: Event, now: Now) {
         match event {
             Event::Batch(hand_over) => self.received(hand_over, now.instant),
-            Event::Target(target) => self.target = Some(target),
+            Event::Target(target) => {
+                self.open_spool(&target);
+                self.target = Some(target);
+            }
+            Event::Spool(SpoolAnswer(event)) => self.spool_event(event, now),
             Event::Host(instance_id, hostname) => self.telemetry.set_host(instance_id, hostname),
             Event::Credentials(snapshot) => self.credentials_changed(*snapshot, now.instant),
             Event::Finished(finished) => self.finished(*finished, now),
             Event::BeginShutdown(deadline) => {
-                self.shutdown = Some(Shutdown {
-                    deadline,
-                    readers_ended: false,
-                    drained_reported: false,
-                    last_record: false,
-                });
+                self.shutdown = Some(Shutdown::new(deadline, now.instant));
                 for destination in self.destinations.iter_mut() {
                     destination.begin_shutdown(now.instant);
                 }
@@ -170,10 +181,13 @@ impl Uploader {
             self.summary_tick(now.instant);
         }
         self.compress_waiting();
+        self.spool_tick(now);
         self.drop_oldest();
         self.dispatch(now);
         // A body that was compressed has grown when it went out.
         self.drop_oldest();
+        self.copy_in_flight(now);
+        self.flush_spool(now.instant);
         let ended = self.senders.end_idle(now.instant);
         self.actions
             .extend(ended.into_iter().map(Action::EndSender));
@@ -193,7 +207,10 @@ impl Uploader {
             self.telemetry_due,
             self.summary_due,
             self.senders.idle_ends(),
-            self.shutdown.map(|shutdown| shutdown.deadline),
+            self.shutdown
+                .map(|shutdown| shutdown.deadline)
+                .filter(|at| *at > now),
+            self.next_spool_time(now),
         ]
         .into_iter()
         .flatten()
@@ -217,15 +234,19 @@ impl Uploader {
     /// Whether the shutdown is over: everything is delivered, or time is up.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.shutdown.is_some_and(|shutdown| {
+            let is_delivered = self.is_drained() && self.is_last_record_sent(shutdown);
             shutdown.readers_ended
-                && (now >= shutdown.deadline
-                    || (self.is_drained() && self.is_last_record_sent(shutdown)))
+                && (now >= shutdown.deadline || is_delivered)
+                && self.is_spool_done(shutdown, now)
         })
     }
 
     /// The end: what is still held is lost, and said to be.
     pub(super) fn close(&mut self) -> SegmentCounts {
-        let left = self.held();
+        let held = self.held();
+        let kept = self.kept_at_the_end().min(held);
+        self.counts.spooled += kept;
+        let left = held - kept;
         if left > 0 {
             self.counts.spilled += left;
             log::error!("{left} segments could not be delivered before the daemon had to stop");
@@ -276,6 +297,10 @@ impl Uploader {
                 .map(|snapshot| snapshot.status.clone())
                 .unwrap_or_default(),
             outage: self.outage_since().map(|since| now - since),
+            spool: self.spooling.as_ref().map(|spooling| SpoolMetrics {
+                works: spooling.problem.is_none(),
+                ..spooling.metrics
+            }),
         }
     }
 
@@ -306,6 +331,9 @@ impl Uploader {
             health
                 .notes
                 .push(format!("no AWS credentials for {seconds:.0} s ({error})"));
+        }
+        if let Some(problem) = self.spooling.as_ref().and_then(|one| one.problem.as_ref()) {
+            health.notes.push(problem.clone());
         }
         match self.senders.overdue(now) {
             0 => {}
@@ -373,7 +401,14 @@ impl Uploader {
             .filter(|one| one.payload.api() == Some(XRayApi::Segments))
             .map(|one| one.payload.documents())
             .sum();
-        (self.destinations.segments.documents() + in_flight) as u64
+        let spooling: usize = self
+            .spooling
+            .iter()
+            .flat_map(Spooling::waiting)
+            .filter(|item| item.body.api() == XRayApi::Segments)
+            .map(Item::documents)
+            .sum();
+        (self.destinations.segments.documents() + in_flight + spooling) as u64
     }
 
     fn bytes_in_flight(&self) -> usize {
@@ -383,7 +418,8 @@ impl Uploader {
 
     fn buffer_used(&self) -> usize {
         let waiting: usize = self.destinations.iter().map(Destination::bytes).sum();
-        self.channel.waiting() + waiting + self.bytes_in_flight()
+        let spooling = self.spooling.as_ref().map_or(0, Spooling::bytes);
+        self.channel.waiting() + waiting + self.bytes_in_flight() + spooling
     }
 
     /// Whether no document is held.

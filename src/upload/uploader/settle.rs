@@ -75,14 +75,14 @@ impl Uploader {
                         );
                         self.log_outage(api, reason, now.instant);
                     }
-                    Refusal::Rejected(item) => self.rejected(&item, result),
+                    Refusal::Rejected(item) => self.rejected(item, result),
                 }
             }
             Ok(Meaning::Suspected) => {
                 let destination = self.destinations.of_mut(api);
                 let refusal = destination.suspected(item, epoch, retry_after, chance);
                 if let Refusal::Rejected(item) = refusal {
-                    self.rejected(&item, result);
+                    self.rejected(item, result);
                 }
                 self.log_outage(api, report::explain(result), now.instant);
             }
@@ -121,6 +121,7 @@ impl Uploader {
             if let Some(again) = given_up {
                 rejected += again.documents();
                 self.rejected_after_retries(again.documents(), entries);
+                self.end_copy(again.copy);
             }
         }
         let sent = total - settlement.rejected.len() - retried;
@@ -133,16 +134,18 @@ impl Uploader {
         self.counts.sent += sent as u64;
         self.counts.rejected += rejected as u64;
         report::delivered(total, total - sent, finished.took);
+        self.end_copy(item.copy);
         if let Body::Batch(batch) = item.body {
             self.actions.push(Action::Recycle(batch));
         }
     }
 
-    fn rejected(&mut self, item: &Item, result: &Result<XRayResponse, TransportError>) {
+    fn rejected(&mut self, item: Item, result: &Result<XRayResponse, TransportError>) {
         self.counts.rejected += item.documents() as u64;
         if let Some(batch) = item.body.batch() {
             report::refused(batch, result);
         }
+        self.end_copy(item.copy);
     }
 
     fn rejected_after_retries(&self, documents: usize, entries: &[Unprocessed]) {

@@ -10,6 +10,9 @@ pub struct Totals {
     pub rejected: u64,
     pub spilled: u64,
     pub held: u64,
+    /// Of earlier runs, in the spool. The line has this and `spooled` where a spool holds something.
+    pub restored: u64,
+    pub spooled: u64,
     pub kernel_drops: u64,
 }
 
@@ -19,8 +22,11 @@ impl Totals {
     pub fn at_the_end_of(log: &[String]) -> Self {
         let last = log.last().expect("an empty log");
         let totals = Self::parse(last).unwrap_or_else(|| panic!("not the totals: {last:?}"));
-        let fates = totals.sent + totals.shown + totals.rejected + totals.spilled + totals.held;
-        assert_eq!(totals.received, fates, "{totals:?} does not add up");
+        let delivered = totals.sent + totals.shown;
+        let lost = totals.rejected + totals.spilled;
+        let fates = delivered + lost + totals.held + totals.spooled;
+        let came = totals.received + totals.restored;
+        assert_eq!(came, fates, "{totals:?} does not add up");
         totals
     }
 
@@ -37,6 +43,8 @@ impl Totals {
             rejected: number("rejected")?,
             spilled: number("spilled")?,
             held: number("held")?,
+            restored: number("restored").unwrap_or_default(),
+            spooled: number("spooled").unwrap_or_default(),
             kernel_drops: number("kernel drops")?,
         })
     }

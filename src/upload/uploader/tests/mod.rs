@@ -1,7 +1,9 @@
 //! The uploader with everybody who sends it events, in any order, without threads.
 
 mod compression;
+mod fake_spool;
 mod simulation;
+mod spooling;
 
 use std::time::Duration;
 

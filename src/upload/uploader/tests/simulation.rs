@@ -14,11 +14,13 @@ use crate::credentials::{
     CredentialCache, CredentialSnapshot, CredentialStatus, Source, SourceError, Timing,
 };
 
+use super::fake_spool::FakeSpool;
 use crate::http::client::ServiceClient;
 use crate::http::error::{TransportError, TransportErrorKind};
+use crate::spool::SpoolEvent;
 use crate::upload::channel::UploadChannel;
 use crate::upload::counters::SegmentCounts;
-use crate::upload::message::{Event, HandOver};
+use crate::upload::message::{Event, HandOver, SpoolAnswer};
 use crate::upload::response::XRayResponse;
 use crate::upload::sender::{Finished, Payload, SenderId};
 use crate::upload::sender_pool::Choice;
@@ -124,9 +126,12 @@ pub(super) struct Simulation {
     pub ended: Vec<SenderId>,
     /// Requests with segments.
     pub requests: usize,
+    /// Requests with segments that no earlier process has left.
+    pub new_requests: usize,
     next_id: u64,
     /// Every document that was handed over.
     handed_over: HashSet<String>,
+    pub spool: Option<FakeSpool>,
 }
 
 struct NoSource;
@@ -143,6 +148,10 @@ impl Source for NoSource {
 
 impl Simulation {
     pub(super) fn new(concurrency: usize, buffer: usize) -> Self {
+        Self::with_spool(concurrency, buffer, None)
+    }
+
+    pub(super) fn with_spool(concurrency: usize, buffer: usize, spool: Option<FakeSpool>) -> Self {
         let (channel, _) = UploadChannel::new(buffer);
         let now = Instant::now();
         let limits = UploadLimits {
@@ -155,6 +164,7 @@ impl Simulation {
                 limits,
                 channel.bytes(),
                 Telemetry::new(Identity::default()),
+                spool.as_ref().map(|_| String::new()),
                 now,
             ),
             target: Arc::new(Target {
@@ -171,8 +181,10 @@ impl Simulation {
             rejected_generations: Vec::new(),
             ended: Vec::new(),
             requests: 0,
+            new_requests: 0,
             next_id: 0,
             handed_over: HashSet::new(),
+            spool,
         }
     }
 
@@ -257,10 +269,32 @@ impl Simulation {
         self.tick();
     }
 
+    /// The spool answers what it was told first. Answers whether there was something.
+    pub(super) fn spool_answers(&mut self) -> bool {
+        let Some(spool) = &mut self.spool else {
+            return false;
+        };
+        let Some(message) = spool.next() else {
+            return false;
+        };
+        for event in spool.answer(message) {
+            self.event(Event::Spool(SpoolAnswer(event)));
+        }
+        true
+    }
+
+    /// The spool says something of itself.
+    pub(super) fn spool_says(&mut self, event: SpoolEvent) {
+        self.event(Event::Spool(SpoolAnswer(event)));
+    }
+
     /// Everybody does what there is to do, for so long. `None`: X-Ray does not answer.
     pub(super) fn run(&mut self, answer: Option<&Answer>, time: Duration) {
         let end = self.now + time;
         for _ in 0..100_000 {
+            if self.spool_answers() {
+                continue;
+            }
             if let (Some(answer), false) = (answer, self.out.is_empty()) {
                 self.finish(0, answer);
                 continue;
@@ -270,13 +304,32 @@ impl Simulation {
                 _ => {
                     self.now = end;
                     self.tick();
-                    if self.out.is_empty() || answer.is_none() {
+                    let spool_rests = self.spool.as_mut().is_none_or(|spool| spool.rests());
+                    if spool_rests && (self.out.is_empty() || answer.is_none()) {
                         return;
                     }
                 }
             }
         }
         panic!("it never rests");
+    }
+
+    /// A document that may be sent although nobody hands it over.
+    pub(super) fn expect(&mut self, document: String) {
+        self.handed_over.insert(document);
+    }
+
+    /// A new process that knows of the same documents, with this spool.
+    pub(super) fn restart_with(self, spool: FakeSpool) -> Simulation {
+        let limits = self.uploader.limits;
+        Simulation {
+            handed_over: self.handed_over,
+            ..Simulation::with_spool(limits.concurrency, limits.buffer, Some(spool))
+        }
+    }
+
+    pub(super) fn begin_shutdown(&mut self, patience: Duration) {
+        self.event(Event::BeginShutdown(self.now + patience));
     }
 
     /// Shuts down as main does.
@@ -291,6 +344,9 @@ impl Simulation {
         for _ in 0..100_000 {
             if self.uploader.is_over(self.now) {
                 return self.uploader.close();
+            }
+            if self.spool_answers() {
+                continue;
             }
             if let (Some(answer), false) = (answer, self.out.is_empty()) {
                 self.finish(0, answer);
@@ -333,6 +389,11 @@ impl Simulation {
                 } => self.send(sender, payload),
                 Action::EndSender(id) => self.ended.push(id),
                 Action::RejectCredentials(generation) => self.rejected_generations.push(generation),
+                Action::Spool(message) => self
+                    .spool
+                    .as_mut()
+                    .expect("nobody else is told")
+                    .told(message),
                 Action::WantCredentials | Action::Recycle(_) | Action::Drained => {}
             }
         }
@@ -352,6 +413,8 @@ impl Simulation {
         assert!(self.out.iter().all(|out| out.sender != id), "one at a time");
         if let Payload::Segments(batch) = &*payload {
             self.requests += 1;
+            let is_new = |document: String| !document.contains("earlier");
+            self.new_requests += usize::from(batch.documents().all(is_new));
             assert!(
                 batch
                     .documents()
@@ -368,11 +431,8 @@ impl Simulation {
     /// What holds after every event.
     fn check(&self) {
         let counts = self.uploader.counts();
-        assert_eq!(
-            counts.received,
-            counts.sent + counts.rejected + counts.spilled + counts.held,
-            "{counts}"
-        );
+        let fates = counts.sent + counts.rejected + counts.spilled + counts.held + counts.spooled;
+        assert_eq!(counts.received + counts.restored, fates, "{counts}");
         let snapshot = self.uploader.snapshot(self.now);
         assert!(snapshot.senders >= 1);
         assert!(

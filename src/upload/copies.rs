@@ -1,0 +1,299 @@
+//! Which of the held items have a copy in the spool, or one that is on its way there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::item::Item;
+use crate::spool::{RecordId, STORE_WINDOW, XRayApi};
+
+/// After this time without an answer of the spool, an item may go out although it is being stored: the
+/// disk may hang for ever.
+const OVERDUE: Duration = Duration::from_secs(1);
+
+/// What ties an item to its copy. The parts of an item that was split have one each.
+#[derive(Debug, Clone)]
+pub(super) struct CopyRef {
+    id: u64,
+    /// Documents of the copy.
+    documents: usize,
+    /// Counts the parts that are held.
+    parts: Arc<()>,
+}
+
+impl CopyRef {
+    /// Whether these are all documents of the copy.
+    pub(super) fn is_whole(&self, documents: usize) -> bool {
+        self.documents == documents
+    }
+}
+
+/// Where a copy is.
+#[derive(Debug)]
+enum Copy {
+    /// On its way to the spool. The item waits here meanwhile, unless it is out.
+    Storing { item: Option<Item>, since: Instant },
+    /// On its way to the spool, and wanted no more.
+    Superfluous,
+    /// In the spool, where it has not been read since it was stored: the item was out meanwhile.
+    Stored(RecordId),
+    /// In the spool, from which it was read.
+    Read(RecordId),
+}
+
+impl Copy {
+    /// Whether an item waits that may go out to this API. A part of another record has a copy already, so that it
+    /// can have no second one: it waits for the answer.
+    fn can_go(&self, api: XRayApi) -> bool {
+        match self {
+            Copy::Storing {
+                item: Some(item), ..
+            } => item.copy.is_none() && item.body.api() == api,
+            _ => false,
+        }
+    }
+
+    fn since(&self) -> Option<Instant> {
+        match self {
+            Copy::Storing { since, .. } => Some(*since),
+            _ => None,
+        }
+    }
+}
+
+/// What is to be done with an item that cannot be sent now.
+#[derive(Debug)]
+pub(super) enum PutAway {
+    /// It is in the spool and is wanted there, unless the spool has lost it meanwhile.
+    Release(RecordId, Item),
+    /// It is on its way to the spool, and waits for the answer.
+    OnItsWay,
+    /// Not all of it is in the spool, or nothing.
+    Store(Item),
+}
+
+/// What has become of an item that was stored.
+#[derive(Debug)]
+pub(super) enum Stored {
+    /// It is in the spool only.
+    Moved(Item),
+    /// It is out, or was split; the copy stays until its end.
+    Copied,
+    /// It has ended: the spool needs it no more.
+    Superfluous,
+}
+
+#[derive(Debug)]
+pub(super) struct Copies {
+    /// Most bytes on their way to the spool.
+    window: usize,
+    copies: BTreeMap<u64, Copy>,
+    last_id: u64,
+    /// Compressed bytes of all that is on its way to the spool.
+    storing: BTreeMap<u64, usize>,
+    storing_bytes: usize,
+    /// Records that were settled before they were read: a `Read` that is under way may still bring
+    /// them.
+    settled_unread: BTreeSet<RecordId>,
+}
+
+impl Copies {
+    /// With at most a quarter of `buffer` on its way to the spool: that can be neither sent by others
+    /// nor dropped.
+    pub(super) fn new(buffer: usize) -> Self {
+        Copies {
+            window: STORE_WINDOW.min(buffer / 4),
+            copies: BTreeMap::new(),
+            last_id: 0,
+            storing: BTreeMap::new(),
+            storing_bytes: 0,
+            settled_unread: BTreeSet::new(),
+        }
+    }
+
+    /// Whether so many bytes more may be on their way to the spool. One body always may.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.storing_bytes == 0 || self.storing_bytes + bytes <= self.window
+    }
+
+    fn add(&mut self, copy: Copy, documents: usize) -> CopyRef {
+        self.last_id += 1;
+        self.copies.insert(self.last_id, copy);
+        CopyRef {
+            id: self.last_id,
+            documents,
+            parts: Arc::default(),
+        }
+    }
+
+    /// A record was read from the spool. `None`: its item is held already, or was settled after the
+    /// spool had been told to read.
+    pub(super) fn read(&mut self, record: RecordId, documents: usize) -> Option<CopyRef> {
+        if self.settled_unread.remove(&record) {
+            return None;
+        }
+        let is_it = |copy: &&mut Copy| matches!(copy, Copy::Stored(stored) if *stored == record);
+        if let Some(copy) = self.copies.values_mut().find(is_it) {
+            *copy = Copy::Read(record);
+            return None;
+        }
+        Some(self.add(Copy::Read(record), documents))
+    }
+
+    /// Nothing is being read any more.
+    pub(super) fn read_finished(&mut self) {
+        self.settled_unread.clear();
+    }
+
+    /// An item is sent to the spool, and waits here. Answers its number.
+    pub(super) fn store(&mut self, item: Item, now: Instant) -> u64 {
+        let (bytes, documents) = (item.bytes(), item.documents());
+        let copy = Copy::Storing {
+            item: Some(item),
+            since: now,
+        };
+        let id = self.add(copy, documents).id;
+        self.begin(id, bytes);
+        id
+    }
+
+    /// A copy of an item that is out is sent to the spool. Answers its number, and what ties the item
+    /// to it.
+    pub(super) fn store_copy(
+        &mut self,
+        bytes: usize,
+        documents: usize,
+        now: Instant,
+    ) -> (u64, CopyRef) {
+        let copy = Copy::Storing {
+            item: None,
+            since: now,
+        };
+        let reference = self.add(copy, documents);
+        self.begin(reference.id, bytes);
+        (reference.id, reference)
+    }
+
+    fn begin(&mut self, id: u64, bytes: usize) {
+        self.storing.insert(id, bytes);
+        self.storing_bytes += bytes;
+    }
+
+    fn end(&mut self, id: u64) {
+        self.storing_bytes -= self.storing.remove(&id).unwrap_or_default();
+    }
+
+    /// The spool has stored what has this number.
+    pub(super) fn stored(&mut self, id: u64, record: RecordId) -> Stored {
+        self.end(id);
+        match self.copies.remove(&id) {
+            Some(Copy::Storing {
+                item: Some(item), ..
+            }) => Stored::Moved(item),
+            Some(Copy::Storing { item: None, .. }) => {
+                self.copies.insert(id, Copy::Stored(record));
+                Stored::Copied
+            }
+            _ => {
+                self.settled_unread.insert(record);
+                Stored::Superfluous
+            }
+        }
+    }
+
+    /// The spool has not stored what has this number. Answers the item, if it waited here.
+    pub(super) fn failed(&mut self, id: u64) -> Option<Item> {
+        self.end(id);
+        match self.copies.remove(&id) {
+            Some(Copy::Storing { item, .. }) => item,
+            _ => None,
+        }
+    }
+
+    /// The item has ended, or this part of it. Answers the record that is to be settled: when it was
+    /// the last part, and all of it is in the spool.
+    pub(super) fn ended(&mut self, copy: Option<CopyRef>) -> Option<RecordId> {
+        let CopyRef { id, parts, .. } = copy?;
+        Arc::into_inner(parts)?;
+        match self.copies.remove(&id)? {
+            Copy::Read(record) => Some(record),
+            Copy::Stored(record) => {
+                self.settled_unread.insert(record);
+                Some(record)
+            }
+            Copy::Storing { .. } | Copy::Superfluous => {
+                self.copies.insert(id, Copy::Superfluous);
+                None
+            }
+        }
+    }
+
+    /// The item is to leave the memory.
+    pub(super) fn put_away(&mut self, item: Item) -> PutAway {
+        let Some(copy) = item
+            .copy
+            .as_ref()
+            .filter(|copy| copy.is_whole(item.documents()))
+        else {
+            return PutAway::Store(item);
+        };
+        let id = copy.id;
+        match self.copies.remove(&id) {
+            Some(Copy::Read(record) | Copy::Stored(record)) => PutAway::Release(record, item),
+            Some(Copy::Storing { since, .. }) => {
+                let item = Some(Item { copy: None, ..item });
+                self.copies.insert(id, Copy::Storing { item, since });
+                PutAway::OnItsWay
+            }
+            Some(Copy::Superfluous) | None => PutAway::Store(Item { copy: None, ..item }),
+        }
+    }
+
+    /// When the next item that waits here may go out although the spool has not answered.
+    /// `is_over`: there is no later.
+    pub(super) fn overdue(&self, api: XRayApi, is_over: bool) -> Option<Instant> {
+        let mut copies = self.copies.values();
+        let since = copies.find_map(|copy| copy.can_go(api).then_some(copy.since()?))?;
+        Some(if is_over { since } else { since + OVERDUE })
+    }
+
+    /// Takes the first item that waits here.
+    pub(super) fn pop(&mut self, api: XRayApi) -> Option<Item> {
+        let mut copies = self.copies.iter_mut();
+        let (id, copy) = copies.find(|(_, copy)| copy.can_go(api))?;
+        let Copy::Storing { item, .. } = copy else {
+            return None;
+        };
+        let item = item.take()?;
+        let copy = CopyRef {
+            id: *id,
+            documents: item.documents(),
+            parts: Arc::default(),
+        };
+        Some(Item {
+            copy: Some(copy),
+            ..item
+        })
+    }
+
+    /// Whether nothing is on its way to the spool.
+    pub(super) fn is_idle(&self) -> bool {
+        self.storing.is_empty()
+    }
+
+    /// The items that wait here.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Item> {
+        self.copies.values().filter_map(|copy| match copy {
+            Copy::Storing { item, .. } => item.as_ref(),
+            _ => None,
+        })
+    }
+
+    /// Whether this copy is in the spool.
+    pub(super) fn is_stored(&self, copy: &CopyRef) -> bool {
+        matches!(
+            self.copies.get(&copy.id),
+            Some(Copy::Read(_) | Copy::Stored(_))
+        )
+    }
+}

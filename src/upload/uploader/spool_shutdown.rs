@@ -1,0 +1,154 @@
+//! The end of the daemon, where there is a spool: what is unsent is kept for the next start.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::spooling::{Flush, Spooling};
+use super::{Action, Now, Shutdown, Uploader};
+use crate::spool::{SpoolItem, SpoolMessage};
+use crate::upload::copies::CopyRef;
+use crate::upload::item::Item;
+use crate::upload::sender_pool::Load;
+
+/// This long before the deadline of the shutdown all that is unsent goes to the spool, with copies of
+/// what is in flight; half of the time where that is less.
+const LAST_PHASE: Duration = Duration::from_secs(2);
+
+/// How long the shutdown waits, beyond its deadline, until the spool has what is unsent, and how long
+/// until that is synchronised. A disk may hang.
+pub(super) const SPOOL_WAIT: Duration = Duration::from_secs(2);
+
+impl Shutdown {
+    pub(super) fn new(deadline: Instant, now: Instant) -> Self {
+        let time = deadline.saturating_duration_since(now);
+        Shutdown {
+            deadline,
+            last_phase: now + time.saturating_sub(LAST_PHASE).max(time / 2),
+            readers_ended: false,
+            drained_reported: false,
+            last_record: false,
+        }
+    }
+}
+
+impl Uploader {
+    /// Whether the last seconds of the shutdown have begun.
+    pub(super) fn is_last_phase(&self, now: Instant) -> bool {
+        self.shutdown.is_some_and(|one| now >= one.last_phase)
+    }
+
+    /// In the last seconds of the shutdown: what is in flight may never be answered, so a copy of it
+    /// is stored.
+    pub(super) fn copy_in_flight(&mut self, now: Now) {
+        if !self.is_last_phase(now.instant) {
+            return;
+        }
+        let Some(spooling) = &mut self.spooling else {
+            return;
+        };
+        if !spooling.may_store(now.instant) {
+            return;
+        }
+        for one in self.senders.in_flight_mut() {
+            let Load::Documents {
+                queued_at,
+                history,
+                received_at,
+                copy,
+            } = &mut one.load
+            else {
+                continue;
+            };
+            let Some(kind) = one.payload.kind().filter(|_| copy.is_none()) else {
+                continue;
+            };
+            let documents = one.payload.documents();
+            let compressor = self.compressor.get_or_insert_default();
+            let body = Arc::new(compressor.compress(one.payload.body(), documents));
+            let bytes = body.bytes().len();
+            if !spooling.copies.has_room(bytes) {
+                return;
+            }
+            let (id, reference) = spooling.copies.store_copy(bytes, documents, now.instant);
+            *copy = Some(reference);
+            let waited = now.instant.saturating_duration_since(*queued_at);
+            let attempts = history.map_or(0, |history| history.attempts);
+            let item = SpoolItem {
+                body,
+                kind,
+                received_at: received_at.unwrap_or(now.wall - waited),
+                attempts: u16::try_from(attempts).unwrap_or(u16::MAX),
+            };
+            self.actions
+                .push(Action::Spool(SpoolMessage::Store { id, item }));
+        }
+    }
+
+    /// At the end, asks the spool once to synchronise what it has.
+    pub(super) fn flush_spool(&mut self, now: Instant) {
+        let Some(shutdown) = self.shutdown.filter(|one| one.readers_ended) else {
+            return;
+        };
+        let is_time = self.is_drained() || now >= shutdown.deadline;
+        if is_time
+            && self.is_put_away()
+            && let Some(spooling) = &mut self.spooling
+            && spooling.has_written
+            && spooling.flush == Flush::NotAsked
+        {
+            spooling.flush = Flush::Asked(now);
+            self.tell_spool(SpoolMessage::Flush);
+        }
+    }
+
+    /// Whether nothing waits in memory, nor for an answer of the spool.
+    fn is_put_away(&self) -> bool {
+        let is_idle =
+            |spooling: &Spooling| spooling.copies.is_idle() && spooling.releasing.is_empty();
+        self.channel.waiting() == 0
+            && self.destinations.iter().all(|one| one.is_empty())
+            && self.spooling.as_ref().is_none_or(is_idle)
+    }
+
+    /// Whether the shutdown need not wait for the spool any longer.
+    pub(super) fn is_spool_done(&self, shutdown: Shutdown, now: Instant) -> bool {
+        let Some(spooling) = &self.spooling else {
+            return true;
+        };
+        let is_usable = spooling.is_open && spooling.problem.is_none();
+        let is_flushed = match spooling.flush {
+            Flush::NotAsked => !spooling.has_written && self.is_put_away(),
+            Flush::Asked(at) => now >= at + SPOOL_WAIT,
+            Flush::Done => true,
+        };
+        !is_usable || is_flushed || now >= shutdown.deadline + SPOOL_WAIT
+    }
+
+    /// Documents of the held items that the spool has too: they are kept for the next start.
+    pub(super) fn kept_at_the_end(&mut self) -> u64 {
+        let mut copies: Vec<(Option<CopyRef>, usize)> = Vec::new();
+        for one in self.senders.in_flight() {
+            if let Load::Documents { copy, .. } = &one.load {
+                copies.push((copy.clone(), one.payload.documents()));
+            }
+        }
+        while let Some(item) = self.destinations.segments.pop_any() {
+            copies.push((item.copy.clone(), item.documents()));
+        }
+        let Some(spooling) = &self.spooling else {
+            return 0;
+        };
+        for item in spooling.copies.waiting() {
+            copies.push((item.copy.clone(), item.documents()));
+        }
+        let is_kept = |copy: &Option<CopyRef>| {
+            copy.as_ref()
+                .is_some_and(|copy| spooling.copies.is_stored(copy))
+        };
+        let kept = copies.iter().filter(|(copy, _)| is_kept(copy));
+        let kept: usize = kept.map(|(_, documents)| documents).sum();
+        // A record that was read stays in its file until it is settled.
+        let releasing: usize = spooling.releasing.values().map(Item::documents).sum();
+        (kept + releasing) as u64
+    }
+}

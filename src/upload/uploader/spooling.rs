@@ -1,0 +1,301 @@
+//! `--spool`: what goes to the spool, and when.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::spool_shutdown::SPOOL_WAIT;
+use super::{Action, Now, Uploader};
+use crate::credentials::target::Target;
+use crate::spool::{RecordId, SpoolIdentity, SpoolItem, SpoolMessage, XRayApi};
+use crate::upload::copies::{Copies, CopyRef, PutAway};
+use crate::upload::item::{Body, Item};
+use crate::upload::metrics::SpoolMetrics;
+
+/// While nothing can be sent, what has been queued for so long goes to the spool.
+const STORE_AGE: Duration = Duration::from_secs(1);
+
+/// Compressed bytes that were read from the spool and wait to be sent: enough for all senders.
+const RESTORE_WINDOW: usize = 1024 * 1024;
+
+/// Most items that are sent to the spool at a time, since each may have to be compressed.
+const STORED_AT_ONCE: usize = 8;
+
+/// The uploader's side of the spool.
+#[derive(Debug)]
+pub(super) struct Spooling {
+    /// The role that is assumed. Empty where there is none.
+    role: String,
+    /// Whether the spool knows for whom it is.
+    pub(super) is_open: bool,
+    pub(super) copies: Copies,
+    /// Items that are to be in the spool only, until it says that it has them.
+    pub(super) releasing: BTreeMap<RecordId, Item>,
+    /// Nothing is stored before this time: the spool has refused something.
+    pub(super) store_at: Option<Instant>,
+    /// Whether a `Read` is under way.
+    pub(super) is_reading: bool,
+    /// Nothing is read before this time.
+    pub(super) read_at: Option<Instant>,
+    /// Whether anything was stored.
+    pub(super) has_written: bool,
+    pub(super) flush: Flush,
+    /// Why the spool does not work.
+    pub(super) problem: Option<String>,
+    pub(super) metrics: SpoolMetrics,
+}
+
+/// Whether all that is stored survives the end of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flush {
+    NotAsked,
+    Asked(Instant),
+    Done,
+}
+
+impl Spooling {
+    pub(super) fn new(role: String, buffer: usize) -> Self {
+        Spooling {
+            role,
+            is_open: false,
+            copies: Copies::new(buffer),
+            releasing: BTreeMap::new(),
+            store_at: None,
+            is_reading: false,
+            read_at: None,
+            has_written: false,
+            flush: Flush::NotAsked,
+            problem: None,
+            metrics: SpoolMetrics::default(),
+        }
+    }
+
+    /// Items that are held here: on their way to the spool, in one direction or the other.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Item> {
+        self.copies.waiting().chain(self.releasing.values())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting().map(Item::bytes).sum()
+    }
+
+    pub(super) fn may_store(&self, now: Instant) -> bool {
+        self.is_open && self.store_at.is_none_or(|at| at <= now)
+    }
+}
+
+impl Uploader {
+    /// Region, endpoint and role are known: the spool may begin.
+    pub(super) fn open_spool(&mut self, target: &Target) {
+        if let Some(spooling) = &mut self.spooling
+            && !std::mem::replace(&mut spooling.is_open, true)
+        {
+            let endpoint = target.uploads.usual_url();
+            let identity = SpoolIdentity::new(&target.region, endpoint, &spooling.role);
+            self.tell_spool(SpoolMessage::Open(identity));
+        }
+    }
+
+    pub(super) fn tell_spool(&mut self, message: SpoolMessage) {
+        self.actions.push(Action::Spool(message));
+    }
+
+    /// An item, or this part of it, has ended: X-Ray has it or refuses it.
+    pub(super) fn end_copy(&mut self, copy: Option<CopyRef>) {
+        if let Some(spooling) = &mut self.spooling
+            && let Some(record) = spooling.copies.ended(copy)
+        {
+            self.tell_spool(SpoolMessage::Settled(record));
+        }
+    }
+
+    /// Sends to the spool what should be there, and reads what can be sent again.
+    pub(super) fn spool_tick(&mut self, now: Now) {
+        if self.spooling.is_none() {
+            return;
+        }
+        let mut left = STORED_AT_ONCE;
+        for api in [XRayApi::Segments, XRayApi::Otlp] {
+            self.release_restored(api, now);
+            self.store_unsent(api, &mut left, now);
+        }
+        self.store_overflow(&mut left, now);
+        self.read_spool(now);
+    }
+
+    /// Whether nothing can be sent to this API now.
+    pub(super) fn cannot_send(&self, api: XRayApi) -> bool {
+        let is_healthy = self.destinations.of(api).back_off.is_healthy();
+        !is_healthy || self.target.is_none() || self.usable_credentials().is_none()
+    }
+
+    /// What was read and cannot be sent goes back.
+    fn release_restored(&mut self, api: XRayApi, now: Now) {
+        let before = match self.shutdown {
+            Some(_) => Some(now.instant),
+            None if self.cannot_send(api) => now.instant.checked_sub(STORE_AGE),
+            None => None,
+        };
+        while let Some(before) = before
+            && let Some(item) = self.destinations.of_mut(api).pop_restored(before)
+        {
+            if !self.put_away(item, now) {
+                return;
+            }
+        }
+    }
+
+    /// What is new and cannot be sent is stored after a second; at the end, at once and whatever it is.
+    fn store_unsent(&mut self, api: XRayApi, left: &mut usize, now: Now) {
+        let is_end = self.shutdown.is_some() && self.cannot_send(api);
+        let is_end = is_end || self.is_last_phase(now.instant);
+        let than = match is_end {
+            true => Some(now.instant),
+            false if self.cannot_send(api) => now.instant.checked_sub(STORE_AGE),
+            false => None,
+        };
+        while let Some(than) = than
+            && *left > 0
+        {
+            let destination = self.destinations.of_mut(api);
+            let item = match is_end {
+                true => destination.pop_oldest(),
+                false => destination.pop_older(than),
+            };
+            let Some(item) = item else { return };
+            *left -= 1;
+            if !self.put_away(item, now) {
+                return;
+            }
+        }
+    }
+
+    /// Makes room in memory before it runs out.
+    fn store_overflow(&mut self, left: &mut usize, now: Now) {
+        let most = self.limits.buffer / 4 * 3;
+        while *left > 0
+            && self.buffer_used() - self.spooling.as_ref().map_or(0, Spooling::bytes) > most
+            && let Some(item) = self.destinations.segments.pop_oldest()
+        {
+            *left -= 1;
+            if !self.put_away(item, now) {
+                return;
+            }
+        }
+    }
+
+    /// Lets an item leave the memory. Where the spool can take nothing now, it waits again, and the
+    /// answer is false.
+    fn put_away(&mut self, item: Item, now: Now) -> bool {
+        let Some(spooling) = &mut self.spooling else {
+            return false;
+        };
+        match spooling.copies.put_away(item) {
+            PutAway::Release(record, item) => {
+                spooling.releasing.insert(record, item);
+                self.tell_spool(SpoolMessage::Release(record));
+                true
+            }
+            PutAway::OnItsWay => true,
+            PutAway::Store(item) => self.store(item, now),
+        }
+    }
+
+    fn store(&mut self, mut item: Item, now: Now) -> bool {
+        item.body.compress(self.compressor.get_or_insert_default());
+        let Some(spooling) = &mut self.spooling else {
+            return false;
+        };
+        let Body::Compressed { body, kind } = &item.body else {
+            return false;
+        };
+        if !spooling.may_store(now.instant) || !spooling.copies.has_room(item.bytes()) {
+            self.destinations.of_mut(item.body.api()).put_back(item);
+            return false;
+        }
+        let waited = now.instant.saturating_duration_since(item.queued_at);
+        let received_at = item.received_at.unwrap_or(now.wall - waited);
+        let attempts = item.history.map_or(0, |history| history.attempts);
+        let stored = SpoolItem {
+            body: Arc::clone(body),
+            kind: *kind,
+            received_at,
+            attempts: u16::try_from(attempts).unwrap_or(u16::MAX),
+        };
+        let id = spooling.copies.store(item, now.instant);
+        self.tell_spool(SpoolMessage::Store { id, item: stored });
+        true
+    }
+
+    fn restore_window(&self) -> usize {
+        RESTORE_WINDOW.min(self.limits.buffer / 8)
+    }
+
+    /// When the spool may be read, and how many bytes of it. `None`: not before something happens.
+    fn next_read(&self, now: Instant) -> Option<(Instant, usize)> {
+        let spooling = self.spooling.as_ref()?;
+        let may_read = self.shutdown.is_none()
+            && self.counts.spooled > 0
+            && !spooling.is_reading
+            && self.target.is_some()
+            && self.usable_credentials().is_some();
+        if !may_read {
+            return None;
+        }
+        let not_before = spooling.read_at.unwrap_or(now);
+        let destination = &self.destinations.segments;
+        if destination.back_off.is_healthy() {
+            let (window, waits) = (self.restore_window(), destination.restored_bytes());
+            let has_room = waits <= window / 2 && self.buffer_used() <= self.limits.buffer / 2;
+            return has_room.then(|| (not_before, window - waits));
+        }
+        // Where nothing else waits, one record is the next probe.
+        let is_alone = destination.is_empty() && self.requests_in_flight(XRayApi::Segments) == 0;
+        let probe = destination.back_off.next(0, now).filter(|_| is_alone)?;
+        Some((probe.max(not_before), 1))
+    }
+
+    /// Reads from the spool, beside what is new, as long as X-Ray takes segments.
+    fn read_spool(&mut self, now: Now) {
+        let next = self.next_read(now.instant);
+        let Some((_, max_bytes)) = next.filter(|(at, _)| *at <= now.instant) else {
+            return;
+        };
+        if let Some(spooling) = &mut self.spooling {
+            spooling.is_reading = true;
+            // Those that the spool has settled by then are not read any more.
+            spooling.copies.read_finished();
+            self.tell_spool(SpoolMessage::Read {
+                destination: XRayApi::Segments,
+                max_bytes,
+                not_before: now.wall - XRayApi::Segments.max_age(),
+            });
+        }
+    }
+
+    /// When [`spool_tick`](Self::spool_tick) has something to do although nothing happens.
+    pub(super) fn next_spool_time(&self, now: Instant) -> Option<Instant> {
+        let spooling = self.spooling.as_ref()?;
+        let flush = match spooling.flush {
+            Flush::Asked(at) => Some(at + SPOOL_WAIT),
+            Flush::NotAsked | Flush::Done => None,
+        };
+        let shutdown = self
+            .shutdown
+            .map(|one| [one.last_phase, one.deadline + SPOOL_WAIT]);
+        let due = |api| {
+            let destination = self.destinations.of(api);
+            let oldest = destination.oldest().into_iter();
+            let oldest = oldest.chain(destination.oldest_restored()).min()?;
+            let due = (oldest + STORE_AGE).max(spooling.store_at.unwrap_or(oldest));
+            (spooling.is_open && self.cannot_send(api)).then_some(due)
+        };
+        [flush, self.next_read(now).map(|(at, _)| at)]
+            .into_iter()
+            .chain([XRayApi::Segments, XRayApi::Otlp].map(due))
+            .flatten()
+            .chain(shutdown.into_iter().flatten())
+            .filter(|at| *at > now)
+            .min()
+    }
+}

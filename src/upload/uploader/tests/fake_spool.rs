@@ -1,0 +1,148 @@
+//! A spool in memory, which can be late, refuse, lose and hang.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::spool::{
+    Amount, LossReason, RecordId, SpoolEvent, SpoolItem, SpoolMessage, StoreError, XRayApi,
+};
+
+#[derive(Debug, Default)]
+pub(super) struct FakeSpool {
+    /// What it was told and has not done yet.
+    inbox: VecDeque<SpoolMessage>,
+    pub unread: VecDeque<(RecordId, SpoolItem)>,
+    /// Read, and neither settled nor released.
+    pub outstanding: BTreeMap<RecordId, SpoolItem>,
+    /// It does nothing at all.
+    pub hangs: bool,
+    /// It stores nothing.
+    pub refuses: bool,
+    /// Released records are gone.
+    pub forgets: bool,
+    pub is_open: bool,
+    pub flushes: usize,
+    /// Lost records.
+    pub lost: BTreeSet<RecordId>,
+    records: u64,
+}
+
+impl FakeSpool {
+    /// With what an earlier process has left.
+    pub(super) fn holding(items: Vec<SpoolItem>) -> Self {
+        let mut spool = FakeSpool::default();
+        for item in items {
+            let record = spool.new_record();
+            spool.unread.push_back((record, item));
+        }
+        spool
+    }
+
+    fn new_record(&mut self) -> RecordId {
+        self.records += 1;
+        RecordId::for_test(self.records)
+    }
+
+    pub(super) fn told(&mut self, message: SpoolMessage) {
+        self.inbox.push_back(message);
+    }
+
+    /// Takes what it is to do next.
+    pub(super) fn next(&mut self) -> Option<SpoolMessage> {
+        if self.hangs {
+            return None;
+        }
+        self.inbox.pop_front()
+    }
+
+    /// Whether it has nothing to do, or does nothing.
+    pub(super) fn rests(&mut self) -> bool {
+        self.hangs || self.inbox.is_empty()
+    }
+
+    /// Documents on disk that would be found by the next process.
+    pub(super) fn documents(&self) -> u64 {
+        let unread = self.unread.iter().map(|(_, item)| item);
+        let all = unread.chain(self.outstanding.values());
+        all.map(|item| item.body.count() as u64).sum()
+    }
+
+    /// Loses the oldest record that was not read.
+    pub(super) fn lose(&mut self) -> Option<SpoolEvent> {
+        let (record, item) = self.unread.pop_front()?;
+        self.lost.insert(record);
+        Some(SpoolEvent::Lost {
+            destination: XRayApi::Segments,
+            amount: Amount::of_item(&item),
+            reason: LossReason::Limit,
+        })
+    }
+
+    pub(super) fn answer(&mut self, message: SpoolMessage) -> Vec<SpoolEvent> {
+        match message {
+            SpoolMessage::Open(_) => {
+                assert!(!std::mem::replace(&mut self.is_open, true));
+                let mut amount = Amount::default();
+                for (_, item) in &self.unread {
+                    amount += Amount::of_item(item);
+                }
+                vec![SpoolEvent::Found {
+                    destination: XRayApi::Segments,
+                    amount,
+                }]
+            }
+            SpoolMessage::Store { id, item } if self.refuses || !self.is_open => {
+                let error = StoreError::Unavailable;
+                vec![SpoolEvent::StoreFailed { id, item, error }]
+            }
+            SpoolMessage::Store { id, item } => {
+                let record = self.new_record();
+                self.unread.push_back((record, item));
+                vec![SpoolEvent::Stored { id, record }]
+            }
+            SpoolMessage::Read {
+                destination,
+                max_bytes,
+                ..
+            } => self.read(destination, max_bytes),
+            SpoolMessage::Settled(record) => {
+                let was_read = self.outstanding.remove(&record).is_some();
+                let before = self.unread.len();
+                self.unread.retain(|(unread, _)| *unread != record);
+                let is_known = was_read || self.unread.len() < before;
+                assert!(is_known || self.lost.remove(&record), "settled twice");
+                Vec::new()
+            }
+            SpoolMessage::Release(record) => {
+                let mut kept = !self.forgets;
+                match self.outstanding.remove(&record) {
+                    Some(item) if kept => self.unread.push_front((record, item)),
+                    Some(_) => {}
+                    None => {
+                        kept &= self.unread.iter().any(|(unread, _)| *unread == record);
+                        self.unread.retain(|(unread, _)| kept || *unread != record);
+                    }
+                }
+                vec![SpoolEvent::Released { record, kept }]
+            }
+            SpoolMessage::Flush => {
+                self.flushes += 1;
+                vec![SpoolEvent::Flushed { synchronised: true }]
+            }
+        }
+    }
+
+    fn read(&mut self, destination: XRayApi, max_bytes: usize) -> Vec<SpoolEvent> {
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        while bytes < max_bytes.max(1)
+            && let Some((record, item)) = self.unread.pop_front()
+        {
+            bytes += item.body.bytes().len();
+            self.outstanding.insert(record, item.clone());
+            events.push(SpoolEvent::Restored { record, item });
+        }
+        let more = !self.unread.is_empty();
+        events.push(SpoolEvent::ReadFinished { destination, more });
+        events
+    }
+}
