@@ -1,12 +1,11 @@
 //! A batch: documents as JSON strings, straight in the body of one `PutTraceSegments` request.
 
 pub mod compressed;
-mod escape;
 mod ids;
 
 use std::ops::Range;
 
-use escape::escape;
+use xray_escape::escape;
 
 pub use ids::{DocumentIds, ids};
 

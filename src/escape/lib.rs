@@ -1,4 +1,6 @@
 //! Text as it stands inside a JSON string, eight bytes at a time.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 /// Bytes looked at together.
 const WORD: usize = 8;
@@ -15,14 +17,15 @@ const CONTROL: usize = r"\u001f".len() - r#"\""#.len();
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// What has been written.
-pub(super) struct Escaped {
-    pub(super) end: usize,
+pub struct Escaped {
+    /// Where it ends.
+    pub end: usize,
     /// Whether all of the text was ASCII.
-    pub(super) is_ascii: bool,
+    pub is_ascii: bool,
 }
 
 /// Writes `text`, escaped, at `to` in `memory`, which grows as it must.
-pub(super) fn escape(text: &[u8], memory: &mut Vec<u8>, mut to: usize) -> Escaped {
+pub fn escape(text: &[u8], memory: &mut Vec<u8>, mut to: usize) -> Escaped {
     let mut all = 0;
     for piece in text.chunks(PIECE) {
         let (words, tail) = piece.as_chunks::<WORD>();
@@ -61,9 +64,7 @@ fn room(memory: &mut Vec<u8>, to: usize, length: usize) -> &mut [u8] {
     memory
 }
 
-/// Writes the eight bytes, none of them a control character, at `to`; answers where they end. In a
-/// crate built for size it would be called for each word, which takes a sixth longer.
-#[inline(always)]
+/// Writes the eight bytes, none of them a control character, at `to`; answers where they end.
 fn escape_word(bits: u64, to: usize, out: &mut [u8]) -> usize {
     let window = &mut out[to..to + WINDOW];
     window[..WORD].copy_from_slice(&bits.to_le_bytes());
