@@ -165,14 +165,17 @@ impl Uploader {
     }
 
     /// Compresses bodies that have to wait, oldest first: those of an API that takes nothing at this
-    /// moment, and all when half of the buffer is used. Nothing else is done meanwhile, so only some
+    /// moment, and all when half of their part of the buffer is used. Nothing else is done meanwhile, so only some
     /// are compressed at a time; more of them come with every event than new ones do.
     pub(super) fn compress_waiting(&mut self) {
-        let is_scarce = self.buffer_used() > self.limits.buffer / 2;
         let keep = KEPT_PLAIN.min(self.limits.buffer / 8);
         let mut left = COMPRESSED_AT_ONCE;
         let mut has_to_wait = false;
         for api in [XRayApi::Segments, XRayApi::Otlp] {
+            let is_scarce = match api {
+                XRayApi::Segments => self.segment_memory() > self.segment_limit() / 2,
+                XRayApi::Otlp => self.span_memory() > self.span_limit() / 2,
+            };
             let has_to_wait_now = is_scarce || self.cannot_send(api);
             let destination = self.destinations.of_mut(api);
             if destination.is_empty() || !has_to_wait_now {

@@ -103,6 +103,17 @@ impl Uploader {
         self.limits.buffer / 2
     }
 
+    /// Bytes of memory that spans leave to segments: spans that nobody takes must not change what is
+    /// done with segments.
+    pub(super) fn segment_limit(&self) -> usize {
+        self.limits.buffer.saturating_sub(self.span_memory())
+    }
+
+    /// Bytes of memory of segments.
+    pub(super) fn segment_memory(&self) -> usize {
+        self.buffer_used().saturating_sub(self.span_memory())
+    }
+
     /// Bytes of memory of what waits or is in flight.
     pub(super) fn span_memory(&self) -> usize {
         let in_flight = self.senders.in_flight();

@@ -174,9 +174,9 @@ impl Uploader {
 
     /// Makes room in memory before it runs out.
     fn store_overflow(&mut self, left: &mut usize, now: Now) {
-        let most = self.limits.buffer / 4 * 3;
+        let most = self.segment_limit() / 4 * 3;
         while *left > 0
-            && self.buffer_used() - self.spooling.as_ref().map_or(0, Spooling::bytes) > most
+            && self.segment_memory() - self.spooling.as_ref().map_or(0, Spooling::bytes) > most
             && let Some(item) = self.destinations.segments.pop_oldest()
         {
             *left -= 1;
@@ -248,7 +248,7 @@ impl Uploader {
         let destination = &self.destinations.segments;
         if destination.back_off.is_healthy() {
             let (window, waits) = (self.restore_window(), destination.restored_bytes());
-            let has_room = waits <= window / 2 && self.buffer_used() <= self.limits.buffer / 2;
+            let has_room = waits <= window / 2 && self.segment_memory() <= self.segment_limit() / 2;
             return has_room.then(|| (not_before, window - waits));
         }
         // Where nothing else waits, one record is the next probe.

@@ -138,3 +138,23 @@ fn an_api_that_does_not_answer_takes_one_sender_and_leaves_another() {
         assert_eq!(simulation.out.len(), 2, "{spans_first}");
     }
 }
+
+#[test]
+fn segments_stay_plain_and_flow_while_spans_fill_their_half() {
+    let mut simulation = Simulation::ready(2, 3_000_000);
+    while simulation.spans(1, 100_000, true) == SpanVerdict::Taken {}
+    while let Some(index) = simulation.find_out(true) {
+        simulation.finish(index, &Answer::Unavailable);
+    }
+    let used = |simulation: &Simulation| simulation.uploader.snapshot(simulation.now).buffer_used;
+    let before = used(&simulation);
+    assert!(before > 1_200_000, "{before}");
+    for n in 1..13 {
+        simulation.documents(50, 1_000);
+        assert!(used(&simulation) >= before + n * 50_000, "{n} compressed");
+    }
+    while let Some(index) = simulation.find_out(false) {
+        simulation.finish(index, &Answer::Delivered);
+    }
+    assert_eq!(simulation.uploader.counts().sent, 600);
+}
