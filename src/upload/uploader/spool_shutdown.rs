@@ -8,7 +8,7 @@ use super::{Action, Now, Shutdown, Uploader};
 use crate::spool::{BodyKind, SpoolItem, SpoolMessage};
 use crate::upload::copies::CopyRef;
 use crate::upload::item::Item;
-use crate::upload::sender_pool::Load;
+use crate::upload::sender_pool::{InFlight, Load};
 
 /// This long before the deadline of the shutdown all that is unsent goes to the spool, with copies of
 /// what is in flight; half of the time where that is less.
@@ -17,6 +17,22 @@ const LAST_PHASE: Duration = Duration::from_secs(2);
 /// How long the shutdown waits, beyond its deadline, until the spool has what is unsent, and how long
 /// until that is synchronised. A disk may hang.
 pub(super) const SPOOL_WAIT: Duration = Duration::from_secs(2);
+
+/// What is out for `COPY_TIME`, and was queued `COPY_AGE` ago, is copied to the spool.
+const COPY_TIME: Duration = Duration::from_secs(1);
+const COPY_AGE: Duration = Duration::from_secs(2);
+
+/// When a request in flight is to be copied to the spool. `None`: it has a copy, or needs none.
+fn copy_due(one: &InFlight) -> Option<Instant> {
+    match &one.load {
+        Load::Documents {
+            queued_at,
+            copy: None,
+            ..
+        } => Some((one.since + COPY_TIME).max(*queued_at + COPY_AGE)),
+        _ => None,
+    }
+}
 
 impl Shutdown {
     pub(super) fn new(deadline: Instant, now: Instant) -> Self {
@@ -37,12 +53,18 @@ impl Uploader {
         self.shutdown.is_some_and(|one| now >= one.last_phase)
     }
 
-    /// In the last seconds of the shutdown: what is in flight may never be answered, so a copy of it
-    /// is stored.
+    /// When the next copy of something in flight is due.
+    pub(super) fn next_copy(&self) -> Option<Instant> {
+        let spooling = self.spooling.as_ref().filter(|one| one.is_open)?;
+        let in_flight = self.senders.in_flight();
+        let due = in_flight.filter_map(copy_due).min()?;
+        Some(due.max(spooling.store_at.unwrap_or(due)))
+    }
+
+    /// Stores a copy of what is in flight for long, since it may never be answered; in the last seconds
+    /// of the shutdown, of all that is in flight.
     pub(super) fn copy_in_flight(&mut self, now: Now) {
-        if !self.is_last_phase(now.instant) {
-            return;
-        }
+        let is_last_phase = self.is_last_phase(now.instant);
         let Some(spooling) = &mut self.spooling else {
             return;
         };
@@ -50,6 +72,10 @@ impl Uploader {
             return;
         }
         for one in self.senders.in_flight_mut() {
+            let is_due = copy_due(one).is_some_and(|due| due <= now.instant);
+            if !is_due && !is_last_phase {
+                continue;
+            }
             let Load::Documents {
                 queued_at,
                 history,

@@ -16,7 +16,8 @@ use crate::upload::metrics::SpoolMetrics;
 /// and back: they wait in memory alone.
 const SPOOLED: XRayApi = XRayApi::Segments;
 
-/// While nothing can be sent, what has been queued for so long goes to the spool.
+/// What has been queued for so long goes to the spool, whether X-Ray refuses everything or is only slower
+/// than what comes.
 const STORE_AGE: Duration = Duration::from_secs(1);
 
 /// Compressed bytes that were read from the spool and wait to be sent: enough for all senders.
@@ -147,14 +148,13 @@ impl Uploader {
         }
     }
 
-    /// What is new and cannot be sent is stored after a second; at the end, at once and whatever it is.
+    /// What is new and still waits is stored after a second; at the end, at once and whatever it is.
     fn store_unsent(&mut self, api: XRayApi, left: &mut usize, now: Now) {
         let is_end = self.shutdown.is_some() && self.cannot_send(api);
         let is_end = is_end || self.is_last_phase(now.instant);
         let than = match is_end {
             true => Some(now.instant),
-            false if self.cannot_send(api) => now.instant.checked_sub(STORE_AGE),
-            false => None,
+            false => now.instant.checked_sub(STORE_AGE),
         };
         while let Some(than) = than
             && *left > 0
@@ -287,14 +287,15 @@ impl Uploader {
             .map(|one| [one.last_phase, one.deadline + SPOOL_WAIT]);
         let due = |api| {
             let destination = self.destinations.of(api);
-            let oldest = destination.oldest().into_iter();
-            let oldest = oldest.chain(destination.oldest_restored()).min()?;
+            let restored = destination.oldest_restored();
+            let restored = restored.filter(|_| self.cannot_send(api));
+            let oldest = destination.oldest().into_iter().chain(restored).min()?;
             let due = (oldest + STORE_AGE).max(spooling.store_at.unwrap_or(oldest));
-            (spooling.is_open && self.cannot_send(api)).then_some(due)
+            spooling.is_open.then_some(due)
         };
         [flush, self.next_read(now).map(|(at, _)| at)]
             .into_iter()
-            .chain([due(SPOOLED)])
+            .chain([due(SPOOLED), self.next_copy()])
             .flatten()
             .chain(shutdown.into_iter().flatten())
             .filter(|at| *at > now)

@@ -62,6 +62,38 @@ fn in_an_outage_all_but_the_last_second_is_on_disk_and_all_is_sent_afterwards() 
 }
 
 #[test]
+fn while_x_ray_only_hangs_all_but_the_last_seconds_is_on_disk() {
+    let mut simulation = with(FakeSpool::default(), 30_000_000);
+    for _ in 0..100 {
+        simulation.documents(50, 1000);
+        simulation.run(None, Duration::from_millis(100));
+        assert!(simulation.is_healthy(), "no request was answered");
+    }
+    let counts = simulation.uploader.counts();
+    assert_eq!(simulation.out.len(), 2, "they are in flight, and copied");
+    let (in_memory, on_disk) = (12 * 50, simulation.disk().documents());
+    assert!(on_disk + in_memory >= 5000, "{on_disk} of {counts}");
+    simulation.run(Some(&Answer::Delivered), MANY);
+    let counts = simulation.uploader.counts();
+    assert_eq!((counts.sent, counts.restored), (5000, 0), "{counts}");
+    assert_eq!(simulation.disk().documents(), 0);
+}
+
+#[test]
+fn what_is_in_flight_is_copied_after_two_seconds_and_not_before() {
+    let mut simulation = with(FakeSpool::default(), 3_000_000);
+    simulation.documents(50, 1000);
+    simulation.run(None, Duration::from_millis(1900));
+    assert_eq!(simulation.disk().documents(), 0);
+    simulation.run(None, Duration::from_millis(200));
+    assert_eq!(simulation.disk().documents(), 50);
+    assert_eq!(simulation.uploader.counts().held, 50);
+    simulation.run(Some(&Answer::Delivered), Duration::from_secs(1));
+    assert_eq!(simulation.uploader.counts().sent, 50);
+    assert_eq!(simulation.disk().documents(), 0);
+}
+
+#[test]
 fn a_healthy_service_costs_no_disk() {
     let mut simulation = with(FakeSpool::default(), 3_000_000);
     for _ in 0..20 {
