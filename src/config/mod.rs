@@ -232,7 +232,12 @@ fn merge(
         .unwrap_or(DEFAULT_CONCURRENCY);
 
     let spool_limit_mb = spool_limit_mb(flags.spool_limit, file.spool_limit_mb).map_err(problem)?;
-    let spool = text(&flags.spool, file.spool_directory).map(|directory| SpoolConfig {
+    let spool = text(&flags.spool, file.spool_directory.clone());
+    if spool.is_none() && (flags.spool.is_some() || file.spool_directory.is_some()) {
+        warnings
+            .push("the directory of the spool (--spool) is empty: there is no spool".to_owned());
+    }
+    let spool = spool.map(|directory| SpoolConfig {
         directory: PathBuf::from(directory),
         limit_mb: spool_limit_mb.unwrap_or(DEFAULT_SPOOL_LIMIT_MB),
     });
