@@ -118,6 +118,12 @@ impl SpoolDirectory {
         Ok(at::openat(&self.fd, name(number), NEW_FILE, mode)?.into())
     }
 
+    /// The number of the file's inode. `None`: there is no such file.
+    pub(super) fn inode(&self, number: u64) -> Option<u64> {
+        let stat = at::statat(&self.fd, name(number), AtFlags::SYMLINK_NOFOLLOW);
+        stat.ok().map(|stat| stat.st_ino)
+    }
+
     /// Removes a file. One that is gone already is removed.
     pub(super) fn remove_file(&self, number: u64) -> io::Result<()> {
         match at::unlinkat(&self.fd, name(number), AtFlags::empty()) {

@@ -77,7 +77,7 @@ impl fmt::Display for DirectoryError {
             DirectoryError::System { what, error, .. } => {
                 write!(f, "{what}: {error}")?;
                 f.write_str(match error.kind() {
-                    io::ErrorKind::NotFound => "; create the directory above it",
+                    io::ErrorKind::NotFound => "; create the directories above it",
                     io::ErrorKind::PermissionDenied => "; let this daemon's user write there",
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                         "; make room on the disk or lower the spool's limit"

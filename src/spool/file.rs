@@ -23,6 +23,8 @@ pub(crate) struct SpoolFile {
     pub oldest: Option<SystemTime>,
     /// What is to be read.
     pub unread: Amount,
+    /// Where the first record begins.
+    start: u64,
     /// End of the last whole record.
     pub size: u64,
     /// Bytes behind that.
@@ -80,6 +82,7 @@ impl SpoolFile {
             marker: header.marker,
             oldest: None,
             unread: Amount::default(),
+            start,
             size: start,
             torn: 0,
             is_open_for_writing: false,
@@ -160,6 +163,30 @@ impl SpoolFile {
         metadata.is_some_and(|metadata| metadata.is_ok_and(|metadata| metadata.nlink() > 0))
     }
 
+    /// Whether it is open and has lost its name.
+    pub(super) fn is_unlinked(&self) -> bool {
+        self.is_open() && !self.is_linked()
+    }
+
+    /// Whether the next process will find it in this directory.
+    pub(super) fn is_in(&self, directory: &SpoolDirectory, number: u64) -> bool {
+        match (&self.handle, directory.inode(number)) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(handle), Some(inode)) => handle.metadata().is_ok_and(|one| one.ino() == inode),
+        }
+    }
+
+    /// The open file.
+    pub(super) fn handle(&self) -> Option<&File> {
+        self.handle.as_ref()
+    }
+
+    /// Where its first record begins.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
     /// Whether it can be read without its name.
     pub(super) fn is_open(&self) -> bool {
         self.handle.is_some()
@@ -199,10 +226,14 @@ impl SpoolFile {
                 match directory.open_file(number) {
                     Ok(handle) => self.handle = Some(handle),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        return Ok(self.give_up(LossReason::Vanished));
+                        let reason = LossReason::Vanished;
+                        let amount = self.give_up();
+                        return Ok(NextRecord::Lost { amount, reason });
                     }
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                        return Ok(self.give_up(LossReason::Unreadable));
+                        let reason = LossReason::Unreadable;
+                        let amount = self.give_up();
+                        return Ok(NextRecord::Lost { amount, reason });
                     }
                     // There may be no descriptor to be had at this moment.
                     Err(error) => return Err(error),
@@ -218,7 +249,9 @@ impl SpoolFile {
                 Err(error) => {
                     self.failed_reads += 1;
                     if self.failed_reads >= MAX_FAILED_READS {
-                        return Ok(self.give_up(LossReason::Unreadable));
+                        let reason = LossReason::Unreadable;
+                        let amount = self.give_up();
+                        return Ok(NextRecord::Lost { amount, reason });
                     }
                     return Err(error);
                 }
@@ -262,14 +295,13 @@ impl SpoolFile {
         })
     }
 
-    /// Nothing more is read from this file by this process.
-    fn give_up(&mut self, reason: LossReason) -> NextRecord {
+    /// Nothing more is read from this file by this process. Answers what was still to be read.
+    pub(super) fn give_up(&mut self) -> Amount {
         self.is_given_up = true;
         self.is_open_for_writing = false;
         self.cursor = self.size;
         self.released.clear();
-        let amount = std::mem::take(&mut self.unread);
-        NextRecord::Lost { amount, reason }
+        std::mem::take(&mut self.unread)
     }
 
     /// The record is wanted no more. It is marked, so that the next process does not send it again.
@@ -282,19 +314,31 @@ impl SpoolFile {
     ) -> io::Result<()> {
         let is_wanted = self.outstanding.remove(&offset).is_some()
             || self.take_unread(directory, number, offset)?;
-        if !is_wanted || self.is_finished() {
+        if !is_wanted {
             return Ok(());
         }
-        match &self.handle {
+        // The last record too: the file may be one that cannot be removed.
+        let marked = match &self.handle {
             Some(handle) if offset < self.size => {
                 handle.write_all_at(&self.marker.settled(), offset)
             }
             _ => Ok(()),
+        };
+        self.finish_if_settled();
+        marked
+    }
+
+    /// Where nothing in it is wanted any more, nothing is read or written any more.
+    pub(super) fn finish_if_settled(&mut self) {
+        let is_unread = self.unread != Amount::default() || !self.released.is_empty();
+        if !is_unread && !self.is_outstanding() {
+            self.cursor = self.size;
+            self.seal();
         }
     }
 
     /// Whether the record that was written here is still to be read.
-    fn is_unread(&self, offset: u64) -> bool {
+    pub(super) fn is_unread(&self, offset: u64) -> bool {
         (self.cursor..self.size).contains(&offset) || self.released.contains(&offset)
     }
 
@@ -322,11 +366,6 @@ impl SpoolFile {
         };
         self.released.remove(&offset);
         self.unread = self.unread.saturating_sub(amount);
-        if self.unread == Amount::default() && self.released.is_empty() && !self.is_outstanding() {
-            // Nothing in it is wanted any more.
-            self.cursor = self.size;
-            self.seal();
-        }
         Ok(true)
     }
 

@@ -9,10 +9,14 @@ use super::format::{FileHeader, HeaderError, MAX_FILE_HEADER, VERSION};
 use super::reader::{HeaderStep, RecordReader};
 use super::{Amount, SpoolIdentity, XRayApi};
 
+/// No daemon creates so many files: a file with a higher number was put there by somebody else, and no
+/// number behind it is to be used.
+const MAX_NUMBER: u64 = 1 << 48;
+
 /// What a look at the whole directory has found.
 #[derive(Debug, Default)]
 pub(super) struct EarlierFiles {
-    /// Higher than that of any file.
+    /// Higher than that of any file, but for those with numbers that no daemon reaches.
     pub next_number: u64,
     /// What is in files that were not known before.
     pub amounts: BTreeMap<XRayApi, Amount>,
@@ -36,7 +40,10 @@ pub(super) fn index_all(
 ) -> io::Result<EarlierFiles> {
     let numbers = directory.list()?;
     let mut found = EarlierFiles {
-        next_number: numbers.last().map_or(0, |last| last.saturating_add(1)),
+        next_number: numbers
+            .range(..MAX_NUMBER)
+            .last()
+            .map_or(0, |last| last + 1),
         ..EarlierFiles::default()
     };
     for &number in &numbers {
@@ -103,6 +110,7 @@ fn index(directory: &SpoolDirectory, number: u64, identity: &SpoolIdentity) -> i
         Ok((header, start)) if header.identity == *identity => {
             let mut indexed = Box::new(SpoolFile::existing(&header, start as u64));
             let damaged = count(&mut indexed, &file, file.metadata()?.len())?;
+            indexed.finish_if_settled();
             return Ok(Indexed::Ours {
                 file: indexed,
                 damaged,

@@ -141,7 +141,7 @@ pub(crate) struct Usage {
 }
 
 /// Why documents on disk will not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LossReason {
     /// The oldest file went, because the limit was reached.
     Limit,

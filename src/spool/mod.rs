@@ -46,6 +46,7 @@ mod message;
 pub mod reader;
 mod records;
 mod report;
+mod rescue;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -72,7 +72,7 @@ impl Spool {
     }
 
     /// Writes the item behind the others.
-    fn append(&mut self, item: &SpoolItem) -> io::Result<RecordId> {
+    pub(super) fn append(&mut self, item: &SpoolItem) -> io::Result<RecordId> {
         let destination = item.kind.destination();
         let full = FULL_FILE.min(self.settings.limit / 8);
         let mut files = self.files.iter_mut().rev();
@@ -109,8 +109,16 @@ impl Spool {
             destination,
             identity: self.identity.clone().ok_or(missing)?,
         };
-        let number = self.next_number;
-        let file = SpoolFile::create(directory, number, &header)?;
+        let mut number = self.next_number;
+        let file = loop {
+            match SpoolFile::create(directory, number, &header) {
+                // It is somebody else's.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    number = number.checked_add(1).ok_or(error)?;
+                }
+                created => break created?,
+            }
+        };
         self.next_number = number.saturating_add(1);
         self.files.insert(number, file);
         Ok(number)

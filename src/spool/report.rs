@@ -1,5 +1,6 @@
 //! What is told and what is logged: each problem once, not once for each record.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::directory::{SpoolDirectory, name};
@@ -14,8 +15,18 @@ const LINES: u32 = 3;
 const MINUTE: Duration = Duration::from_secs(60);
 
 static PROBLEMS: RateLimit = RateLimit::new(LINES, MINUTE);
-static LOSSES: RateLimit = RateLimit::new(LINES, MINUTE);
 static FULL: RateLimit = RateLimit::new(1, MINUTE);
+
+/// Losses are summed up for so long before the first line, since one event seldom comes alone.
+const SUM: Duration = Duration::from_secs(1);
+
+/// Losses of one kind.
+#[derive(Debug)]
+struct Losses {
+    /// Documents that no line has told of.
+    documents: u64,
+    next_line: Instant,
+}
 
 /// Collects events.
 #[derive(Debug, Default)]
@@ -25,6 +36,7 @@ pub(super) struct Report {
     is_problem: bool,
     /// What was last told.
     usage: Usage,
+    losses: BTreeMap<(XRayApi, LossReason), Losses>,
 }
 
 impl Report {
@@ -73,15 +85,45 @@ impl Report {
         if amount == Amount::default() {
             return;
         }
-        if let Some(held_back) = LOSSES.allow(now) {
-            let documents = amount.documents;
-            log::warn!("Lost {documents} {destination} from the spool: {reason}{held_back}");
-        }
+        let losses = self.losses.entry((destination, reason));
+        let losses = losses.or_insert(Losses {
+            documents: 0,
+            next_line: now + SUM,
+        });
+        losses.documents += amount.documents;
         self.push(SpoolEvent::Lost {
             destination,
             amount,
             reason,
         });
+    }
+
+    /// When [`log_losses`](Self::log_losses) has something to log.
+    pub(super) fn next_line(&self) -> Option<Instant> {
+        let losses = self.losses.values();
+        let untold = losses.filter(|losses| losses.documents > 0);
+        untold.map(|losses| losses.next_line).min()
+    }
+
+    /// Logs the sum of what was lost: one line a minute for each reason.
+    pub(super) fn log_losses(&mut self, now: Instant) {
+        for ((destination, reason), losses) in &mut self.losses {
+            if losses.documents > 0 && losses.next_line <= now {
+                let documents = std::mem::take(&mut losses.documents);
+                log::warn!("Lost {documents} {destination} from the spool: {reason}");
+                losses.next_line = now + MINUTE;
+            }
+        }
+    }
+
+    /// Logs what was not logged: there is no later.
+    pub(super) fn log_all_losses(&mut self) {
+        for ((destination, reason), losses) in &mut self.losses {
+            match std::mem::take(&mut losses.documents) {
+                0 => {}
+                documents => log::warn!("Lost {documents} {destination} from the spool: {reason}"),
+            }
+        }
     }
 
     /// What earlier processes have left.
@@ -100,16 +142,27 @@ impl Report {
         }
         if found.torn > 0 {
             let files = found.torn;
-            log::info!("The last record of {files} files in {path:?} was not written to its end");
+            log::info!(
+                "The last record of {} in {path:?} was not written to its end",
+                counted(files, "file")
+            );
         }
         if found.damaged > 0 {
             let places = found.damaged;
-            log::warn!("{places} places in the spool {path:?} are damaged; they are skipped");
+            log::warn!(
+                "Damage in the spool {path:?} is skipped, in {}",
+                counted(places, "place")
+            );
             self.push(SpoolEvent::Damaged { places });
         }
         if let Some((number, why)) = found.foreign {
             let (count, file) = (found.foreign_count, name(number));
-            log::warn!("{count} files in the spool {path:?} are left alone, such as {file}: {why}");
+            match count {
+                1 => log::warn!("The file {file} in the spool {path:?} is left alone: {why}"),
+                _ => log::warn!(
+                    "{count} files in the spool {path:?} are left alone, such as {file}: {why}"
+                ),
+            }
         }
         for (destination, amount) in found.vanished {
             self.lost(destination, amount, LossReason::Vanished, now);
@@ -121,5 +174,12 @@ impl Report {
         if let Some(held_back) = FULL.allow(now) {
             log::warn!("The spool has reached its limit of {limit} bytes{held_back}");
         }
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
     }
 }

@@ -57,7 +57,7 @@ impl Spool {
 
     /// When [`Spool::tick`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = [self.retry_at, self.synchronise_at];
+        let deadlines = [self.retry_at, self.synchronise_at, self.report.next_line()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -70,6 +70,7 @@ impl Spool {
         if self.synchronise_at.is_some_and(|at| now >= at) {
             self.synchronise(now);
         }
+        self.report.log_losses(now);
     }
 
     pub(super) fn handle(&mut self, message: SpoolMessage, now: Instant) {
@@ -97,7 +98,9 @@ impl Spool {
             SpoolMessage::Settled(record) => self.settle(record, now),
             SpoolMessage::Release(record) => self.release(record, now),
             SpoolMessage::Flush => {
+                self.keep_what_was_removed(now);
                 let synchronised = self.synchronise(now);
+                self.report.log_all_losses();
                 self.report.push(SpoolEvent::Flushed { synchronised });
             }
         }

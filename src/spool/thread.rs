@@ -24,6 +24,7 @@ pub(crate) fn run(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 spool.synchronise(Instant::now());
+                spool.report.log_all_losses();
                 return;
             }
         }

@@ -251,7 +251,7 @@ fn nothing_is_sent_that_the_daemon_has_not_written() {
 
     fake.recover();
     let daemon = launch.start();
-    daemon.wait_log("are left alone");
+    daemon.wait_log("left alone");
     fake.wait_for("what was stored", |state| state.different() == 60);
     UdpClient::new(daemon.udp).document(segment(1000));
     fake.wait_for("what is new", |state| state.different() == 61);
@@ -277,7 +277,7 @@ fn what_was_kept_for_another_endpoint_is_left_alone() {
 
     let other = FakeXray::start();
     let daemon = spool.launch(&other).start();
-    let line = daemon.wait_log("are left alone");
+    let line = daemon.wait_log("left alone");
     assert!(line.contains("it was written for region"), "{line}");
     UdpClient::new(daemon.udp).document(segment(2));
     other.wait_for("its own", |state| state.different() == 1);

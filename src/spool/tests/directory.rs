@@ -64,7 +64,7 @@ fn what_is_no_directory_is_refused() {
     assert!(
         missing
             .to_string()
-            .ends_with("create the directory above it"),
+            .ends_with("create the directories above it"),
         "{missing}"
     );
 }
@@ -249,7 +249,10 @@ fn every_error_names_the_directory_and_what_to_do() {
             },
             "takes over when the other ends",
         ),
-        (system(ErrorKind::NotFound), "create the directory above it"),
+        (
+            system(ErrorKind::NotFound),
+            "create the directories above it",
+        ),
         (
             system(ErrorKind::PermissionDenied),
             "let this daemon's user",

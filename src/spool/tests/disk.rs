@@ -277,3 +277,41 @@ fn a_directory_that_is_moved_is_used_where_it_is() {
     assert_eq!(spool.drain_items(), [item(1), item(2)]);
     assert_eq!(files(&moved).len(), 1);
 }
+
+/// "Kept for the next start" must be true.
+#[test]
+fn what_was_removed_while_it_was_open_is_written_again_at_the_end() {
+    for all in [false, true] {
+        let temp = TempDir::new();
+        let mut spool = Tested::empty(&temp.spool(), LIMIT);
+        for number in 1..4 {
+            spool.store(&item(number));
+        }
+        match all {
+            true => fs::remove_dir_all(temp.spool()).unwrap(),
+            false => fs::remove_file(temp.files().remove(0)).unwrap(),
+        }
+        let synchronised = true;
+        let flushed = [SpoolEvent::Flushed { synchronised }];
+        assert_eq!(spool.send(SpoolMessage::Flush), flushed);
+        drop(spool);
+        let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
+        let items = [1, 2, 3].map(item);
+        assert_eq!(events, [found(&items)]);
+        assert_eq!(spool.drain_items(), items);
+    }
+}
+
+#[test]
+fn what_was_removed_and_cannot_be_written_again_is_lost_before_the_end() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    spool.store(&item(1));
+    fs::remove_dir_all(temp.spool()).unwrap();
+    fs::write(temp.spool(), "in the way").unwrap();
+    let events = spool.send(SpoolMessage::Flush);
+    let gone = lost(&[item(1)], LossReason::Vanished);
+    let is_last = |event: &SpoolEvent| matches!(event, SpoolEvent::Flushed { .. });
+    assert!(events.contains(&gone), "{events:?}");
+    assert!(events.last().is_some_and(is_last), "{events:?}");
+}

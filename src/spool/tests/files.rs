@@ -566,3 +566,65 @@ fn what_was_stored_is_synchronised_within_the_interval() {
     assert_eq!(spool.send(SpoolMessage::Flush), [flushed]);
     assert_eq!(spool.spool.next_deadline(), None);
 }
+
+/// A number behind the highest does not exist.
+#[test]
+fn a_file_of_somebody_else_with_the_highest_number_changes_nothing() {
+    let temp = TempDir::new();
+    drop(Tested::empty(&temp.spool(), LIMIT));
+    for number in [u64::MAX, 1] {
+        let path = temp.spool().join(format!("{number:016x}.spool"));
+        fs::write(&path, b"no header").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    spool.spool.next_number = 1;
+    assert_eq!(spool.store(&item(1)).file, 2, "1 is taken");
+    drop(spool);
+    let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
+    assert_eq!(events, [found(&[item(1)])]);
+    assert_eq!(spool.store(&item(2)).file, 3);
+    assert_eq!(spool.drain_items(), [item(1), item(2)]);
+}
+
+/// It may be that the file cannot be removed, and then the next process finds it.
+#[test]
+fn the_last_record_of_a_file_is_marked_before_the_file_goes() {
+    let temp = TempDir::new();
+    for is_read in [true, false] {
+        let mut spool = Tested::empty(&temp.spool(), LIMIT);
+        let stored = spool.store(&item(1));
+        let (path, second) = (temp.files().remove(0), temp.0.join("second"));
+        let record = match is_read {
+            true => spool.drain().0[0].0,
+            false => stored,
+        };
+        fs::hard_link(&path, &second).unwrap();
+        spool.settle(record);
+        assert_eq!(temp.files(), Vec::<PathBuf>::new());
+        drop(spool);
+        fs::rename(&second, &path).unwrap();
+        drop(Tested::empty(&temp.spool(), LIMIT));
+    }
+}
+
+#[test]
+fn losses_are_logged_with_their_sum_and_once_a_minute() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    let start = spool.now;
+    let one = Amount::of(1, 10);
+    for second in 0..10 {
+        let now = start + Duration::from_secs(second);
+        let report = &mut spool.spool.report;
+        report.lost(XRayApi::Segments, one, LossReason::Limit, now);
+        report.lost(XRayApi::Segments, one, LossReason::Damaged, now);
+        report.log_losses(now);
+    }
+    // The first lines come after a second, and the next ones a minute later.
+    let next = start + Duration::from_secs(61);
+    assert_eq!(spool.spool.report.next_line(), Some(next));
+    assert_eq!(spool.spool.next_deadline(), Some(next));
+    spool.spool.report.log_losses(next);
+    assert_eq!(spool.spool.report.next_line(), None);
+}
