@@ -113,6 +113,11 @@ faults: ## every fault at its full length: outages of 10 s and 60 s, poison, ove
 spool: ## ten minutes of outage with --spool, and a spool of 200 MB that is sent beside new load
 	cargo test --release --locked --test it -- --ignored --nocapture --test-threads 1 spool::
 
+resident: ## list anew which functions a daemon at rest has run; they are put side by side, to take little memory
+	deploy/need valgrind=valgrind python3=python3
+	CARGO_PROFILE_RELEASE_STRIP=none $(MAKE) --no-print-directory static ARCH=amd64
+	benches/resident/run target/$(MUSL_amd64)/release/xray
+
 soak: ## random faults under load for SECONDS=600, then the totals must balance
 	$(rust)
 	XRAY_SOAK_SECONDS=$(or $(SECONDS),600) cargo test --locked --test it -- --nocapture limits::soak
