@@ -39,7 +39,7 @@ python := @deploy/need python3="python3 python3-venv"
 CROSS_amd64 := gcc=gcc
 CROSS_arm64 := aarch64-linux-gnu-gcc="gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 
-.PHONY: help run send test first-run doc static image size e2e browser faults spool soak bench fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
+.PHONY: help run send test first-run doc static image size e2e browser faults spool resident soak bench fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
