@@ -115,7 +115,7 @@ spool: ## ten minutes of outage with --spool, and a spool of 200 MB that is sent
 
 resident: ## list anew which functions a daemon at rest has run; they are put side by side, to take little memory
 	deploy/need valgrind=valgrind python3=python3
-	CARGO_PROFILE_RELEASE_STRIP=none $(MAKE) --no-print-directory static ARCH=amd64
+	cargo build --release --locked --target $(MUSL_amd64) --bin xray --config 'target.$(MUSL_amd64).rustflags=["-Cstrip=none"]'
 	benches/resident/run target/$(MUSL_amd64)/release/xray
 
 soak: ## random faults under load for SECONDS=600, then the totals must balance
