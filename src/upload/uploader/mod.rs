@@ -9,6 +9,7 @@ mod settle;
 mod spans;
 mod spool_counts;
 mod spool_events;
+mod spool_reads;
 mod spool_shutdown;
 mod spooling;
 #[cfg(test)]
