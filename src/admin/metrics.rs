@@ -181,7 +181,7 @@ fn spool(text: &mut String, upload: &Snapshot) {
         (
             "spool_damaged_places_total",
             "counter",
-            "Places in files of earlier runs that hold no record.",
+            "Places in the files of the spool where a record is damaged or none can be read.",
             spool.damaged,
         ),
     ] {

@@ -23,7 +23,7 @@ impl Daemon {
     /// Stops in order, and logs how every segment ended. `logs_to_file` is what SIGHUP means.
     ///
     /// # Errors
-    /// When it was cut short: what was held is lost.
+    /// When it was cut short: what was held is lost, but for what the spool keeps.
     pub(super) fn shut_down(
         self,
         exits: Receiver<Exit>,
@@ -35,16 +35,42 @@ impl Daemon {
             logs_to_file,
             requests_ended: false,
         };
-        self.stop(&mut stopping)
-            .map_err(|CutShort { totals, why }| {
+        match self.stop(&mut stopping) {
+            Ok(totals) => {
+                drop(self.proxy);
+                let refused_at_end = socket::discard_waiting(&self.socket);
+                log_totals(Some(SegmentCounts {
+                    refused_at_end,
+                    ..totals
+                }));
+                Ok(())
+            }
+            Err(CutShort { totals, why }) => {
                 log::warn!("{why}");
-                log_totals(totals);
-                StartError::CutShort
-            })
+                log_totals(self.keep(&mut stopping).or(totals));
+                Err(StartError::CutShort)
+            }
+        }
+    }
+
+    /// Where there is a spool, lets it keep what is held, which takes a moment unless the disk hangs. A
+    /// further signal ends even that. Answers how every segment ended.
+    fn keep(&self, stopping: &mut Stopping) -> Option<SegmentCounts> {
+        self.channel.ask_snapshot(ANSWER)?.spool?;
+        stopping.first = Instant::now();
+        self.readers.end();
+        self.channel.send(Event::StopSending);
+        let until = Instant::now() + ANSWER;
+        let ended = |exit: &Exit| matches!(exit, Exit::ReadersEnded);
+        stopping.wait(until, &self.channel, ended).ok()?;
+        self.channel.send(Event::ReadersEnded);
+        stopping
+            .wait_for_uploader(Instant::now() + OVERDUE, &self.channel)
+            .ok()?
     }
 
     /// Delivers what is held, within the time for it, and says what became of every segment.
-    fn stop(self, stopping: &mut Stopping) -> Result<(), CutShort> {
+    fn stop(&self, stopping: &mut Stopping) -> Result<SegmentCounts, CutShort> {
         if !self.shutdown_delay.is_zero() {
             log::info!("still receiving for {:?}", self.shutdown_delay);
             let until = Instant::now() + self.shutdown_delay;
@@ -68,10 +94,11 @@ impl Daemon {
             0 => String::new(),
             spans => format!(" and {spans} spans"),
         };
-        log::info!(
-            "delivering {segments} segments{spans}, for at most {:?}; signal again to end at once",
-            self.shutdown_timeout
-        );
+        let time = match self.shutdown_timeout {
+            Duration::ZERO => "without waiting for answers".to_owned(),
+            most => format!("for at most {most:?}; signal again to end at once"),
+        };
+        log::info!("delivering {segments} segments{spans}, {time}");
         stopping.wait(deadline, &self.channel, |exit| {
             matches!(exit, Exit::Drained)
         })?;
@@ -82,15 +109,8 @@ impl Daemon {
             return Err(self.cut_short("the threads that read segments do not end"));
         }
         self.channel.send(Event::ReadersEnded);
-        let mut totals = None;
         let overdue = deadline.max(Instant::now()) + OVERDUE;
-        stopping.wait(overdue, &self.channel, |exit| {
-            if let Exit::UploaderEnded(counts) = exit {
-                totals = Some(*counts);
-            }
-            totals.is_some()
-        })?;
-        let Some(mut totals) = totals else {
+        let Some(totals) = stopping.wait_for_uploader(overdue, &self.channel)? else {
             return Err(
                 self.cut_short("the thread that delivers does not end; is stdout not read?")
             );
@@ -102,10 +122,7 @@ impl Daemon {
                 totals: Some(totals),
                 ..cut_short
             })?;
-        drop(self.proxy);
-        totals.refused_at_end = socket::discard_waiting(&self.socket);
-        log_totals(Some(totals));
-        Ok(())
+        Ok(totals)
     }
 
     fn cut_short(&self, why: &str) -> CutShort {
@@ -149,6 +166,22 @@ impl Stopping {
             self.wait(until, channel, |exit| matches!(exit, Exit::RequestsEnded))?;
         }
         Ok(())
+    }
+
+    /// Waits for the end of the thread that delivers, at most until then. Answers how every segment ended.
+    fn wait_for_uploader(
+        &mut self,
+        until: Instant,
+        channel: &UploadChannel,
+    ) -> Result<Option<SegmentCounts>, CutShort> {
+        let mut totals = None;
+        self.wait(until, channel, |exit| {
+            if let Exit::UploaderEnded(counts) = exit {
+                totals = Some(*counts);
+            }
+            totals.is_some()
+        })?;
+        Ok(totals)
     }
 
     /// Waits for what satisfies `is_it`, at most until then. Whether it came.

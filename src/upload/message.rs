@@ -41,6 +41,8 @@ pub enum Event {
     Finished(Box<Finished>),
     /// Deliver what is held until this time. More batches may follow.
     BeginShutdown(Instant),
+    /// Send nothing more, and let the spool keep what is held.
+    StopSending,
     /// The readers have ended: no further batch will come.
     ReadersEnded,
 }

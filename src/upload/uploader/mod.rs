@@ -168,6 +168,16 @@ impl Uploader {
                     destination.begin_shutdown(now.instant);
                 }
             }
+            Event::StopSending => {
+                let before = self
+                    .shutdown
+                    .unwrap_or(Shutdown::new(now.instant, now.instant));
+                self.shutdown = Some(Shutdown {
+                    deadline: now.instant.min(before.deadline),
+                    last_phase: now.instant.min(before.last_phase),
+                    ..before
+                });
+            }
             Event::ReadersEnded => {
                 if let Some(shutdown) = &mut self.shutdown {
                     shutdown.readers_ended = true;

@@ -6,7 +6,7 @@ use super::spooling::{Flush, Spooling};
 use super::{Now, Uploader};
 use crate::batch::Batch;
 use crate::logging::RateLimit;
-use crate::spool::{Amount, RecordId, SpoolEvent, SpoolItem, SpoolMessage, XRayApi};
+use crate::spool::{Amount, LossReason, RecordId, SpoolEvent, SpoolItem, SpoolMessage, XRayApi};
 use crate::upload::copies::{CopyRef, Stored};
 use crate::upload::item::{Body, History, Item, RetryCause};
 
@@ -69,8 +69,13 @@ impl Uploader {
             SpoolEvent::Lost {
                 destination,
                 amount,
-                ..
-            } => self.count_lost(destination, amount),
+                reason,
+            } => {
+                if reason == LossReason::Damaged {
+                    spooling.metrics.damaged += amount.records;
+                }
+                self.count_lost(destination, amount);
+            }
             SpoolEvent::Damaged { places } => spooling.metrics.damaged += places,
             SpoolEvent::Usage(usage) => spooling.metrics.usage = usage,
             SpoolEvent::Problem(problem) => spooling.problem = Some(problem),

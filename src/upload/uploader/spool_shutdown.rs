@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::spooling::{Flush, Spooling};
+use super::spooling::{Flush, SPOOLED, Spooling};
 use super::{Action, Now, Shutdown, Uploader};
 use crate::batch::compressed::CompressedBody;
 use crate::spool::{Amount, BodyKind, SpoolItem, SpoolMessage, XRayApi};
@@ -127,10 +127,14 @@ impl Uploader {
             return;
         };
         let is_time = self.is_drained() || now >= shutdown.deadline;
+        let has_something = self.has_something_on_disk();
+        // What does not work takes nothing more.
+        let is_broken = |spooling: &Spooling| spooling.problem.is_some();
+        let is_last = self.is_put_away() || self.spooling.as_ref().is_some_and(is_broken);
         if is_time
-            && self.is_put_away()
+            && is_last
+            && has_something
             && let Some(spooling) = &mut self.spooling
-            && spooling.has_written
             && spooling.flush == Flush::NotAsked
         {
             spooling.flush = Flush::Asked(now);
@@ -147,18 +151,25 @@ impl Uploader {
             && self.spooling.as_ref().is_none_or(is_idle)
     }
 
+    /// Whether the spool is to see to it that what it has is there for the next start.
+    fn has_something_on_disk(&self) -> bool {
+        let has_written = |spooling: &Spooling| spooling.has_written;
+        SPOOLED.into_iter().any(|api| self.is_any_spooled(api))
+            || self.spooling.as_ref().is_some_and(has_written)
+    }
+
     /// Whether the shutdown need not wait for the spool any longer.
     pub(super) fn is_spool_done(&self, shutdown: Shutdown, now: Instant) -> bool {
         let Some(spooling) = &self.spooling else {
             return true;
         };
-        let is_usable = spooling.is_open && spooling.problem.is_none();
+        let is_broken = spooling.problem.is_some();
         let is_flushed = match spooling.flush {
-            Flush::NotAsked => !spooling.has_written && self.is_put_away(),
+            Flush::NotAsked => !self.has_something_on_disk() && (is_broken || self.is_put_away()),
             Flush::Asked(at) => now >= at + SPOOL_WAIT,
             Flush::Done => true,
         };
-        !is_usable || is_flushed || now >= shutdown.deadline + SPOOL_WAIT
+        !spooling.is_open || is_flushed || now >= shutdown.deadline + SPOOL_WAIT
     }
 
     /// How much of the held items the spool has too: it is kept for the next start.

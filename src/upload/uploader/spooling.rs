@@ -7,17 +7,21 @@ use std::time::{Duration, Instant};
 use super::spool_shutdown::SPOOL_WAIT;
 use super::{Action, Now, Uploader};
 use crate::credentials::target::Target;
+use crate::logging::RateLimit;
 use crate::spool::{Amount, RecordId, SpoolIdentity, SpoolItem, SpoolMessage, XRayApi};
 use crate::upload::copies::{Copies, CopyRef, PutAway};
 use crate::upload::item::{Body, Item};
 use crate::upload::metrics::SpoolMetrics;
 
 /// The APIs whose bodies are spooled.
-const SPOOLED: [XRayApi; 2] = [XRayApi::Segments, XRayApi::Otlp];
+pub(super) const SPOOLED: [XRayApi; 2] = [XRayApi::Segments, XRayApi::Otlp];
 
 /// What has been queued for so long goes to the spool, whether X-Ray refuses everything or is only slower
 /// than what comes.
 const STORE_AGE: Duration = Duration::from_secs(1);
+
+/// A service that is now fast enough and now too slow would fill the log.
+static TO_DISK: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
 /// Most items that are sent to the spool at a time, since each may have to be compressed.
 const STORED_AT_ONCE: usize = 8;
@@ -48,6 +52,8 @@ pub(super) struct Spooling {
     /// Why the spool does not work.
     pub(super) problem: Option<String>,
     pub(super) metrics: SpoolMetrics,
+    /// Whether the log says that something is on disk, and not yet that all of it is back.
+    is_said: bool,
 }
 
 /// Whether all that is stored survives the end of the host.
@@ -74,6 +80,7 @@ impl Spooling {
             flush: Flush::NotAsked,
             problem: None,
             metrics: SpoolMetrics::default(),
+            is_said: false,
         }
     }
 
@@ -133,6 +140,30 @@ impl Uploader {
             self.store_overflow(api, &mut left, now);
         }
         self.read_spool(now);
+        self.say_where_it_waits(now.instant);
+    }
+
+    /// Says once that something goes to the disk, and once that it is back.
+    fn say_where_it_waits(&mut self, now: Instant) {
+        let is_spooled = SPOOLED.into_iter().any(|api| self.is_any_spooled(api));
+        let is_back = !is_spooled
+            && SPOOLED.into_iter().all(|api| {
+                !self.cannot_send(api) && self.destinations.of(api).restored_bytes() == 0
+            });
+        let Some(spooling) = &mut self.spooling else {
+            return;
+        };
+        if is_spooled
+            && spooling.has_written
+            && !spooling.is_said
+            && let Some(held_back) = TO_DISK.allow(now)
+        {
+            spooling.is_said = true;
+            log::info!("what cannot be sent in time goes to the spool now{held_back}");
+        } else if is_back && spooling.is_said {
+            spooling.is_said = false;
+            log::info!("the spool is empty again: all of it was read to be sent");
+        }
     }
 
     /// Whether nothing can be sent to this API now.
