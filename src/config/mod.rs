@@ -233,7 +233,8 @@ fn merge(
 
     let spool_limit_mb = spool_limit_mb(flags.spool_limit, file.spool_limit_mb).map_err(problem)?;
     let spool = text(&flags.spool, file.spool_directory.clone());
-    if spool.is_none() && (flags.spool.is_some() || file.spool_directory.is_some()) {
+    let is_empty = spool.is_none() && (flags.spool.is_some() || file.spool_directory.is_some());
+    if is_empty {
         warnings
             .push("the directory of the spool (--spool) is empty: there is no spool".to_owned());
     }
@@ -241,7 +242,7 @@ fn merge(
         directory: PathBuf::from(directory),
         limit_mb: spool_limit_mb.unwrap_or(DEFAULT_SPOOL_LIMIT_MB),
     });
-    if spool.is_none() && spool_limit_mb.is_some() {
+    if spool.is_none() && spool_limit_mb.is_some() && !is_empty {
         warnings.push(
             "a size limit for the spool is set, but no directory (--spool): it has no effect"
                 .to_owned(),

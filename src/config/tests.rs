@@ -295,12 +295,14 @@ fn the_spool_is_off_unless_a_directory_is_named() {
         (file, "", spool("/f", 9)),
         (file, "--spool /x --spool-limit=3", spool("/x", 3)),
         (file, "--spool=", None),
+        ("Version: 2", "--spool=", None),
+        ("Version: 2\nSpool: {Directory: ''}", "", None),
         ("Version: 2", "", None),
     ];
     for (file, line, expected) in cases {
         let config = run(&[(ETC, file)], line).unwrap();
         assert_eq!(config.spool, expected, "{file} {line}");
-        let is_useless = line == "--spool=";
+        let is_useless = line == "--spool=" || file.contains("''");
         assert_eq!(config.warnings.len(), usize::from(is_useless), "{line}");
     }
     for value in ["0", "-1", "1048577", "99999999999"] {

@@ -85,11 +85,22 @@ fn accepted_once(fake: &FakeXray) -> usize {
 
 #[test]
 fn killed_in_an_outage_it_loses_the_last_seconds_and_nothing_else() {
+    killed_while(Fault::Gone);
+}
+
+/// No request fails, and none is answered.
+#[test]
+fn killed_while_x_ray_hangs_it_loses_the_last_seconds_and_nothing_else() {
+    killed_while(Fault::Hang);
+}
+
+fn killed_while(fault: Fault) {
+    let hangs = matches!(fault, Fault::Hang);
     const RATE: usize = 500;
     const ALL: usize = 4 * RATE;
     let spool = Spool::new();
     let mut fake = FakeXray::start();
-    fake.inject(Fault::Gone);
+    fake.inject(fault);
     let daemon = spool.launch(&fake).start();
     UdpClient::new(daemon.udp).load(0..ALL, RATE as u32);
     daemon.signal(Signal::KILL);
@@ -103,7 +114,9 @@ fn killed_in_an_outage_it_loses_the_last_seconds_and_nothing_else() {
     });
     wait_metric(&daemon, "xray_segments_spooled", |spooled| spooled == 0);
     wait_metric(&daemon, "xray_segments_held", |held| held == 0);
-    accepted_once(&fake);
+    if !hangs {
+        accepted_once(&fake);
+    }
     fake.read(|state| {
         let times = state.times_accepted();
         let missing = (0..ALL - 2 * RATE).find(|n| !times.contains_key(segment(*n).as_str()));
@@ -260,6 +273,58 @@ fn spans_of_an_outage_are_delivered_after_a_restart() {
         assert_eq!(delivered, all);
         assert_eq!(spool.files(), Vec::<PathBuf>::new());
     }
+}
+
+/// The hour proves that it was the second signal, and not the deadline, that ended it.
+#[test]
+fn a_second_signal_ends_it_at_once_and_keeps_everything() {
+    let spool = Spool::new();
+    let mut fake = FakeXray::start();
+    fake.inject(Fault::Hang);
+    let launch = spool.launch(&fake).args(["--shutdown-timeout", "1h"]);
+    let daemon = launch.start();
+    UdpClient::new(daemon.udp).document(segment(1));
+    fake.wait_for("the request", |state| state.unanswered.len() == 1);
+    daemon.signal(Signal::TERM);
+    daemon.wait_log("signal again to end at once");
+    let end = Instant::now() + DEADLINE;
+    while !daemon.log().iter().any(|l| l.contains("a second signal")) {
+        assert!(Instant::now() < end);
+        daemon.signal(Signal::TERM);
+        // A third one would end even the spool.
+        thread::sleep(Duration::from_millis(100));
+    }
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(1));
+    let kept = |line: &String| {
+        line.contains("spilled 0 + held 0 + spooled 1;")
+            && line.ends_with("1 kept for the next start")
+    };
+    assert!(ended.log.iter().any(kept), "{:?}", ended.log);
+    fake.recover();
+    let daemon = launch.start();
+    fake.wait_for("it", |state| state.different() == 1);
+    daemon.stop();
+}
+
+#[test]
+fn what_it_says_to_be_kept_is_there_although_the_directory_was_removed() {
+    let spool = Spool::new();
+    let mut fake = FakeXray::start();
+    fake.inject(Fault::Gone);
+    let launch = spool.launch(&fake);
+    let daemon = launch.start();
+    let client = UdpClient::new(daemon.udp);
+    (0..30).for_each(|n| client.document(segment(n)));
+    wait_metric(&daemon, "xray_segments_spooled", |spooled| spooled == 30);
+    fs::remove_dir_all(spool.path()).unwrap();
+    let totals = Totals::at_the_end_of(&daemon.stop().log);
+    assert_eq!((totals.received, totals.spilled), (30, 0), "{totals:?}");
+    fake.recover();
+    let daemon = launch.start();
+    fake.wait_for("all", |state| state.different() == 30);
+    let restored = Totals::at_the_end_of(&daemon.stop().log).restored;
+    assert_eq!(restored, totals.spooled);
 }
 
 #[test]

@@ -384,6 +384,16 @@ impl Simulation {
     ) -> SegmentCounts {
         let deadline = self.now + patience;
         self.event(Event::BeginShutdown(deadline));
+        self.end(answer)
+    }
+
+    /// Main is told by a second signal.
+    pub(super) fn stop_sending(&mut self) -> SegmentCounts {
+        self.event(Event::StopSending);
+        self.end(None)
+    }
+
+    fn end(&mut self, answer: Option<&Answer>) -> SegmentCounts {
         self.event(Event::ReadersEnded);
         for _ in 0..100_000 {
             if self.uploader.is_over(self.now) {

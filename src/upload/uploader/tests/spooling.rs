@@ -242,6 +242,39 @@ fn what_is_in_flight_at_the_end_is_kept_as_a_copy() {
 }
 
 #[test]
+fn a_record_that_turns_out_to_be_damaged_is_in_the_metrics() {
+    let mut simulation = with(FakeSpool::default(), 3_000_000);
+    for (reason, damaged) in [
+        (crate::spool::LossReason::Limit, 0),
+        (crate::spool::LossReason::Damaged, 1),
+    ] {
+        simulation.spool_says(SpoolEvent::Lost {
+            destination: XRayApi::Segments,
+            amount: crate::spool::Amount::of(5, 100),
+            reason,
+        });
+        let metrics = simulation.uploader.snapshot(simulation.now).spool.unwrap();
+        assert_eq!(metrics.damaged, damaged);
+    }
+}
+
+#[test]
+fn a_second_signal_sends_nothing_more_and_keeps_everything() {
+    let mut simulation = with(FakeSpool::default(), 3_000_000);
+    for _ in 0..20 {
+        simulation.documents(50, 1000);
+    }
+    simulation.begin_shutdown(Duration::from_secs(3600));
+    simulation.run(None, Duration::from_secs(1));
+    let (told, requests) = (simulation.now, simulation.requests);
+    let counts = simulation.stop_sending();
+    assert!(simulation.now < told + Duration::from_secs(1));
+    assert_eq!(simulation.requests, requests);
+    assert_eq!((counts.spooled, counts.spilled), (1000, 0), "{counts}");
+    assert_eq!(simulation.disk().documents(), 1000);
+}
+
+#[test]
 fn a_copy_of_what_is_delivered_in_the_last_second_is_not_kept() {
     let mut simulation = with(FakeSpool::default(), 3_000_000);
     simulation.documents(50, 1000);
