@@ -58,6 +58,7 @@ impl Uploader {
                 history,
                 received_at,
                 copy,
+                ..
             } = &mut one.load
             else {
                 continue;
