@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::backend::{self, Backend, BackendParts};
 use super::exits::{Exit, SignalAction};
@@ -107,7 +107,7 @@ pub(super) fn run(
         }
     };
     log::info!("Got shutdown signal: {name}");
-    daemon.shut_down(exits, logs_to_file)
+    daemon.shut_down(exits, logs_to_file, Some(Instant::now()))
 }
 
 /// The two bound sockets.

@@ -29,12 +29,14 @@ fn shell(fake: &FakeXray, script: &str) -> Launch {
 
 /// A program that sends one segment and does then what the script says.
 fn sender(fake: &FakeXray, script: &str) -> Launch {
+    sends(exec(fake), script)
+}
+
+fn sends(exec: Launch, script: &str) -> Launch {
     let me = std::env::current_exe().unwrap();
     let me = me.to_str().unwrap();
     let script = format!("\"$0\" --exact exec::the_program_that_sends --nocapture; {script}");
-    exec(fake)
-        .args(["--", "sh", "-c", &script, me])
-        .env(SENDS, "1")
+    exec.args(["--", "sh", "-c", &script, me]).env(SENDS, "1")
 }
 
 /// Not a test, but the program of the others.
@@ -274,6 +276,37 @@ fn the_end_has_its_time() {
     errors(&ended, "Totals: received 1 = sent 0 ");
 }
 
+/// A container that is stopped while the last segments are on their way: the signal was meant for
+/// the program, and only another one is impatience. The hour proves that it is no deadline.
+#[test]
+fn the_first_signal_after_the_program_drops_nothing() {
+    let mut fake = FakeXray::start();
+    for (signal, is_repeated) in [
+        (Signal::TERM, false),
+        (Signal::INT, false),
+        (Signal::TERM, true),
+    ] {
+        fake.inject(Fault::error(503, "ServiceUnavailable"));
+        let before = fake.read(|state| state.accepted.len());
+        let patient = exec(&fake).args(["--shutdown-timeout", "1h"]);
+        let running = sends(patient, "exit 7").spawn();
+        running.wait_log("delivering 1 segments");
+        running.signal(signal);
+        running.wait_log("still delivering; signal again to end at once");
+        if is_repeated {
+            wait_until("the end", || {
+                running.signal(signal);
+                running.has_ended()
+            });
+            running.wait_log("a second signal");
+        }
+        fake.recover();
+        assert_eq!(running.wait_exit(DEADLINE).code, Some(7), "{signal:?}");
+        let delivered = fake.read(|state| state.accepted.len()) - before;
+        assert_eq!(delivered, usize::from(!is_repeated), "{signal:?}");
+    }
+}
+
 /// Runs the script as the first process's program in a process namespace of its own. `None` where
 /// the system does not let this user have one.
 fn as_first_process(fake: &FakeXray, script: &str) -> Option<Ended> {
@@ -318,7 +351,7 @@ fn as_the_first_process_it_passes_signals_on() {
     let script = "trap 'exit 9' TERM; kill -TERM 1; while kill -0 $PPID; do sleep 0.02; done";
     if let Some(ended) = as_first_process(&fake, script) {
         assert_eq!(ended.code, Some(9), "{ended:#?}");
-        errors(&ended, "segments go out at once");
+        errors(&ended, "Got a signal to end: ");
     }
 }
 

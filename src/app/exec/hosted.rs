@@ -37,10 +37,8 @@ pub(in crate::app) fn run(
     loop {
         match exits.recv() {
             Ok(Exit::ProgramEnded) | Err(_) => break,
-            Ok(Exit::Signal(action)) => {
-                if action == SignalAction::HangUp && logs_to_file {
-                    crate::logging::reopen();
-                }
+            Ok(Exit::Signal(SignalAction::HangUp)) if logs_to_file => crate::logging::reopen(),
+            Ok(Exit::Signal(_)) => {
                 // The program may still send, and nobody knows how long it has.
                 log::info!("Got a signal to end: segments go out at once until the program ends");
                 daemon.readers.begin_shutdown();
@@ -49,8 +47,9 @@ pub(in crate::app) fn run(
             Ok(_) => {}
         }
     }
-    log::info!("The program has ended");
-    daemon.shut_down(exits, logs_to_file)
+    log::info!("No program is running any more");
+    // A signal that comes now may be the first, and was perhaps meant for the program.
+    daemon.shut_down(exits, logs_to_file, None)
 }
 
 /// Where flags and cfg.yaml say; by themselves on one free port of the loopback.

@@ -200,7 +200,7 @@ impl Running {
         }
     }
 
-    /// The daemon delivers what it holds. A signal ends that at once.
+    /// The daemon delivers what it holds. A second signal ends that at once.
     fn wait_for_daemon(&mut self, events: &Receiver<Event>, until: Instant) {
         while self.daemon.is_some() {
             let left = until.saturating_duration_since(Instant::now());
