@@ -110,6 +110,8 @@ fn without_a_program_it_is_a_wrong_command_line() {
         let ended = exec(&fake).args(arguments.iter().copied()).run();
         assert_eq!(ended.code, Some(2), "{arguments:?}");
         errors(&ended, part);
+        errors(&ended, "see `xray exec --help`");
+        assert_eq!(ended.log, [""; 0], "{arguments:?}");
     }
 }
 
