@@ -1,6 +1,6 @@
 //! `xray exec`: a program, and a daemon that lives as long as it has segments to deliver.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 
 use xray_test_support::DEADLINE;
@@ -46,7 +46,7 @@ fn the_program_that_sends() {
         let address = std::env::var("AWS_XRAY_DAEMON_ADDRESS").unwrap();
         let address: SocketAddr = address.parse().unwrap();
         // Both ports are open, and the same.
-        std::net::TcpStream::connect(address).unwrap();
+        TcpStream::connect(address).unwrap();
         UdpClient::new(address).document(segment(1));
     }
 }
@@ -89,12 +89,15 @@ fn statuses_are_those_of_shells() {
         ("/no/such/program", 127),
         ("no-such-program", 127),
         ("/", 126),
+        ("", 127),
     ] {
         let ended = exec(&fake).args(["--", program]).run();
         assert_eq!(ended.code, Some(code), "{program}");
-        errors(&ended, &format!("exec: cannot start {program}: "));
+        errors(&ended, &format!("exec: cannot start {program:?}: "));
         // The daemon was there, and has ended.
         errors(&ended, "Totals: received 0");
+        let stderr = ended.stderr.join("\n");
+        assert!(!stderr.contains("has ended"), "{stderr}");
     }
 }
 
@@ -136,6 +139,41 @@ fn addresses_are_told_as_they_are() {
     }
 }
 
+#[test]
+fn exporters_of_opentelemetry_are_told_too() {
+    let fake = FakeXray::start();
+    let script = "echo ${OTEL_EXPORTER_OTLP_ENDPOINT-none} ${OTEL_EXPORTER_OTLP_PROTOCOL-none}; \
+                  until [ -e ended ]; do sleep 0.02; done; exit 3";
+    let with_otlp = || exec(&fake).args(["--otlp", "127.0.0.1:0"]);
+    for (launch, expected) in [
+        (exec(&fake), Some("none none")),
+        (with_otlp(), None),
+        (
+            with_otlp().env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://other:4317"),
+            Some("http://other:4317 none"),
+        ),
+        (
+            with_otlp().env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            Some("http/json"),
+        ),
+    ] {
+        let running = launch.args(["--", "sh", "-c", script]).spawn();
+        match expected {
+            Some(expected) => {
+                running.wait_log(expected);
+            }
+            None => {
+                let line = running.wait_log(" http/protobuf");
+                let address = line.strip_prefix("http://").unwrap();
+                let address = address.strip_suffix(" http/protobuf").unwrap();
+                TcpStream::connect(address).unwrap();
+                running.wait_log(&format!("Listening for OTLP on {address}"));
+            }
+        }
+        end(&running);
+    }
+}
+
 /// Whatever is wrong with the daemon, the program runs.
 #[test]
 fn trouble_of_the_daemon_stops_no_program() {
@@ -156,6 +194,8 @@ fn trouble_of_the_daemon_stops_no_program() {
         assert_eq!(ended.code, Some(5), "{arguments:?}");
         errors(&ended, part);
         errors(&ended, "runs without a daemon");
+        let stderr = ended.stderr.join("\n");
+        assert_eq!(stderr.matches("lost").count(), 1, "said once:\n{stderr}");
         assert_eq!(ended.log, ["address none"], "{arguments:?}");
     }
 }

@@ -33,7 +33,9 @@ pub(in crate::app) fn run(
         .map(|(udp, tcp)| address::for_sdks(udp, tcp));
     let address = address.map_err(|error| StartError::System("the address of a socket", error))?;
     let daemon = Daemon::start(config, sockets, exit.clone())?;
-    link(&address, exit).map_err(|error| StartError::System("the link to the program", error))?;
+    let otlp = daemon.otlp.map(address::for_exporters).unwrap_or_default();
+    link(&format!("{address}\n{otlp}\n"), exit)
+        .map_err(|error| StartError::System("the link to the program", error))?;
     loop {
         match exits.recv() {
             Ok(Exit::ProgramEnded) | Err(_) => break,
@@ -75,11 +77,11 @@ fn free_port() -> Result<Sockets, BindError> {
     }
 }
 
-/// Tells the address on the socket that is the standard input, and waits there for the end of the
+/// Tells the addresses on the socket that is the standard input, and waits there for the end of the
 /// program.
-fn link(address: &str, exit: Sender<Exit>) -> io::Result<()> {
+fn link(addresses: &str, exit: Sender<Exit>) -> io::Result<()> {
     let mut link = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    link.write_all(format!("{address}\n").as_bytes())?;
+    link.write_all(addresses.as_bytes())?;
     thread::Builder::new()
         .name("program".to_owned())
         .stack_size(STACK)
