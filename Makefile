@@ -39,7 +39,7 @@ python := @deploy/need python3="python3 python3-venv"
 CROSS_amd64 := gcc=gcc
 CROSS_arm64 := aarch64-linux-gnu-gcc="gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 
-.PHONY: help run send test first-run doc static image size e2e browser faults spool soak bench fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
+.PHONY: help run send test first-run doc static image size e2e browser faults spool resident soak bench fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +112,11 @@ faults: ## every fault at its full length: outages of 10 s and 60 s, poison, ove
 
 spool: ## ten minutes of outage with --spool, and a spool of 200 MB that is sent beside new load
 	cargo test --release --locked --test it -- --ignored --nocapture --test-threads 1 spool::
+
+resident: ## list anew which functions a daemon at rest has run; they are put side by side, to take little memory
+	deploy/need valgrind=valgrind python3=python3
+	cargo build --release --locked --target $(MUSL_amd64) --bin xray --config 'target.$(MUSL_amd64).rustflags=["-Cstrip=none"]'
+	benches/resident/run target/$(MUSL_amd64)/release/xray
 
 soak: ## random faults under load for SECONDS=600, then the totals must balance
 	$(rust)

@@ -169,7 +169,7 @@ fn spool(text: &mut String, upload: &Snapshot) {
         (
             "spool_oldest_age_seconds",
             "gauge",
-            "Age of the oldest segment in these files; 0 without any.",
+            "Age of the oldest segment or span in these files; 0 without any.",
             oldest,
         ),
         (

@@ -1,5 +1,6 @@
-//! The metrics of OpenTelemetry's spans: `accepted = delivered + shown + refused + dropped + held`, for spans,
-//! for the requests that they came in, and for their bytes.
+//! The metrics of OpenTelemetry's spans:
+//! `accepted + restored = delivered + shown + refused + dropped + held + spooled`, for spans, for the requests
+//! that they came in, and for their bytes.
 
 use std::fmt::Write;
 
@@ -35,7 +36,7 @@ pub(super) fn render(text: &mut String, counts: &SpanCounts) {
         (
             "spans_dropped_total",
             "counter",
-            "Spans lost because the time of the shutdown was over.",
+            "Spans lost because the time of the shutdown was over, or lost from the spool.",
             counts.spans.dropped,
         ),
         (
@@ -43,6 +44,18 @@ pub(super) fn render(text: &mut String, counts: &SpanCounts) {
             "gauge",
             "Spans waiting or in flight.",
             counts.spans.held,
+        ),
+        (
+            "spans_restored_total",
+            "counter",
+            "Spans of earlier runs that were found in the spool.",
+            counts.spans.restored,
+        ),
+        (
+            "spans_spooled",
+            "gauge",
+            "Spans that are in the spool only.",
+            counts.spans.spooled,
         ),
         (
             "span_requests_accepted_total",
@@ -71,7 +84,7 @@ pub(super) fn render(text: &mut String, counts: &SpanCounts) {
         (
             "span_requests_dropped_total",
             "counter",
-            "Requests with spans lost because the time of the shutdown was over.",
+            "Requests with spans lost because the time of the shutdown was over, or lost from the spool.",
             counts.requests.dropped,
         ),
         (
@@ -79,6 +92,18 @@ pub(super) fn render(text: &mut String, counts: &SpanCounts) {
             "gauge",
             "Requests with spans waiting or in flight.",
             counts.requests.held,
+        ),
+        (
+            "span_requests_restored_total",
+            "counter",
+            "Requests with spans of earlier runs that were found in the spool.",
+            counts.requests.restored,
+        ),
+        (
+            "span_requests_spooled",
+            "gauge",
+            "Requests with spans that are in the spool only.",
+            counts.requests.spooled,
         ),
         (
             "span_bytes_accepted_total",
@@ -107,7 +132,7 @@ pub(super) fn render(text: &mut String, counts: &SpanCounts) {
         (
             "span_bytes_dropped_total",
             "counter",
-            "Bytes of requests with spans lost because the time of the shutdown was over.",
+            "Bytes of requests with spans lost because the time of the shutdown was over, or lost from the spool.",
             counts.bytes.dropped,
         ),
         (
@@ -115,6 +140,18 @@ pub(super) fn render(text: &mut String, counts: &SpanCounts) {
             "gauge",
             "Bytes of requests with spans waiting or in flight.",
             counts.bytes.held,
+        ),
+        (
+            "span_bytes_restored_total",
+            "counter",
+            "Bytes of requests with spans of earlier runs that were found in the spool.",
+            counts.bytes.restored,
+        ),
+        (
+            "span_bytes_spooled",
+            "gauge",
+            "Bytes of requests with spans that are in the spool only.",
+            counts.bytes.spooled,
         ),
     ] {
         head(text, name, kind, help);

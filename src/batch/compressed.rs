@@ -92,6 +92,16 @@ impl CompressedBody {
         Ok(body)
     }
 
+    /// A body that cannot be made shorter, as it is.
+    pub(crate) fn uncompressed(body: Box<[u8]>, count: usize) -> Self {
+        CompressedBody {
+            length: body.len(),
+            bytes: body,
+            encoding: Encoding::Plain,
+            count,
+        }
+    }
+
     /// The body as it was.
     pub fn open(&self) -> Vec<u8> {
         self.try_open()

@@ -332,25 +332,33 @@ impl Destination {
 
     /// Bytes of memory that what goes out next takes more when it is sent.
     pub(super) fn growth_of_next(&self) -> usize {
-        let fronts = [self.queue.front(), self.retries.front()];
+        let fronts = [
+            self.queue.front(),
+            self.restored.front(),
+            self.retries.front(),
+        ];
         let growths = fronts.into_iter().flatten().map(Item::growth);
         growths.max().unwrap_or(0)
     }
 
     /// Bytes of memory that one of those that wait takes more when it is sent, at most.
     pub(super) fn largest_growth(&self) -> usize {
-        let all = self.queue.iter().chain(self.retries.iter());
+        let all = self.queue.iter().chain(self.restored.iter());
+        let all = all.chain(self.retries.iter());
         all.map(Item::growth).max().unwrap_or(0)
     }
 
     /// Requests, documents or spans, and bytes of the requests that wait.
     pub(super) fn amount(&self) -> Amount {
-        let (queue, retries) = (self.queue.sizes(), self.retries.sizes());
-        Amount {
-            requests: (queue.items + retries.items) as u64,
-            spans: (queue.documents + retries.documents) as u64,
-            bytes: (queue.opened + retries.opened) as u64,
+        let mut amount = Amount::default();
+        for sizes in self.all_sizes() {
+            amount += Amount {
+                requests: sizes.items as u64,
+                spans: sizes.documents as u64,
+                bytes: sizes.opened as u64,
+            };
         }
+        amount
     }
 
     pub(super) fn documents(&self) -> usize {

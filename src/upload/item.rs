@@ -90,13 +90,12 @@ impl Body {
         }
     }
 
-    /// Compresses it where it is not compressed.
+    /// Brings it into the form in which it waits and is stored: compressed, unless a client has done so.
     pub(super) fn compress(&mut self, compressor: &mut Compressor) {
         let kind = self.kind();
         let compressed = match self {
             Body::Batch(batch) => batch.compress(compressor),
-            Body::Otlp(request) if request.is_gzip => return,
-            Body::Otlp(request) => compressor.compress(&request.body, request.spans),
+            Body::Otlp(request) => request.compress(compressor),
             Body::Compressed { .. } => return,
         };
         *self = Body::Compressed {

@@ -107,7 +107,7 @@ impl UploadMetrics {
 pub struct SpoolMetrics {
     /// What its files take.
     pub(crate) usage: Usage,
-    /// Documents that were in it and will not be read.
+    /// Segments that were in it and will not be read. Such spans are dropped.
     pub lost: u64,
     /// Places in files of earlier processes that are no record.
     pub damaged: u64,

@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::sync::mpsc::SyncSender;
 
-use crate::spool::BodyKind;
+use crate::batch::compressed::{CompressedBody, Compressor};
+use crate::spool::{self, BodyKind};
 
 /// A request with spans, byte for byte as it was received.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +25,15 @@ impl SpanRequest {
         BodyKind::Otlp {
             json: self.is_json,
             gzip: self.is_gzip,
+        }
+    }
+
+    /// The body in the form in which it waits and is stored. What gzip has compressed stays as it is,
+    /// and its bytes are moved out of the request.
+    pub(super) fn compress(&mut self, compressor: &mut Compressor) -> CompressedBody {
+        match self.is_gzip {
+            true => CompressedBody::uncompressed(std::mem::take(&mut self.body), self.spans),
+            false => compressor.compress(&self.body, self.spans),
         }
     }
 
@@ -65,7 +75,8 @@ pub enum SpanVerdict {
     Unreadable,
 }
 
-/// What became of spans, requests or bytes: `accepted = delivered + shown + refused + dropped + held`.
+/// What became of spans, requests or bytes:
+/// `accepted + restored = delivered + shown + refused + dropped + held + spooled`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fates {
     /// Taken from clients, which were told so.
@@ -76,10 +87,14 @@ pub struct Fates {
     pub shown: u64,
     /// X-Ray will never take them.
     pub refused: u64,
-    /// Lost because the time of the shutdown was over.
+    /// Lost because the time of the shutdown was over, or lost from the spool.
     pub dropped: u64,
     /// Waiting or in flight.
     pub held: u64,
+    /// Of earlier processes, found in the spool.
+    pub restored: u64,
+    /// In the spool only.
+    pub spooled: u64,
 }
 
 /// How spans ended, and the requests and bytes that they came in.
@@ -100,6 +115,22 @@ impl SpanCounts {
         *fate(&mut self.spans) += amount.spans;
         *fate(&mut self.bytes) += amount.bytes;
     }
+
+    /// Takes `amount` away from one fate of all three, as far as there is so much. Answers what was
+    /// taken away.
+    pub(crate) fn take(&mut self, fate: fn(&mut Fates) -> &mut u64, amount: Amount) -> Amount {
+        let take = |fates: &mut Fates, amount: u64| {
+            let count = fate(fates);
+            let taken = amount.min(*count);
+            *count -= taken;
+            taken
+        };
+        Amount {
+            requests: take(&mut self.requests, amount.requests),
+            spans: take(&mut self.spans, amount.spans),
+            bytes: take(&mut self.bytes, amount.bytes),
+        }
+    }
 }
 
 impl fmt::Display for SpanCounts {
@@ -111,17 +142,24 @@ impl fmt::Display for SpanCounts {
             refused,
             dropped,
             held,
+            restored,
+            spooled,
         } = self.spans;
-        write!(f, "accepted {accepted} = delivered {delivered}")?;
+        let is_spool_used = restored + spooled > 0;
+        write!(f, "accepted {accepted}")?;
+        if is_spool_used {
+            write!(f, " + restored {restored}")?;
+        }
+        write!(f, " = delivered {delivered}")?;
         if shown > 0 {
             write!(f, " + shown {shown}")?;
         }
-        write!(
-            f,
-            " + refused {refused} + dropped {dropped} + \
-             held {held}, in {} requests",
-            self.requests.accepted
-        )
+        write!(f, " + refused {refused} + dropped {dropped} + held {held}")?;
+        if is_spool_used {
+            write!(f, " + spooled {spooled}")?;
+        }
+        let requests = self.requests.accepted + self.requests.restored;
+        write!(f, ", in {requests} requests")
     }
 }
 
@@ -140,6 +178,26 @@ impl Amount {
             requests: 1,
             spans: spans as u64,
             bytes: bytes as u64,
+        }
+    }
+
+    /// What is left without `other`.
+    pub(crate) fn without(self, other: Amount) -> Self {
+        Amount {
+            requests: self.requests.saturating_sub(other.requests),
+            spans: self.spans.saturating_sub(other.spans),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
+
+impl From<spool::Amount> for Amount {
+    /// Of records that hold one request each.
+    fn from(amount: spool::Amount) -> Self {
+        Amount {
+            requests: amount.records,
+            spans: amount.documents,
+            bytes: amount.bytes,
         }
     }
 }

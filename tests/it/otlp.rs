@@ -16,9 +16,9 @@ use xray_test_support::totals::Totals;
 use xray_test_support::watch::{DEADLINE, wait_until};
 use xray_test_support::xray::{FakeXray, Fault, KEY_ID, REGION, SECRET};
 
-const PROTOBUF: &str = "application/x-protobuf";
-const JSON: &str = "application/json";
-const TRACES: &str = "/v1/traces";
+pub const PROTOBUF: &str = "application/x-protobuf";
+pub const JSON: &str = "application/json";
+pub const TRACES: &str = "/v1/traces";
 
 /// A field of protobuf that holds bytes.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
@@ -39,12 +39,12 @@ pub fn spans(count: usize, name: &str) -> Vec<u8> {
     field(1, &field(2, &span.repeat(count)))
 }
 
-fn json_spans(count: usize) -> Vec<u8> {
+pub fn json_spans(count: usize) -> Vec<u8> {
     let spans = vec![r#"{"name":"GET /"}"#; count].join(",");
     format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#).into_bytes()
 }
 
-fn gzip(body: &[u8]) -> Vec<u8> {
+pub fn gzip(body: &[u8]) -> Vec<u8> {
     let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     out.extend(miniz_oxide::deflate::compress_to_vec(body, 6));
     // The checksum is for X-Ray to look at.
@@ -53,7 +53,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     out
 }
 
-fn post(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+pub fn post(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
     let mut request = format!("POST {path} HTTP/1.1\r\nHost: xray\r\nConnection: close\r\n");
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");

@@ -16,6 +16,7 @@ use xray_test_support::totals::Totals;
 use xray_test_support::xray::{FakeXray, Fault};
 
 use crate::faults::RECOVERY;
+use crate::otlp;
 
 /// A directory that the daemon is to create.
 struct Spool {
@@ -173,6 +174,90 @@ fn stopped_in_an_outage_it_keeps_everything_for_the_next_start() {
         if !hangs {
             accepted_once(&fake);
         }
+        assert_eq!(spool.files(), Vec::<PathBuf>::new());
+    }
+}
+
+/// A request with spans as it is sent: content type, content coding, body.
+type Export = (&'static str, Option<&'static str>, Vec<u8>);
+
+fn exports() -> Vec<Export> {
+    let mut all = Vec::new();
+    for n in 1..6 {
+        let plain = otlp::spans(n, &format!("span {n}").repeat(1000));
+        all.push((otlp::PROTOBUF, Some("gzip"), otlp::gzip(&plain)));
+        all.push((otlp::PROTOBUF, None, plain));
+        all.push((otlp::JSON, None, otlp::json_spans(n)));
+    }
+    all.sort();
+    all
+}
+
+fn exported(fake: &FakeXray) -> Vec<Export> {
+    let known = |value: Option<&str>| {
+        let known = [otlp::PROTOBUF, otlp::JSON, "gzip"];
+        known.into_iter().find(|known| Some(*known) == value)
+    };
+    fake.read(|state| {
+        let exports = state.exports.iter().map(|one| {
+            let content_type = known(one.header("content-type")).unwrap();
+            let coding = known(one.header("content-encoding"));
+            (content_type, coding, one.body.clone())
+        });
+        let mut exports: Vec<Export> = exports.collect();
+        exports.sort();
+        exports
+    })
+}
+
+#[test]
+fn spans_of_an_outage_are_delivered_after_a_restart() {
+    let all = exports();
+    for (fault, signal) in [
+        (Fault::Gone, Signal::TERM),
+        (Fault::Hang, Signal::TERM),
+        (Fault::Gone, Signal::KILL),
+    ] {
+        let spool = Spool::new();
+        let mut fake = FakeXray::start();
+        let hangs = matches!(fault, Fault::Hang);
+        fake.inject(fault);
+        let launch = spool.launch(&fake).args(["--shutdown-timeout", "2s"]);
+        let daemon = launch.start();
+        for (content_type, coding, body) in &all {
+            let mut headers = vec![("Content-Type", *content_type)];
+            headers.extend(coding.map(|coding| ("Content-Encoding", coding)));
+            let answer = otlp::post(daemon.tcp, otlp::TRACES, &headers, body);
+            assert_eq!(answer.status, 200);
+        }
+        if signal == Signal::KILL {
+            wait_metric(&daemon, "xray_spans_spooled", |spooled| spooled == 45);
+        }
+        daemon.signal(signal);
+        let ended = daemon.wait_exit(DEADLINE);
+        if signal == Signal::TERM {
+            let line = "held 0 + spooled 45, in 15 requests; 45 kept for the next start";
+            assert!(
+                ended.log.iter().any(|l| l.ends_with(line)),
+                "{:?}",
+                ended.log
+            );
+        }
+
+        fake.recover();
+        let daemon = launch.start();
+        daemon.wait_log("Found 45 spans of an earlier run in the spool");
+        wait_metric(&daemon, "xray_spans_delivered_total", |spans| spans == 45);
+        let log = daemon.stop().log;
+        let line = "Spans: accepted 0 + restored 45 = delivered 45 + refused 0 + dropped 0 + held 0 + \
+                    spooled 0, in 15 requests";
+        assert!(log.iter().any(|l| l.ends_with(line)), "{log:?}");
+        let mut delivered = exported(&fake);
+        if hangs {
+            // What X-Ray had read before it was stopped came twice.
+            delivered.dedup();
+        }
+        assert_eq!(delivered, all);
         assert_eq!(spool.files(), Vec::<PathBuf>::new());
     }
 }

@@ -270,7 +270,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "spool",
         "",
         text!(spool, "DIR"),
-        "Keep segments in files here while X-Ray is away, and for the next start.",
+        "Keep segments and spans in files here while X-Ray is away, and for the next start.",
     ),
     flag(
         "spool-limit",

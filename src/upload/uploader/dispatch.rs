@@ -144,7 +144,11 @@ impl Uploader {
     /// when they are sent, and segments must not be dropped for them then.
     pub(super) fn span_reserve(&self) -> usize {
         match self.requests_in_flight(XRayApi::Otlp) {
-            0 => self.destinations.otlp.growth_of_next(),
+            0 => self
+                .destinations
+                .otlp
+                .growth_of_next()
+                .max(self.spans_at_the_spool_growth()),
             _ => 0,
         }
     }

@@ -7,7 +7,9 @@ mod dispatch;
 mod periodic;
 mod settle;
 mod spans;
+mod spool_counts;
 mod spool_events;
+mod spool_reads;
 mod spool_shutdown;
 mod spooling;
 #[cfg(test)]
@@ -248,9 +250,10 @@ impl Uploader {
 
     /// The end: what is still held is lost, and said to be.
     pub(super) fn close(&mut self) -> SegmentCounts {
-        self.drop_spans();
-        let held = self.held();
-        let kept = self.kept_at_the_end().min(held);
+        let (held, spans_held) = (self.held(), self.spans_held());
+        let kept = self.kept_at_the_end();
+        self.end_spans(spans_held, kept.spans);
+        let kept = kept.segments.min(held);
         self.counts.spooled += kept;
         let left = held - kept;
         if left > 0 {

@@ -58,7 +58,7 @@ impl Uploader {
             .map(|response| report::meaning(api, response));
         match (meaning, result) {
             (Ok(Meaning::Delivered(_)), Ok(response)) if api == XRayApi::Otlp => {
-                return self.spans_delivered(&item, response, finished, now);
+                return self.spans_delivered(item, response, finished, now);
             }
             (Ok(Meaning::Delivered(entries)), _) => {
                 return self.delivered(item, entries, finished, now);
@@ -151,7 +151,8 @@ impl Uploader {
     fn rejected(&mut self, item: Item, result: &Result<XRayResponse, TransportError>) {
         if item.body.api() == XRayApi::Otlp {
             report::spans_refused(item.documents(), result);
-            return self.spans_refused(&item);
+            self.spans_refused(&item);
+            return self.end_copy(item.copy);
         }
         self.counts.rejected += item.documents() as u64;
         if let Some(batch) = item.body.batch() {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::spooling::Spooling;
 use super::{Now, Uploader};
 use crate::spool::XRayApi;
 use crate::upload::item::{Body, Item};
@@ -17,16 +18,12 @@ impl Uploader {
         let SpanOffer { request, reply } = offer;
         let bytes = request.body.len();
         let limit = self.span_limit();
-        // What waits is shorter than when it is sent, which must fit too.
-        let growth = self.destinations.otlp.largest_growth();
         let verdict = if bytes > limit {
             SpanVerdict::TooLong(limit)
-        } else if self.span_memory() + growth + bytes > limit
-            || self.buffer_used() + self.span_reserve() + bytes > self.limits.buffer
-        {
-            SpanVerdict::Full
-        } else {
+        } else if self.has_room_for_spans(bytes) {
             SpanVerdict::Taken
+        } else {
+            SpanVerdict::Full
         };
         // Whoever does not learn that it was taken sends it again.
         if reply.try_send(verdict).is_err() || verdict != SpanVerdict::Taken {
@@ -39,10 +36,31 @@ impl Uploader {
         self.report_waiting(now);
     }
 
+    /// Whether a request of so many bytes fits beside what is held, now and when it is sent.
+    pub(super) fn has_room_for_spans(&self, bytes: usize) -> bool {
+        // What waits is shorter than when it is sent, which must fit too.
+        let waiting = self.destinations.otlp.largest_growth();
+        let growth = waiting.max(self.spans_at_the_spool_growth());
+        self.span_memory() + growth + bytes <= self.span_limit()
+            && self.buffer_used() + self.span_reserve() + bytes <= self.limits.buffer
+    }
+
+    /// Bytes of memory that one of those on their way to the spool takes more when it is sent, at most.
+    pub(super) fn spans_at_the_spool_growth(&self) -> usize {
+        let waiting = self.spans_at_the_spool();
+        waiting.map(Item::growth).max().unwrap_or(0)
+    }
+
+    /// Requests that are held until the spool answers.
+    fn spans_at_the_spool(&self) -> impl Iterator<Item = &Item> {
+        let waiting = self.spooling.iter().flat_map(Spooling::waiting);
+        waiting.filter(|item| item.body.api() == XRayApi::Otlp)
+    }
+
     /// X-Ray has taken a request, but for the spans that it counts.
     pub(super) fn spans_delivered(
         &mut self,
-        item: &Item,
+        item: Item,
         response: &XRayResponse,
         finished: &Finished,
         now: Now,
@@ -57,6 +75,7 @@ impl Uploader {
         self.span_counts.spans.refused += refused as u64;
         self.destinations.otlp.delivered(now.instant);
         report::spans_delivered(total, refused, &partial.message, finished.took);
+        self.end_copy(item.copy);
     }
 
     /// X-Ray will never take a request.
@@ -65,9 +84,11 @@ impl Uploader {
         self.span_counts.count(|fates| &mut fates.refused, amount);
     }
 
-    /// The end: spans that are still held are lost, and said to be.
-    pub(super) fn drop_spans(&mut self) {
-        let left = self.spans_held();
+    /// The end: of the spans that are still held the spool has `kept`. The others are lost, and said to be.
+    pub(super) fn end_spans(&mut self, held: Amount, kept: Amount) {
+        let left = held.without(kept);
+        let kept = held.without(left);
+        self.span_counts.count(|fates| &mut fates.spooled, kept);
         if left.requests > 0 {
             log::error!(
                 "{} spans could not be delivered before the daemon had to stop",
@@ -76,7 +97,11 @@ impl Uploader {
             self.span_counts.count(|fates| &mut fates.dropped, left);
         }
         if self.span_counts != SpanCounts::default() {
-            log::info!("Spans: {}", self.span_counts);
+            let kept = match self.span_counts.spans.spooled {
+                0 => String::new(),
+                spans => format!("; {spans} kept for the next start"),
+            };
+            log::info!("Spans: {}{kept}", self.span_counts);
         }
     }
 
@@ -94,6 +119,9 @@ impl Uploader {
             if one.payload.api() == Some(XRayApi::Otlp) {
                 held += Amount::one(one.payload.documents(), one.payload.document_bytes());
             }
+        }
+        for item in self.spans_at_the_spool() {
+            held += Amount::one(item.documents(), item.body.opened_bytes());
         }
         held
     }
@@ -114,11 +142,12 @@ impl Uploader {
         self.buffer_used().saturating_sub(self.span_memory())
     }
 
-    /// Bytes of memory of what waits or is in flight.
+    /// Bytes of memory of spans that wait or are in flight.
     pub(super) fn span_memory(&self) -> usize {
         let in_flight = self.senders.in_flight();
         let in_flight = in_flight.filter(|one| one.payload.api() == Some(XRayApi::Otlp));
         let in_flight: usize = in_flight.map(|one| one.payload.document_bytes()).sum();
-        self.destinations.otlp.bytes() + in_flight
+        let at_the_spool: usize = self.spans_at_the_spool().map(Item::bytes).sum();
+        self.destinations.otlp.bytes() + in_flight + at_the_spool
     }
 }

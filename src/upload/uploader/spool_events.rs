@@ -6,8 +6,8 @@ use super::spooling::{Flush, Spooling};
 use super::{Now, Uploader};
 use crate::batch::Batch;
 use crate::logging::RateLimit;
-use crate::spool::{RecordId, SpoolEvent, SpoolItem, SpoolMessage, XRayApi};
-use crate::upload::copies::Stored;
+use crate::spool::{Amount, RecordId, SpoolEvent, SpoolItem, SpoolMessage, XRayApi};
+use crate::upload::copies::{CopyRef, Stored};
 use crate::upload::item::{Body, History, Item, RetryCause};
 
 /// After the spool has not stored something, nothing is stored for so long.
@@ -27,17 +27,14 @@ impl Uploader {
         };
         match event {
             SpoolEvent::Found {
-                destination: XRayApi::Segments,
+                destination,
                 amount,
-            } => {
-                self.counts.restored += amount.documents;
-                self.counts.spooled += amount.documents;
-            }
+            } => self.count_found(destination, amount),
             SpoolEvent::Stored { id, record } => {
                 spooling.has_written = true;
                 match spooling.copies.stored(id, record) {
                     Stored::Moved(item) => {
-                        self.counts.spooled += item.documents() as u64;
+                        self.count_spooled(&item);
                         self.end_copy(item.copy);
                     }
                     Stored::Copied => {}
@@ -52,28 +49,28 @@ impl Uploader {
                 }
             }
             SpoolEvent::Restored { record, item } => self.restored(record, item, now.instant),
-            SpoolEvent::ReadFinished { more, .. } => {
+            SpoolEvent::ReadFinished { destination, more } => {
                 spooling.is_reading = false;
                 spooling.copies.read_finished();
-                spooling.read_at = (!more).then(|| now.instant + READ_PAUSE);
+                if !more {
+                    let next = now.instant + READ_PAUSE;
+                    spooling.read_at.insert(destination, next);
+                }
             }
             SpoolEvent::Released { record, kept } => {
                 if let Some(item) = spooling.releasing.remove(&record) {
                     self.released(item, kept);
+                } else if let Some(amount) = spooling.returning.remove(&record)
+                    && !kept
+                {
+                    self.count_lost(XRayApi::Otlp, amount);
                 }
             }
             SpoolEvent::Lost {
-                destination: XRayApi::Segments,
+                destination,
                 amount,
                 ..
-            } => {
-                let lost = amount.documents.min(self.counts.spooled);
-                self.counts.spooled -= lost;
-                self.counts.spilled += lost;
-                spooling.metrics.lost += lost;
-            }
-            // Spans are neither stored nor read yet.
-            SpoolEvent::Found { .. } | SpoolEvent::Lost { .. } => {}
+            } => self.count_lost(destination, amount),
             SpoolEvent::Damaged { places } => spooling.metrics.damaged += places,
             SpoolEvent::Usage(usage) => spooling.metrics.usage = usage,
             SpoolEvent::Problem(problem) => spooling.problem = Some(problem),
@@ -88,6 +85,7 @@ impl Uploader {
     /// A record was read. It stays in its file until it is settled.
     fn restored(&mut self, record: RecordId, item: SpoolItem, now: Instant) {
         let documents = item.body.count();
+        let api = item.kind.destination();
         // What was read after all before the spool was told to release it: it will be.
         let is_kept = |spooling: &&mut Spooling| !spooling.releasing.contains_key(&record);
         let spooling = self.spooling.as_mut().filter(is_kept);
@@ -95,12 +93,11 @@ impl Uploader {
         let Some(copy) = copies.and_then(|copies| copies.read(record, documents)) else {
             return;
         };
-        let is_batch = Batch::from_compressed(&item.body).is_some();
-        let counted = (documents as u64).min(self.counts.spooled);
-        self.counts.spooled -= counted;
-        // What was in no count, because an item was sent while it was being stored.
-        self.counts.restored += documents as u64 - counted;
-        if !is_batch {
+        if api == XRayApi::Otlp && !self.can_take_back(item.body.body_len()) {
+            return self.give_back(record, copy, &item, now);
+        }
+        self.count_read(api, Amount::of_item(&item));
+        if api == XRayApi::Segments && Batch::from_compressed(&item.body).is_none() {
             self.counts.spilled += documents as u64;
             if let Some(held_back) = NO_BATCH.allow(now) {
                 log::warn!(
@@ -128,10 +125,29 @@ impl Uploader {
         self.destinations.of_mut(item.body.api()).restore(item);
     }
 
+    /// Whether a request with spans that was read may stay. It may be longer than this daemon would take
+    /// from a client, where an earlier one had more memory: then it goes out alone.
+    fn can_take_back(&self, bytes: usize) -> bool {
+        let is_alone = bytes > self.span_limit() && self.span_memory() == 0;
+        is_alone || self.has_room_for_spans(bytes)
+    }
+
+    /// Memory has been filled since the spool was told to read: the record stays there.
+    fn give_back(&mut self, record: RecordId, copy: CopyRef, item: &SpoolItem, now: Instant) {
+        if let Some(spooling) = &mut self.spooling {
+            spooling.copies.ended(Some(copy));
+            let amount = Amount::of_item(item);
+            spooling.returning.insert(record, amount);
+            let next = now + READ_PAUSE;
+            spooling.read_at.insert(XRayApi::Otlp, next);
+            self.tell_spool(SpoolMessage::Release(record));
+        }
+    }
+
     /// The spool has a record again that was read, or has lost its file meanwhile.
     fn released(&mut self, item: Item, kept: bool) {
         if kept {
-            self.counts.spooled += item.documents() as u64;
+            self.count_spooled(&item);
         } else {
             let item = Item { copy: None, ..item };
             self.destinations.of_mut(item.body.api()).put_back(item);

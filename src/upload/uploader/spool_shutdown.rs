@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::spooling::{Flush, Spooling};
 use super::{Action, Now, Shutdown, Uploader};
-use crate::spool::{BodyKind, SpoolItem, SpoolMessage};
+use crate::batch::compressed::CompressedBody;
+use crate::spool::{Amount, BodyKind, SpoolItem, SpoolMessage, XRayApi};
 use crate::upload::copies::CopyRef;
+use crate::upload::destination::Destination;
 use crate::upload::item::Item;
 use crate::upload::sender_pool::Load;
+use crate::upload::spans;
 
 /// This long before the deadline of the shutdown all that is unsent goes to the spool, with copies of
 /// what is in flight; half of the time where that is less.
@@ -59,15 +62,20 @@ impl Uploader {
             else {
                 continue;
             };
-            // Spans are not spooled.
-            let kind = one.payload.kind();
-            let kind = kind.filter(|kind| *kind == BodyKind::Segments && copy.is_none());
-            let Some(kind) = kind else {
+            let Some(kind) = one.payload.kind().filter(|_| copy.is_none()) else {
                 continue;
             };
             let documents = one.payload.documents();
-            let compressor = self.compressor.get_or_insert_default();
-            let body = Arc::new(compressor.compress(one.payload.body(), documents));
+            let body = match kind {
+                BodyKind::Otlp { gzip: true, .. } => {
+                    CompressedBody::uncompressed(one.payload.body().into(), documents)
+                }
+                _ => {
+                    let compressor = self.compressor.get_or_insert_default();
+                    compressor.compress(one.payload.body(), documents)
+                }
+            };
+            let body = Arc::new(body);
             let bytes = body.bytes().len();
             if !spooling.copies.has_room(bytes) {
                 return;
@@ -109,7 +117,7 @@ impl Uploader {
         let is_idle =
             |spooling: &Spooling| spooling.copies.is_idle() && spooling.releasing.is_empty();
         self.channel.waiting() == 0
-            && self.destinations.segments.is_empty()
+            && self.destinations.iter().all(Destination::is_empty)
             && self.spooling.as_ref().is_none_or(is_idle)
     }
 
@@ -127,31 +135,57 @@ impl Uploader {
         !is_usable || is_flushed || now >= shutdown.deadline + SPOOL_WAIT
     }
 
-    /// Documents of the held items that the spool has too: they are kept for the next start.
-    pub(super) fn kept_at_the_end(&mut self) -> u64 {
-        let mut copies: Vec<(Option<CopyRef>, usize)> = Vec::new();
+    /// How much of the held items the spool has too: it is kept for the next start.
+    pub(super) fn kept_at_the_end(&mut self) -> Kept {
+        let mut held: Vec<(XRayApi, Option<CopyRef>, Amount)> = Vec::new();
         for one in self.senders.in_flight() {
-            if let Load::Documents { copy, .. } = &one.load {
-                copies.push((copy.clone(), one.payload.documents()));
+            if let (Load::Documents { copy, .. }, Some(api)) = (&one.load, one.payload.api()) {
+                let payload = &one.payload;
+                let amount = Amount::of(payload.documents(), payload.document_bytes());
+                held.push((api, copy.clone(), amount));
             }
         }
-        while let Some(item) = self.destinations.segments.pop_any() {
-            copies.push((item.copy.clone(), item.documents()));
+        for destination in self.destinations.iter_mut() {
+            while let Some(item) = destination.pop_any() {
+                held.push((item.body.api(), item.copy.clone(), amount(&item)));
+            }
         }
+        let mut kept = Kept::default();
         let Some(spooling) = &self.spooling else {
-            return 0;
+            return kept;
         };
         for item in spooling.copies.waiting() {
-            copies.push((item.copy.clone(), item.documents()));
+            held.push((item.body.api(), item.copy.clone(), amount(item)));
         }
-        let is_kept = |copy: &Option<CopyRef>| {
-            copy.as_ref()
-                .is_some_and(|copy| spooling.copies.is_stored(copy))
-        };
-        let kept = copies.iter().filter(|(copy, _)| is_kept(copy));
-        let kept: usize = kept.map(|(_, documents)| documents).sum();
+        for (api, copy, amount) in held {
+            if copy.is_some_and(|copy| spooling.copies.is_stored(&copy)) {
+                kept.add(api, amount);
+            }
+        }
         // A record that was read stays in its file until it is settled.
-        let releasing: usize = spooling.releasing.values().map(Item::documents).sum();
-        (kept + releasing) as u64
+        for item in spooling.releasing.values() {
+            kept.add(item.body.api(), amount(item));
+        }
+        kept
+    }
+}
+
+fn amount(item: &Item) -> Amount {
+    Amount::of(item.documents(), item.body.opened_bytes())
+}
+
+/// What is kept for the next start although it was held.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub segments: u64,
+    pub spans: spans::Amount,
+}
+
+impl Kept {
+    fn add(&mut self, api: XRayApi, amount: Amount) {
+        match api {
+            XRayApi::Segments => self.segments += amount.documents,
+            XRayApi::Otlp => self.spans += amount.into(),
+        }
     }
 }

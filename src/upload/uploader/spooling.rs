@@ -7,20 +7,16 @@ use std::time::{Duration, Instant};
 use super::spool_shutdown::SPOOL_WAIT;
 use super::{Action, Now, Uploader};
 use crate::credentials::target::Target;
-use crate::spool::{RecordId, SpoolIdentity, SpoolItem, SpoolMessage, XRayApi};
+use crate::spool::{Amount, RecordId, SpoolIdentity, SpoolItem, SpoolMessage, XRayApi};
 use crate::upload::copies::{Copies, CopyRef, PutAway};
 use crate::upload::item::{Body, Item};
 use crate::upload::metrics::SpoolMetrics;
 
-/// The one API whose bodies are spooled. Spans would need counts of their own, on their way to the disk
-/// and back: they wait in memory alone.
-const SPOOLED: XRayApi = XRayApi::Segments;
+/// The APIs whose bodies are spooled.
+const SPOOLED: [XRayApi; 2] = [XRayApi::Segments, XRayApi::Otlp];
 
 /// While nothing can be sent, what has been queued for so long goes to the spool.
 const STORE_AGE: Duration = Duration::from_secs(1);
-
-/// Compressed bytes that were read from the spool and wait to be sent: enough for all senders.
-const RESTORE_WINDOW: usize = 1024 * 1024;
 
 /// Most items that are sent to the spool at a time, since each may have to be compressed.
 const STORED_AT_ONCE: usize = 8;
@@ -35,12 +31,16 @@ pub(super) struct Spooling {
     pub(super) copies: Copies,
     /// Items that are to be in the spool only, until it says that it has them.
     pub(super) releasing: BTreeMap<RecordId, Item>,
+    /// Spans that were read when there was no room for them, and go back. They are in the spool only.
+    pub(super) returning: BTreeMap<RecordId, Amount>,
     /// Nothing is stored before this time: the spool has refused something.
     pub(super) store_at: Option<Instant>,
     /// Whether a `Read` is under way.
     pub(super) is_reading: bool,
-    /// Nothing is read before this time.
-    pub(super) read_at: Option<Instant>,
+    /// For which API the last one was.
+    pub(super) last_read: XRayApi,
+    /// Nothing is read for the API before this time.
+    pub(super) read_at: BTreeMap<XRayApi, Instant>,
     /// Whether anything was stored.
     pub(super) has_written: bool,
     pub(super) flush: Flush,
@@ -64,9 +64,11 @@ impl Spooling {
             is_open: false,
             copies: Copies::new(buffer),
             releasing: BTreeMap::new(),
+            returning: BTreeMap::new(),
             store_at: None,
             is_reading: false,
-            read_at: None,
+            last_read: XRayApi::Otlp,
+            read_at: BTreeMap::new(),
             has_written: false,
             flush: Flush::NotAsked,
             problem: None,
@@ -81,6 +83,11 @@ impl Spooling {
 
     pub(super) fn bytes(&self) -> usize {
         self.waiting().map(Item::bytes).sum()
+    }
+
+    fn bytes_of(&self, api: XRayApi) -> usize {
+        let of_api = |item: &&Item| item.body.api() == api;
+        self.waiting().filter(of_api).map(Item::bytes).sum()
     }
 
     pub(super) fn may_store(&self, now: Instant) -> bool {
@@ -118,10 +125,12 @@ impl Uploader {
         if self.spooling.is_none() {
             return;
         }
-        let mut left = STORED_AT_ONCE;
-        self.release_restored(SPOOLED, now);
-        self.store_unsent(SPOOLED, &mut left, now);
-        self.store_overflow(&mut left, now);
+        for api in SPOOLED {
+            let mut left = STORED_AT_ONCE;
+            self.release_restored(api, now);
+            self.store_unsent(api, &mut left, now);
+            self.store_overflow(api, &mut left, now);
+        }
         self.read_spool(now);
     }
 
@@ -173,11 +182,16 @@ impl Uploader {
     }
 
     /// Makes room in memory before it runs out.
-    fn store_overflow(&mut self, left: &mut usize, now: Now) {
-        let most = self.segment_limit() / 4 * 3;
+    fn store_overflow(&mut self, api: XRayApi, left: &mut usize, now: Now) {
+        // One request with spans may be so large alone: it goes out at once where it can.
+        let can_go = self.requests_in_flight(api) == 0 && !self.cannot_send(api);
+        if api == XRayApi::Otlp && can_go {
+            return;
+        }
+        let stored = |one: &Self| one.spooling.as_ref().map_or(0, |one| one.bytes_of(api));
         while *left > 0
-            && self.segment_memory() - self.spooling.as_ref().map_or(0, Spooling::bytes) > most
-            && let Some(item) = self.destinations.segments.pop_oldest()
+            && self.memory_of(api) - stored(self) > self.memory_limit_of(api) / 4 * 3
+            && let Some(item) = self.destinations.of_mut(api).pop_oldest()
         {
             *left -= 1;
             if !self.put_away(item, now) {
@@ -229,49 +243,19 @@ impl Uploader {
         true
     }
 
-    fn restore_window(&self) -> usize {
-        RESTORE_WINDOW.min(self.limits.buffer / 8)
+    /// Bytes of memory of what is sent to this API.
+    pub(super) fn memory_of(&self, api: XRayApi) -> usize {
+        match api {
+            XRayApi::Segments => self.segment_memory(),
+            XRayApi::Otlp => self.span_memory(),
+        }
     }
 
-    /// When the spool may be read, and how many bytes of it. `None`: not before something happens.
-    fn next_read(&self, now: Instant) -> Option<(Instant, usize)> {
-        let spooling = self.spooling.as_ref()?;
-        let may_read = self.shutdown.is_none()
-            && self.counts.spooled > 0
-            && !spooling.is_reading
-            && self.target.is_some()
-            && self.usable_credentials().is_some();
-        if !may_read {
-            return None;
-        }
-        let not_before = spooling.read_at.unwrap_or(now);
-        let destination = &self.destinations.segments;
-        if destination.back_off.is_healthy() {
-            let (window, waits) = (self.restore_window(), destination.restored_bytes());
-            let has_room = waits <= window / 2 && self.segment_memory() <= self.segment_limit() / 2;
-            return has_room.then(|| (not_before, window - waits));
-        }
-        // Where nothing else waits, one record is the next probe.
-        let is_alone = destination.is_empty() && self.requests_in_flight(XRayApi::Segments) == 0;
-        let probe = destination.back_off.next(0, now).filter(|_| is_alone)?;
-        Some((probe.max(not_before), 1))
-    }
-
-    /// Reads from the spool, beside what is new, as long as X-Ray takes segments.
-    fn read_spool(&mut self, now: Now) {
-        let next = self.next_read(now.instant);
-        let Some((_, max_bytes)) = next.filter(|(at, _)| *at <= now.instant) else {
-            return;
-        };
-        if let Some(spooling) = &mut self.spooling {
-            spooling.is_reading = true;
-            // Those that the spool has settled by then are not read any more.
-            spooling.copies.read_finished();
-            self.tell_spool(SpoolMessage::Read {
-                destination: XRayApi::Segments,
-                max_bytes,
-                not_before: now.wall - XRayApi::Segments.max_age(),
-            });
+    /// Most bytes of memory that what is sent to this API may take now.
+    pub(super) fn memory_limit_of(&self, api: XRayApi) -> usize {
+        match api {
+            XRayApi::Segments => self.segment_limit(),
+            XRayApi::Otlp => self.span_limit(),
         }
     }
 
@@ -292,9 +276,9 @@ impl Uploader {
             let due = (oldest + STORE_AGE).max(spooling.store_at.unwrap_or(oldest));
             (spooling.is_open && self.cannot_send(api)).then_some(due)
         };
-        [flush, self.next_read(now).map(|(at, _)| at)]
+        [flush, self.next_read(now).map(|(at, ..)| at)]
             .into_iter()
-            .chain([due(SPOOLED)])
+            .chain(SPOOLED.map(due))
             .flatten()
             .chain(shutdown.into_iter().flatten())
             .filter(|at| *at > now)

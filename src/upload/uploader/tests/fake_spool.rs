@@ -23,6 +23,8 @@ pub(super) struct FakeSpool {
     pub flushes: usize,
     /// Lost records.
     pub lost: BTreeSet<RecordId>,
+    /// Whether a record that was read is gone.
+    has_forgotten: bool,
     records: u64,
 }
 
@@ -59,11 +61,24 @@ impl FakeSpool {
         self.hangs || self.inbox.is_empty()
     }
 
-    /// Documents on disk that would be found by the next process.
+    /// Segments on disk that would be found by the next process.
     pub(super) fn documents(&self) -> u64 {
+        self.amount(XRayApi::Segments).documents
+    }
+
+    /// What the next process would find for this API.
+    pub(super) fn amount(&self, api: XRayApi) -> Amount {
         let unread = self.unread.iter().map(|(_, item)| item);
         let all = unread.chain(self.outstanding.values());
-        all.map(|item| item.body.count() as u64).sum()
+        let mut amount = Amount::default();
+        all.filter(|item| item.kind.destination() == api)
+            .for_each(|item| amount += Amount::of_item(item));
+        amount
+    }
+
+    /// Whether something is gone that nobody has settled.
+    pub(super) fn has_lost(&self) -> bool {
+        self.has_forgotten || !self.lost.is_empty()
     }
 
     /// Loses the oldest record that was not read.
@@ -71,7 +86,7 @@ impl FakeSpool {
         let (record, item) = self.unread.pop_front()?;
         self.lost.insert(record);
         Some(SpoolEvent::Lost {
-            destination: XRayApi::Segments,
+            destination: item.kind.destination(),
             amount: Amount::of_item(&item),
             reason: LossReason::Limit,
         })
@@ -81,14 +96,12 @@ impl FakeSpool {
         match message {
             SpoolMessage::Open(_) => {
                 assert!(!std::mem::replace(&mut self.is_open, true));
-                let mut amount = Amount::default();
-                for (_, item) in &self.unread {
-                    amount += Amount::of_item(item);
-                }
-                vec![SpoolEvent::Found {
-                    destination: XRayApi::Segments,
-                    amount,
-                }]
+                let found =
+                    [XRayApi::Segments, XRayApi::Otlp].map(|destination| SpoolEvent::Found {
+                        destination,
+                        amount: self.amount(destination),
+                    });
+                found.into()
             }
             SpoolMessage::Store { id, item } if self.refuses || !self.is_open => {
                 let error = StoreError::Unavailable;
@@ -122,6 +135,7 @@ impl FakeSpool {
                         self.unread.retain(|(unread, _)| kept || *unread != record);
                     }
                 }
+                self.has_forgotten |= !kept;
                 vec![SpoolEvent::Released { record, kept }]
             }
             SpoolMessage::Flush => {
@@ -131,17 +145,23 @@ impl FakeSpool {
         }
     }
 
+    fn first(&self, destination: XRayApi) -> Option<usize> {
+        let mut unread = self.unread.iter();
+        unread.position(|(_, item)| item.kind.destination() == destination)
+    }
+
     fn read(&mut self, destination: XRayApi, max_bytes: usize) -> Vec<SpoolEvent> {
         let mut events = Vec::new();
         let mut bytes = 0;
         while bytes < max_bytes.max(1)
-            && let Some((record, item)) = self.unread.pop_front()
+            && let Some(index) = self.first(destination)
+            && let Some((record, item)) = self.unread.remove(index)
         {
             bytes += item.body.bytes().len();
             self.outstanding.insert(record, item.clone());
             events.push(SpoolEvent::Restored { record, item });
         }
-        let more = !self.unread.is_empty();
+        let more = self.first(destination).is_some();
         events.push(SpoolEvent::ReadFinished { destination, more });
         events
     }

@@ -4,6 +4,7 @@ mod compression;
 mod fake_spool;
 mod simulation;
 mod spans;
+mod spooled_spans;
 mod spooling;
 
 use std::time::Duration;

@@ -7,11 +7,11 @@ use super::fake_spool::FakeSpool;
 use super::*;
 use crate::batch::Batch;
 use crate::batch::compressed::{CompressedBody, Compressor};
-use crate::spool::{BodyKind, SpoolEvent, SpoolItem};
+use crate::spool::{Amount, BodyKind, SpoolEvent, SpoolItem, XRayApi};
 
 const MANY: Duration = Duration::from_secs(120);
 
-fn with(spool: FakeSpool, buffer: usize) -> Simulation {
+pub(super) fn with(spool: FakeSpool, buffer: usize) -> Simulation {
     let mut simulation = Simulation::with_spool(2, buffer, Some(spool));
     simulation.target();
     simulation.credentials(true);
@@ -19,7 +19,7 @@ fn with(spool: FakeSpool, buffer: usize) -> Simulation {
 }
 
 impl Simulation {
-    fn disk(&mut self) -> &mut FakeSpool {
+    pub(super) fn disk(&mut self) -> &mut FakeSpool {
         self.spool.as_mut().expect("there is one")
     }
 }
@@ -42,6 +42,22 @@ fn left(simulation: &mut Simulation, documents: usize) -> SpoolItem {
         batch.push(document.as_bytes());
     }
     item(batch.compress(&mut Compressor::default()))
+}
+
+/// The same with a request of so many spans.
+pub(super) fn spans_left(simulation: &mut Simulation, spans: usize, size: usize) -> SpoolItem {
+    let body = format!("earlier {spans} {}", "s".repeat(size));
+    simulation.expect_spans(body.as_bytes());
+    SpoolItem {
+        kind: BodyKind::Otlp {
+            json: false,
+            gzip: spans.is_multiple_of(2),
+        },
+        ..item(match spans.is_multiple_of(2) {
+            true => CompressedBody::uncompressed(body.into_bytes().into(), spans),
+            false => Compressor::default().compress(body.as_bytes(), spans),
+        })
+    }
 }
 
 #[test]
@@ -355,7 +371,11 @@ proptest! {
         earlier in 0usize..9,
     ) {
         let mut simulation = Simulation::with_spool(concurrency, limit, None);
-        let items: Vec<SpoolItem> = (1..=earlier).map(|n| left(&mut simulation, n)).collect();
+        let mut items: Vec<SpoolItem> = Vec::new();
+        for n in 1..=earlier {
+            items.push(left(&mut simulation, n));
+            items.push(spans_left(&mut simulation, n, 9_000 * n));
+        }
         simulation = simulation.restart_with(FakeSpool::holding(items));
         for step in steps {
             simulation.spool_step(step);
@@ -370,6 +390,9 @@ proptest! {
         let counts = simulation.uploader.counts();
         prop_assert_eq!((counts.held, counts.spooled), (0, 0), "{}", counts);
         prop_assert_eq!(simulation.disk().documents(), 0);
+        let spans = simulation.uploader.span_counts();
+        prop_assert_eq!((spans.requests.held, spans.requests.spooled), (0, 0));
+        prop_assert_eq!(simulation.disk().amount(XRayApi::Otlp), Amount::default());
     }
 
     #[test]
@@ -391,15 +414,24 @@ proptest! {
         let told: Instant = simulation.now;
         let answer = if delivers { &Answer::Delivered } else { &Answer::Unavailable };
         let spilled = simulation.uploader.counts().spilled;
+        let dropped = simulation.uploader.span_counts().bytes.dropped;
         let counts = simulation.shut_down(Some(answer), Duration::from_secs(patience));
         prop_assert!(simulation.now <= told + Duration::from_secs(patience + 2));
         prop_assert_eq!(counts.held, 0);
         let fates = counts.sent + counts.rejected + counts.spilled + counts.spooled;
         prop_assert_eq!(counts.received + counts.restored, fates);
+        let spans = simulation.uploader.span_counts();
+        for fates in [spans.requests, spans.spans, spans.bytes] {
+            let ended = fates.delivered + fates.refused + fates.dropped + fates.spooled;
+            prop_assert_eq!(fates.accepted + fates.restored, ended);
+        }
         let on_disk = simulation.disk().documents();
+        let spans_on_disk = simulation.disk().amount(XRayApi::Otlp);
         if works {
             // What was lost while a copy of it was in flight may be counted as kept.
             let has_lost = !simulation.disk().lost.is_empty();
+            prop_assert!(has_lost || spans.bytes.spooled <= spans_on_disk.bytes, "{:?}", spans);
+            prop_assert_eq!(spans.bytes.dropped, dropped, "{:?}", spans);
             prop_assert!(has_lost || counts.spooled <= on_disk, "{} of {}", on_disk, counts);
             prop_assert_eq!(counts.spilled, spilled, "{}", counts);
         }
