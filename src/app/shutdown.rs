@@ -20,7 +20,8 @@ const ECHO: Duration = Duration::from_millis(300);
 const OVERDUE: Duration = Duration::from_secs(5);
 
 impl Daemon {
-    /// Stops in order, and logs how every segment ended. `logs_to_file` is what SIGHUP means.
+    /// Stops in order, and logs how every segment ended. `logs_to_file` is what SIGHUP means,
+    /// `first` when the signal came that asks for it; `None` if it was something else.
     ///
     /// # Errors
     /// When it was cut short: what was held is lost.
@@ -28,10 +29,11 @@ impl Daemon {
         self,
         exits: Receiver<Exit>,
         logs_to_file: bool,
+        first: Option<Instant>,
     ) -> Result<(), StartError> {
         let mut stopping = Stopping {
             exits,
-            first: Instant::now(),
+            first,
             logs_to_file,
             requests_ended: false,
         };
@@ -68,8 +70,12 @@ impl Daemon {
             0 => String::new(),
             spans => format!(" and {spans} spans"),
         };
+        let again = match stopping.first {
+            Some(_) => "; signal again to end at once",
+            None => "",
+        };
         log::info!(
-            "delivering {segments} segments{spans}, for at most {:?}; signal again to end at once",
+            "delivering {segments} segments{spans}, for at most {:?}{again}",
             self.shutdown_timeout
         );
         stopping.wait(deadline, &self.channel, |exit| {
@@ -132,7 +138,7 @@ struct CutShort {
 /// Main, while the daemon stops.
 struct Stopping {
     exits: Receiver<Exit>,
-    first: Instant,
+    first: Option<Instant>,
     logs_to_file: bool,
     /// Whether the requests on TCP are over. They may be at any step of the shutdown.
     requests_ended: bool,
@@ -164,7 +170,13 @@ impl Stopping {
             self.requests_ended |= matches!(exit, Ok(Exit::RequestsEnded));
             match exit {
                 Ok(Exit::Signal(SignalAction::HangUp)) if self.logs_to_file => logging::reopen(),
-                Ok(Exit::Signal(_)) if self.first.elapsed() < ECHO => {}
+                Ok(Exit::Signal(_)) if self.first.is_none() => {
+                    self.first = Some(Instant::now());
+                    log::info!(
+                        "Got a signal to end: still delivering; signal again to end at once"
+                    );
+                }
+                Ok(Exit::Signal(_)) if self.first.is_some_and(|at| at.elapsed() < ECHO) => {}
                 Ok(Exit::Signal(_)) => {
                     return Err(CutShort {
                         totals: totals(channel),
