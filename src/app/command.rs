@@ -28,7 +28,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             // Nobody may be reading: a closed stream is no reason for a panic, here and below.
             let _ = writeln!(io::stderr(), "{error}");
-            print(&cli::help());
+            if error.command.is_none() {
+                print(&cli::help());
+            }
             return ExitCode::from(cli::EXIT_USAGE);
         }
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::backend::{self, Backend, BackendParts};
 use super::exits::{Exit, SignalAction};
@@ -107,7 +107,7 @@ pub(super) fn run(
         }
     };
     log::info!("Got shutdown signal: {name}");
-    daemon.shut_down(exits, logs_to_file)
+    daemon.shut_down(exits, logs_to_file, Some(Instant::now()))
 }
 
 /// The two bound sockets.
@@ -139,6 +139,8 @@ pub(super) struct Daemon {
     pub(super) socket: Arc<UdpSocket>,
     pub(super) readers: Readers,
     pub(super) proxy: ProxyServer,
+    /// Where it takes OTLP, if it has a port for that.
+    pub(super) otlp: Option<SocketAddr>,
     /// Where those that end say so.
     pub(super) exit: Sender<Exit>,
     pub(super) channel: UploadChannel,
@@ -171,7 +173,8 @@ impl Daemon {
         if let Ok(address) = &tcp_address {
             log::info!("Starting proxy http server on {address}");
         }
-        if let Some(Ok(address)) = otlp.as_ref().map(TcpListener::local_addr) {
+        let otlp_address = otlp.as_ref().and_then(|socket| socket.local_addr().ok());
+        if let Some(address) = otlp_address {
             log::info!("Listening for OTLP on {address}");
         }
         let socket = Arc::new(udp);
@@ -256,6 +259,7 @@ impl Daemon {
             socket,
             readers,
             proxy,
+            otlp: otlp_address,
             exit,
             channel,
             shutdown_delay,

@@ -20,7 +20,8 @@ const ECHO: Duration = Duration::from_millis(300);
 const OVERDUE: Duration = Duration::from_secs(5);
 
 impl Daemon {
-    /// Stops in order, and logs how every segment ended. `logs_to_file` is what SIGHUP means.
+    /// Stops in order, and logs how every segment ended. `logs_to_file` is what SIGHUP means,
+    /// `first` when the signal came that asks for it; `None` if it was something else.
     ///
     /// # Errors
     /// When it was cut short: what was held is lost, but for what the spool keeps.
@@ -28,10 +29,11 @@ impl Daemon {
         self,
         exits: Receiver<Exit>,
         logs_to_file: bool,
+        first: Option<Instant>,
     ) -> Result<(), StartError> {
         let mut stopping = Stopping {
             exits,
-            first: Instant::now(),
+            first,
             logs_to_file,
             requests_ended: false,
         };
@@ -57,7 +59,7 @@ impl Daemon {
     /// further signal ends even that. Answers how every segment ended.
     fn keep(&self, stopping: &mut Stopping) -> Option<SegmentCounts> {
         self.channel.ask_snapshot(ANSWER)?.spool?;
-        stopping.first = Instant::now();
+        stopping.first = Some(Instant::now());
         self.readers.end();
         self.channel.send(Event::StopSending);
         let until = Instant::now() + ANSWER;
@@ -94,9 +96,13 @@ impl Daemon {
             0 => String::new(),
             spans => format!(" and {spans} spans"),
         };
+        let again = match stopping.first {
+            Some(_) => "; signal again to end at once",
+            None => "",
+        };
         let time = match self.shutdown_timeout {
             Duration::ZERO => "without waiting for answers".to_owned(),
-            most => format!("for at most {most:?}; signal again to end at once"),
+            most => format!("for at most {most:?}{again}"),
         };
         log::info!("delivering {segments} segments{spans}, {time}");
         stopping.wait(deadline, &self.channel, |exit| {
@@ -149,7 +155,7 @@ struct CutShort {
 /// Main, while the daemon stops.
 struct Stopping {
     exits: Receiver<Exit>,
-    first: Instant,
+    first: Option<Instant>,
     logs_to_file: bool,
     /// Whether the requests on TCP are over. They may be at any step of the shutdown.
     requests_ended: bool,
@@ -197,7 +203,13 @@ impl Stopping {
             self.requests_ended |= matches!(exit, Ok(Exit::RequestsEnded));
             match exit {
                 Ok(Exit::Signal(SignalAction::HangUp)) if self.logs_to_file => logging::reopen(),
-                Ok(Exit::Signal(_)) if self.first.elapsed() < ECHO => {}
+                Ok(Exit::Signal(_)) if self.first.is_none() => {
+                    self.first = Some(Instant::now());
+                    log::info!(
+                        "Got a signal to end: still delivering; signal again to end at once"
+                    );
+                }
+                Ok(Exit::Signal(_)) if self.first.is_some_and(|at| at.elapsed() < ECHO) => {}
                 Ok(Exit::Signal(_)) => {
                     return Err(CutShort {
                         totals: totals(channel),

@@ -16,7 +16,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self as at, AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{self as at, Access, AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::process::geteuid;
 
 use super::error::DirectoryError;
@@ -50,14 +50,7 @@ impl SpoolDirectory {
             let path = path.clone();
             move |error: rustix::io::Errno| DirectoryError::system(&path, what, error)
         };
-        let stat = at::fstat(&fd).map_err(system("cannot examine it"))?;
-        if Mode::from_raw_mode(stat.st_mode).contains(Mode::WOTH) {
-            return Err(DirectoryError::OthersCanWrite(path));
-        }
-        let (owner, user) = (stat.st_uid, geteuid().as_raw());
-        if !is_trusted_owner(owner, user, || owner_of_new_file(&fd)) {
-            return Err(DirectoryError::ForeignOwner { path, owner, user });
-        }
+        let owner = trusted_owner(&fd, &path)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = at::openat(&fd, lock::NAME, flags, Mode::RUSR | Mode::WUSR)
             .map_err(system("cannot open its lock file"))?;
@@ -147,6 +140,45 @@ impl Drop for SpoolDirectory {
     fn drop(&mut self) {
         let _ = self.lock.unlock();
     }
+}
+
+/// Whether the daemon could keep segments in this directory, which is neither created nor locked.
+/// `false`: it is not there yet, and can be created.
+///
+/// # Errors
+/// What would keep the daemon from it.
+pub(crate) fn examine(path: &Path) -> Result<bool, DirectoryError> {
+    let path: PathBuf = path.components().collect();
+    let writable = |directory: &Path, otherwise| {
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        at::accessat(CWD, directory, access, AtFlags::empty())
+            .map_err(|error| DirectoryError::system(&path, otherwise, error))
+    };
+    let stat = at::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
+    if stat.err() == Some(rustix::io::Errno::NOENT) {
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+        writable(above.unwrap_or(Path::new(".")), "cannot create it")?;
+        return Ok(false);
+    }
+    let fd = open_or_create(&path)?;
+    trusted_owner(&fd, &path)?;
+    writable(&path, "cannot write to it")?;
+    Ok(true)
+}
+
+/// The owner of the directory, if it can be trusted.
+fn trusted_owner(fd: &OwnedFd, path: &Path) -> Result<u32, DirectoryError> {
+    let stat =
+        at::fstat(fd).map_err(|error| DirectoryError::system(path, "cannot examine it", error))?;
+    let path = path.to_owned();
+    if Mode::from_raw_mode(stat.st_mode).contains(Mode::WOTH) {
+        return Err(DirectoryError::OthersCanWrite(path));
+    }
+    let (owner, user) = (stat.st_uid, geteuid().as_raw());
+    if !is_trusted_owner(owner, user, || owner_of_new_file(fd)) {
+        return Err(DirectoryError::ForeignOwner { path, owner, user });
+    }
+    Ok(owner)
 }
 
 /// Opens the directory itself, never one that a symbolic link leads to.

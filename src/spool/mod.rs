@@ -52,6 +52,7 @@ mod state;
 mod tests;
 mod thread;
 
+pub(crate) use directory::examine;
 pub(crate) use error::StoreError;
 pub(crate) use message::{Amount, LossReason, RecordId, SpoolEvent, SpoolMessage, Usage};
 pub(crate) use thread::run;

@@ -40,6 +40,7 @@ impl InFlight {
                     history,
                     received_at,
                     copy,
+                    growth: _,
                 },
                 Some(body),
             ) => Some(Item {
@@ -63,6 +64,8 @@ pub(super) enum Load {
         history: Option<History>,
         received_at: Option<SystemTime>,
         copy: Option<CopyRef>,
+        /// Bytes by which the body became longer when it was opened.
+        growth: usize,
     },
     Telemetry,
 }

@@ -4,6 +4,7 @@ use xray_test_support::daemon::Launch;
 use xray_test_support::endpoint::{Endpoint, Reply};
 use xray_test_support::http::Response;
 use xray_test_support::process::Ended;
+use xray_test_support::scratch::ScratchDir;
 use xray_test_support::server::closed_address;
 use xray_test_support::xray::{FakeXray, Fault, KEY_ID, REGION, SECRET};
 
@@ -140,18 +141,55 @@ fn a_denied_sampling_call_is_a_warning() {
 #[test]
 fn a_refusal_of_the_empty_batch_is_well() {
     let fake = service(FakeXray::start());
-    for fault in [
-        Fault::None,
-        Fault::None,
-        Fault::error(400, "InvalidRequestException"),
+    for (message, expected) in [
+        (
+            "Value '[]' at 'traceSegmentDocuments' failed to satisfy constraint",
+            "ok upload PutTraceSegments is allowed;",
+        ),
+        (
+            "The request is not valid today",
+            "warning upload PutTraceSegments: HTTP 400: InvalidRequestException: The request is \
+             not valid today",
+        ),
     ] {
-        fake.inject_once(fault);
+        let body = format!(r#"{{"message":"{message}"}}"#);
+        let answer = Response::new(400, body).with("x-amzn-ErrorType", "InvalidRequestException");
+        for fault in [Fault::None, Fault::None, Fault::Answer(answer)] {
+            fake.inject_once(fault);
+        }
+        expect(&check(&fake).run(), 0, &[expected]);
     }
-    expect(
-        &check(&fake).run(),
-        0,
-        &["ok upload PutTraceSegments is allowed;"],
-    );
+}
+
+#[test]
+fn the_directory_of_the_spool() {
+    let fake = service(FakeXray::start());
+    let scratch = ScratchDir::new();
+    let path = |name: &str| scratch.path().join(name).display().to_string();
+    let (private, missing) = (path("private"), path("missing"));
+    std::fs::create_dir(&private).unwrap();
+    std::fs::write(path("file"), "").unwrap();
+    for (directory, expected) in [
+        (&private, format!("ok spool {private}; at most 256 MB")),
+        (
+            &missing,
+            format!("ok spool {missing}, which the daemon creates;"),
+        ),
+        (
+            &path("file"),
+            "warning spool cannot use the spool".to_owned(),
+        ),
+        (
+            &path("no/such"),
+            "warning spool cannot use the spool".to_owned(),
+        ),
+    ] {
+        let ended = check(&fake).args(["--spool", directory]).run();
+        expect(&ended, 0, &[&expected]);
+    }
+    // Whoever asks may be another user than the daemon: nothing is left behind.
+    assert!(!std::fs::exists(&missing).unwrap());
+    assert_eq!(std::fs::read_dir(&private).unwrap().count(), 0);
 }
 
 #[test]

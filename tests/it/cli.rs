@@ -65,6 +65,13 @@ fn what_was_meant_is_said() {
         (&["version"], "did you mean --version?"),
         (&["start", "-n", "us-east-1"], "xray is the daemon"),
         (&["--regoin", "us-east-1"], "did you mean --region?"),
+        (&["--", "job"], "did you mean `xray exec ... -- job`?"),
+        (
+            &["-o", "-n", "r", "--", "job"],
+            "did you mean `xray exec ... -- job`?",
+        ),
+        (&["healthcheck", "foo"], "takes flags only"),
+        (&["check", "--", "foo"], "takes flags only"),
         (&["-o -n us-east-1"], "\"-o\", \"-n\", \"us-east-1\""),
         (&["-o=true -n us-east-1"], "\"-n\", \"us-east-1\""),
     ] {

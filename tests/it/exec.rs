@@ -1,6 +1,6 @@
 //! `xray exec`: a program, and a daemon that lives as long as it has segments to deliver.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 
 use xray_test_support::DEADLINE;
@@ -29,12 +29,14 @@ fn shell(fake: &FakeXray, script: &str) -> Launch {
 
 /// A program that sends one segment and does then what the script says.
 fn sender(fake: &FakeXray, script: &str) -> Launch {
+    sends(exec(fake), script)
+}
+
+fn sends(exec: Launch, script: &str) -> Launch {
     let me = std::env::current_exe().unwrap();
     let me = me.to_str().unwrap();
     let script = format!("\"$0\" --exact exec::the_program_that_sends --nocapture; {script}");
-    exec(fake)
-        .args(["--", "sh", "-c", &script, me])
-        .env(SENDS, "1")
+    exec.args(["--", "sh", "-c", &script, me]).env(SENDS, "1")
 }
 
 /// Not a test, but the program of the others.
@@ -44,7 +46,7 @@ fn the_program_that_sends() {
         let address = std::env::var("AWS_XRAY_DAEMON_ADDRESS").unwrap();
         let address: SocketAddr = address.parse().unwrap();
         // Both ports are open, and the same.
-        std::net::TcpStream::connect(address).unwrap();
+        TcpStream::connect(address).unwrap();
         UdpClient::new(address).document(segment(1));
     }
 }
@@ -87,12 +89,15 @@ fn statuses_are_those_of_shells() {
         ("/no/such/program", 127),
         ("no-such-program", 127),
         ("/", 126),
+        ("", 127),
     ] {
         let ended = exec(&fake).args(["--", program]).run();
         assert_eq!(ended.code, Some(code), "{program}");
-        errors(&ended, &format!("exec: cannot start {program}: "));
+        errors(&ended, &format!("exec: cannot start {program:?}: "));
         // The daemon was there, and has ended.
         errors(&ended, "Totals: received 0");
+        let stderr = ended.stderr.join("\n");
+        assert!(!stderr.contains("has ended"), "{stderr}");
     }
 }
 
@@ -108,6 +113,8 @@ fn without_a_program_it_is_a_wrong_command_line() {
         let ended = exec(&fake).args(arguments.iter().copied()).run();
         assert_eq!(ended.code, Some(2), "{arguments:?}");
         errors(&ended, part);
+        errors(&ended, "see `xray exec --help`");
+        assert_eq!(ended.log, [""; 0], "{arguments:?}");
     }
 }
 
@@ -132,6 +139,41 @@ fn addresses_are_told_as_they_are() {
     }
 }
 
+#[test]
+fn exporters_of_opentelemetry_are_told_too() {
+    let fake = FakeXray::start();
+    let script = "echo ${OTEL_EXPORTER_OTLP_ENDPOINT-none} ${OTEL_EXPORTER_OTLP_PROTOCOL-none}; \
+                  until [ -e ended ]; do sleep 0.02; done; exit 3";
+    let with_otlp = || exec(&fake).args(["--otlp", "127.0.0.1:0"]);
+    for (launch, expected) in [
+        (exec(&fake), Some("none none")),
+        (with_otlp(), None),
+        (
+            with_otlp().env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://other:4317"),
+            Some("http://other:4317 none"),
+        ),
+        (
+            with_otlp().env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            Some("http/json"),
+        ),
+    ] {
+        let running = launch.args(["--", "sh", "-c", script]).spawn();
+        match expected {
+            Some(expected) => {
+                running.wait_log(expected);
+            }
+            None => {
+                let line = running.wait_log(" http/protobuf");
+                let address = line.strip_prefix("http://").unwrap();
+                let address = address.strip_suffix(" http/protobuf").unwrap();
+                TcpStream::connect(address).unwrap();
+                running.wait_log(&format!("Listening for OTLP on {address}"));
+            }
+        }
+        end(&running);
+    }
+}
+
 /// Whatever is wrong with the daemon, the program runs.
 #[test]
 fn trouble_of_the_daemon_stops_no_program() {
@@ -152,6 +194,8 @@ fn trouble_of_the_daemon_stops_no_program() {
         assert_eq!(ended.code, Some(5), "{arguments:?}");
         errors(&ended, part);
         errors(&ended, "runs without a daemon");
+        let stderr = ended.stderr.join("\n");
+        assert_eq!(stderr.matches("lost").count(), 1, "said once:\n{stderr}");
         assert_eq!(ended.log, ["address none"], "{arguments:?}");
     }
 }
@@ -274,6 +318,37 @@ fn the_end_has_its_time() {
     errors(&ended, "Totals: received 1 = sent 0 ");
 }
 
+/// A container that is stopped while the last segments are on their way: the signal was meant for
+/// the program, and only another one is impatience. The hour proves that it is no deadline.
+#[test]
+fn the_first_signal_after_the_program_drops_nothing() {
+    let mut fake = FakeXray::start();
+    for (signal, is_repeated) in [
+        (Signal::TERM, false),
+        (Signal::INT, false),
+        (Signal::TERM, true),
+    ] {
+        fake.inject(Fault::error(503, "ServiceUnavailable"));
+        let before = fake.read(|state| state.accepted.len());
+        let patient = exec(&fake).args(["--shutdown-timeout", "1h"]);
+        let running = sends(patient, "exit 7").spawn();
+        running.wait_log("delivering 1 segments");
+        running.signal(signal);
+        running.wait_log("still delivering; signal again to end at once");
+        if is_repeated {
+            wait_until("the end", || {
+                running.signal(signal);
+                running.has_ended()
+            });
+            running.wait_log("a second signal");
+        }
+        fake.recover();
+        assert_eq!(running.wait_exit(DEADLINE).code, Some(7), "{signal:?}");
+        let delivered = fake.read(|state| state.accepted.len()) - before;
+        assert_eq!(delivered, usize::from(!is_repeated), "{signal:?}");
+    }
+}
+
 /// Runs the script as the first process's program in a process namespace of its own. `None` where
 /// the system does not let this user have one.
 fn as_first_process(fake: &FakeXray, script: &str) -> Option<Ended> {
@@ -318,7 +393,7 @@ fn as_the_first_process_it_passes_signals_on() {
     let script = "trap 'exit 9' TERM; kill -TERM 1; while kill -0 $PPID; do sleep 0.02; done";
     if let Some(ended) = as_first_process(&fake, script) {
         assert_eq!(ended.code, Some(9), "{ended:#?}");
-        errors(&ended, "segments go out at once");
+        errors(&ended, "Got a signal to end: ");
     }
 }
 

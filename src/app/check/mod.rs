@@ -24,7 +24,7 @@ use crate::http::client::AgentError;
 use crate::http::dns::Resolver;
 use crate::http::error::{TransportError, TransportErrorKind as Kind};
 use crate::http::url;
-use crate::spool::XRayApi;
+use crate::spool::{XRayApi, examine};
 use crate::upload::explain;
 use crate::upload::response::{Meaning, ResponseBody, XRayResponse};
 use page::Page;
@@ -110,6 +110,7 @@ fn settings(page: &mut Page, config: Result<Config, ConfigError>) -> Option<Sett
         let text = "with this --exporter the daemon shows segments here and sends none to X-Ray";
         page.line(Verdict::Warning, "configuration", text);
     }
+    spool(page, &config);
     let env = |name: &str| std::env::var(name).ok();
     let profiles = Profiles::load(&env, &read_file)
         .map_err(|error| page.fail("profile", &error.to_string()))
@@ -126,6 +127,24 @@ fn settings(page: &mut Page, config: Result<Config, ConfigError>) -> Option<Sett
         profiles,
         resolver,
     })
+}
+
+/// Without it the daemon works, but keeps nothing for its next start.
+fn spool(page: &mut Page, config: &Config) {
+    let Some(spool) = &config.spool else { return };
+    let directory = spool.directory.display();
+    match examine(&spool.directory) {
+        Ok(exists) => {
+            let created = if exists {
+                ""
+            } else {
+                ", which the daemon creates"
+            };
+            let text = format!("{directory}{created}; at most {} MB", spool.limit_mb);
+            page.ok("spool", &text);
+        }
+        Err(error) => page.line(Verdict::Warning, "spool", &error.to_string()),
+    }
 }
 
 fn region(page: &mut Page, found: &Found) {
@@ -253,6 +272,10 @@ fn upload(page: &mut Page, target: &Target, clock: &Clock, credentials: &Credent
     let meaning = result.as_ref().map(XRayResponse::meaning);
     match meaning {
         Ok(Meaning::Delivered(_)) => page.ok("upload", "PutTraceSegments is allowed"),
+        Ok(Meaning::Refused) if !refuses_empty_batch(&result) => {
+            let text = format!("PutTraceSegments: {}", explained(&result));
+            page.line(Verdict::Warning, "upload", &text);
+        }
         // A refusal of what was sent comes after that of who sends it.
         Ok(Meaning::Refused) => {
             let text = "PutTraceSegments is allowed; X-Ray refuses only that it holds no segment";
@@ -263,6 +286,14 @@ fn upload(page: &mut Page, target: &Target, clock: &Clock, credentials: &Credent
             &format!("PutTraceSegments: {}", explained(&result)),
         ),
     }
+}
+
+/// Whether the service says that it misses documents. Each has words of its own for that, and most
+/// name the list.
+fn refuses_empty_batch(result: &Result<XRayResponse, TransportError>) -> bool {
+    let message = result.as_ref().ok().and_then(|one| one.message.as_deref());
+    let message = message.unwrap_or_default().to_ascii_lowercase();
+    message.contains("empty") || message.contains("tracesegmentdocuments")
 }
 
 /// What went wrong with a call, and what to do.

@@ -12,6 +12,11 @@ pub(super) fn for_sdks(udp: SocketAddr, tcp: SocketAddr) -> String {
     }
 }
 
+/// The value of `OTEL_EXPORTER_OTLP_ENDPOINT` for a daemon that takes OTLP here.
+pub(super) fn for_exporters(tcp: SocketAddr) -> String {
+    format!("http://{}", reachable(tcp))
+}
+
 /// A socket on every address is reached on the loopback; one of IPv6 takes IPv4, too.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
@@ -39,5 +44,7 @@ mod tests {
             let value = for_sdks(udp.parse().unwrap(), tcp.parse().unwrap());
             assert_eq!(value, expected);
         }
+        let endpoint = for_exporters("0.0.0.0:4318".parse().unwrap());
+        assert_eq!(endpoint, "http://127.0.0.1:4318");
     }
 }

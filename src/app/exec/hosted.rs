@@ -33,14 +33,14 @@ pub(in crate::app) fn run(
         .map(|(udp, tcp)| address::for_sdks(udp, tcp));
     let address = address.map_err(|error| StartError::System("the address of a socket", error))?;
     let daemon = Daemon::start(config, sockets, exit.clone())?;
-    link(&address, exit).map_err(|error| StartError::System("the link to the program", error))?;
+    let otlp = daemon.otlp.map(address::for_exporters).unwrap_or_default();
+    link(&format!("{address}\n{otlp}\n"), exit)
+        .map_err(|error| StartError::System("the link to the program", error))?;
     loop {
         match exits.recv() {
             Ok(Exit::ProgramEnded) | Err(_) => break,
-            Ok(Exit::Signal(action)) => {
-                if action == SignalAction::HangUp && logs_to_file {
-                    crate::logging::reopen();
-                }
+            Ok(Exit::Signal(SignalAction::HangUp)) if logs_to_file => crate::logging::reopen(),
+            Ok(Exit::Signal(_)) => {
                 // The program may still send, and nobody knows how long it has.
                 log::info!("Got a signal to end: segments go out at once until the program ends");
                 daemon.readers.begin_shutdown();
@@ -49,8 +49,9 @@ pub(in crate::app) fn run(
             Ok(_) => {}
         }
     }
-    log::info!("The program has ended");
-    daemon.shut_down(exits, logs_to_file)
+    log::info!("No program is running any more");
+    // A signal that comes now may be the first, and was perhaps meant for the program.
+    daemon.shut_down(exits, logs_to_file, None)
 }
 
 /// Where flags and cfg.yaml say; by themselves on one free port of the loopback.
@@ -76,11 +77,11 @@ fn free_port() -> Result<Sockets, BindError> {
     }
 }
 
-/// Tells the address on the socket that is the standard input, and waits there for the end of the
+/// Tells the addresses on the socket that is the standard input, and waits there for the end of the
 /// program.
-fn link(address: &str, exit: Sender<Exit>) -> io::Result<()> {
+fn link(addresses: &str, exit: Sender<Exit>) -> io::Result<()> {
     let mut link = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    link.write_all(format!("{address}\n").as_bytes())?;
+    link.write_all(addresses.as_bytes())?;
     thread::Builder::new()
         .name("program".to_owned())
         .stack_size(STACK)

@@ -36,11 +36,16 @@ use signals::Event;
 /// Where SDKs look for the daemon.
 const ADDRESS_VARIABLE: &str = "AWS_XRAY_DAEMON_ADDRESS";
 
+/// Where exporters of OpenTelemetry look for a receiver, and how they speak to it.
+const ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const PROTOCOL_VARIABLE: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+const PROTOCOL: &str = "http/protobuf";
+
 /// The daemon binds its ports within milliseconds, unless it has to look a name up.
 const BIND: Duration = Duration::from_secs(5);
 
-/// The longest address is two names with their ports.
-const MAX_ADDRESS: u64 = 1024;
+/// The longest addresses are three names with their ports.
+const MAX_ADDRESSES: u64 = 1024;
 
 /// How long the daemon may take to end beyond the times of its shutdown. It keeps to these itself,
 /// and needs longer only where it cannot be scheduled.
@@ -69,21 +74,32 @@ pub(super) fn run(options: &[OsString], flags: &Flags, program: &[OsString]) -> 
     let mut daemon = match Daemon::start(options) {
         Ok(daemon) => Some(daemon),
         Err(error) => {
-            say(&format!("the daemon cannot be started: {error}"));
+            say(&format!("the daemon cannot be started: {error}; {LOST}"));
             None
         }
     };
     let mut command = Command::new(name);
     command.args(arguments);
-    match daemon.as_mut().and_then(Daemon::address) {
-        Some(address) => {
+    let addresses = daemon.as_mut().map(Daemon::addresses);
+    let is_lost = !matches!(addresses, Some(Some(_)));
+    match addresses {
+        Some(Some((address, otlp))) => {
             command.env(ADDRESS_VARIABLE, address);
+            // Whoever names a receiver has said how to speak to it.
+            if !otlp.is_empty() && std::env::var_os(ENDPOINT_VARIABLE).is_none() {
+                command.env(ENDPOINT_VARIABLE, otlp);
+                if std::env::var_os(PROTOCOL_VARIABLE).is_none() {
+                    command.env(PROTOCOL_VARIABLE, PROTOCOL);
+                }
+            }
         }
-        None => say("the program runs without a daemon: what it traces is lost"),
+        Some(None) => say(LOST),
+        None => {}
     }
     let mut running = Running {
         program: None,
         daemon: daemon.as_ref().and_then(|daemon| daemon.id),
+        is_lost,
     };
     let status = match command.spawn() {
         Ok(child) => {
@@ -91,7 +107,7 @@ pub(super) fn run(options: &[OsString], flags: &Flags, program: &[OsString]) -> 
             running.wait_for_program(&events)
         }
         Err(error) => {
-            say(&format!("cannot start {}: {error}", name.display()));
+            say(&format!("cannot start {name:?}: {error}"));
             match error.kind() {
                 ErrorKind::NotFound => NOT_FOUND,
                 _ => NOT_EXECUTABLE,
@@ -108,6 +124,9 @@ pub(super) fn run(options: &[OsString], flags: &Flags, program: &[OsString]) -> 
     running.wait_for_daemon(&events, Instant::now() + times.iter().sum::<Duration>());
     ExitCode::from(status)
 }
+
+/// What it means that there is no daemon.
+const LOST: &str = "the program runs without a daemon: what it traces is lost";
 
 /// A line on stderr, in the words of the log.
 fn say(text: &str) {
@@ -143,15 +162,12 @@ impl Daemon {
         })
     }
 
-    /// Where it listens, for the variable of the SDKs; `None` if it has ended, or is not ready in
-    /// time.
-    fn address(&mut self) -> Option<String> {
+    /// Where it listens, for the variable of the SDKs, and for that of exporters of OpenTelemetry,
+    /// empty if it has no port for them; `None` if it has ended, or is not ready in time.
+    fn addresses(&mut self) -> Option<(String, String)> {
         self.link.set_read_timeout(Some(BIND)).ok()?;
-        let mut line = String::new();
-        BufReader::new((&self.link).take(MAX_ADDRESS))
-            .read_line(&mut line)
-            .ok()?;
-        line.strip_suffix('\n').map(str::to_owned)
+        let mut lines = BufReader::new((&self.link).take(MAX_ADDRESSES)).lines();
+        Some((lines.next()?.ok()?, lines.next()?.ok()?))
     }
 }
 
@@ -169,6 +185,8 @@ fn own_path() -> io::Result<PathBuf> {
 struct Running {
     program: Option<Pid>,
     daemon: Option<Pid>,
+    /// Whether it was said that there is no daemon.
+    is_lost: bool,
 }
 
 impl Running {
@@ -181,7 +199,7 @@ impl Running {
                     if let Some(status) = self.collect() {
                         return status;
                     }
-                    if had_daemon && self.daemon.is_none() {
+                    if had_daemon && self.daemon.is_none() && !self.is_lost {
                         say("the daemon has ended: what the program traces from here on is lost");
                     }
                 }
@@ -200,7 +218,7 @@ impl Running {
         }
     }
 
-    /// The daemon delivers what it holds. A signal ends that at once.
+    /// The daemon delivers what it holds. A second signal ends that at once.
     fn wait_for_daemon(&mut self, events: &Receiver<Event>, until: Instant) {
         while self.daemon.is_some() {
             let left = until.saturating_duration_since(Instant::now());

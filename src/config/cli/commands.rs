@@ -35,6 +35,8 @@ pub struct CommandWord {
     details: &'static str,
     /// The flags that its own help shows, by their long names.
     flags: &'static [&'static str],
+    /// What differs for this command: words of the flags' help, and what stands in their place.
+    differences: &'static [(&'static str, &'static str)],
     pub(super) command: Command,
 }
 
@@ -50,6 +52,7 @@ daemon is not well. Give it the flags of the daemon: it reads its address from t
 cfg.yaml. Others than these change nothing.
 ",
         flags: &["bind-tcp", "config", "help"],
+        differences: &[],
         command: Command::Healthcheck,
     },
     CommandWord {
@@ -69,8 +72,10 @@ sends no segment. The exit status is 0 if segments would reach X-Ray, 1 if not.
             "config",
             "log-level",
             "proxy-address",
+            "spool",
             "help",
         ],
+        differences: &[],
         command: Command::Check,
     },
     CommandWord {
@@ -79,10 +84,11 @@ sends no segment. The exit status is 0 if segments would reach X-Ray, 1 if not.
         summary: "run PROGRAM with a daemon beside it, for jobs in one container",
         details: "\
 The daemon listens on a free port of the loopback, which PROGRAM and its arguments find in
-AWS_XRAY_DAEMON_ADDRESS; its log goes to stderr. Signals are passed on. When PROGRAM has ended, the
-daemon delivers what it holds within --shutdown-timeout. The exit status is that of PROGRAM, 128
-and its number for a signal, 126 or 127 if PROGRAM cannot be started. Trouble of the daemon never
-stops PROGRAM. All options of the daemon are taken.
+AWS_XRAY_DAEMON_ADDRESS; with --otlp also OTEL_EXPORTER_OTLP_ENDPOINT is set, unless it is already.
+The log goes to stderr. Signals are passed on. When PROGRAM has ended, the daemon delivers what it
+holds within --shutdown-timeout. The exit status is that of PROGRAM, 128 and its number for a
+signal, 126 or 127 if PROGRAM cannot be started. Trouble of the daemon never stops PROGRAM. All
+options of the daemon are taken.
 ",
         flags: &[
             "local-mode",
@@ -90,6 +96,7 @@ stops PROGRAM. All options of the daemon are taken.
             "region",
             "bind",
             "bind-tcp",
+            "otlp",
             "role-arn",
             "config",
             "log-file",
@@ -97,6 +104,11 @@ stops PROGRAM. All options of the daemon are taken.
             "exporter",
             "shutdown-timeout",
             "help",
+        ],
+        differences: &[
+            ("default 127.0.0.1:2000", "default a free port"),
+            ("usually 127.0.0.1:4318", "127.0.0.1:0 for a free port"),
+            ("instead of stdout", "instead of stderr"),
         ],
         command: Command::Exec,
     },
@@ -132,6 +144,9 @@ impl CommandWord {
             .iter()
             .filter(shown)
             .for_each(|flag| flag_line(&mut text, flag));
+        for (general, own) in self.differences {
+            text = text.replace(general, own);
+        }
         text
     }
 }
@@ -183,6 +198,10 @@ mod tests {
             assert!(help.starts_with(&usage), "{help}");
             for name in word.flags {
                 assert!(help.contains(&format!("--{name} ")), "{name} in\n{help}");
+            }
+            for (general, own) in word.differences {
+                assert!(super::help().contains(general), "{general}");
+                assert!(!help.contains(general) && help.contains(own), "{help}");
             }
             assert!(word.details.lines().all(|line| line.len() <= 100), "{help}");
             assert_eq!(command(word.name), Some(word));

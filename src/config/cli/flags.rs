@@ -151,7 +151,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag(
         "buffer-memory",
         "m",
-        parsed!(buffer_memory, "MB", go::integer, "parse error"),
+        parsed!(buffer_memory, "MB", go::integer, "use a whole number of MB"),
         "Memory in MB for waiting segments (minimum 3; default automatic).",
     ),
     flag(
@@ -275,7 +275,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag(
         "spool-limit",
         "",
-        parsed!(spool_limit, "MB", go::integer, "parse error"),
+        parsed!(spool_limit, "MB", go::integer, "use a whole number of MB"),
         "Size in MB that these files may have (minimum 1; default 256).",
     ),
     flag(

@@ -38,14 +38,22 @@ pub struct Parsed {
     pub is_hosted: bool,
 }
 
-/// A command line that cannot be understood: print this on stderr, [`help`] on stdout, and exit
-/// with [`EXIT_USAGE`].
+/// A command line that cannot be understood: print this on stderr and exit with [`EXIT_USAGE`].
 #[derive(Debug, PartialEq, Eq)]
-pub struct UsageError(String);
+pub struct UsageError {
+    message: String,
+    /// The command that it asks for. Without one, print [`help`] on stdout as well, as the
+    /// official daemon does.
+    pub command: Option<&'static CommandWord>,
+}
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)?;
+        match self.command {
+            Some(word) => write!(f, "\nsee `xray {} --help`", word.name),
+            None => Ok(()),
+        }
     }
 }
 
@@ -55,13 +63,23 @@ impl std::error::Error for UsageError {}
 ///
 /// The word of a command may stand before, between or after the flags, because an image's entry
 /// point brings flags of its own. Any other word ends the flags, and the rest is ignored; as the
-/// first argument it is an error, because whoever writes it expects another command.
+/// first argument, behind a command, and behind `--` it is an error, because whoever writes it
+/// expects something else.
 ///
 /// # Errors
 /// An unknown command or flag, a missing or malformed value, or an argument that is not UTF-8.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageError> {
-    let mut args = args.into_iter();
     let mut parsed = Parsed::default();
+    match read(&mut args.into_iter(), &mut parsed) {
+        Ok(()) => Ok(parsed),
+        Err(message) => Err(UsageError {
+            message,
+            command: parsed.command.word(),
+        }),
+    }
+}
+
+fn read(args: &mut dyn Iterator<Item = OsString>, parsed: &mut Parsed) -> Result<(), String> {
     let mut is_first = true;
     while let Some(argument) = args.next() {
         let argument = utf8(argument)?;
@@ -78,25 +96,33 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
         }
         let Some(body) = argument.strip_prefix('-').filter(|b| !b.is_empty()) else {
             if is_first && let Some(message) = hints::unknown_command(&argument) {
-                return Err(UsageError(message));
+                return Err(message);
             }
             if parsed.command == Command::Exec {
-                return Err(UsageError(format!(
+                return Err(format!(
                     "exec: write -- before the program: xray exec [options] -- {argument}"
-                )));
+                ));
             }
+            refuse_word(parsed.command, &argument)?;
             parsed.ignored = Some(argument);
             break;
         };
         if body == "-" {
             if parsed.command == Command::Exec {
                 parsed.program = args.collect();
+            } else if let Some(word) = args.next() {
+                let word = word.to_string_lossy();
+                refuse_word(parsed.command, &word)?;
+                // The official daemon ignores all that follows, and then is a daemon.
+                if !word.is_empty() && !word.starts_with('-') {
+                    return Err(format!("did you mean `xray exec ... -- {word}`?"));
+                }
             }
             break;
         }
         let body = body.strip_prefix('-').unwrap_or(body);
         if body.starts_with(['-', '=']) {
-            return Err(UsageError(format!("bad flag syntax: {argument}")));
+            return Err(format!("bad flag syntax: {argument}"));
         }
         let (name, value) = match body.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -106,39 +132,38 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
             .iter()
             .find(|flag| flag.name == name || (flag.short == name && !name.is_empty()))
         else {
-            return Err(UsageError(format!(
+            return Err(format!(
                 "flag provided but not defined: -{name}{}",
                 hints::unknown_flag(&argument, name)
-            )));
+            ));
         };
         match flag.kind {
             Kind::Help => {
                 parsed.command = Command::Help(parsed.command.word());
-                return Ok(parsed);
+                return Ok(());
             }
             Kind::Switch(set) => {
                 let on = match &value {
                     None => true,
                     Some(word) => go::boolean(word).ok_or_else(|| {
-                        UsageError(format!(
+                        format!(
                             "invalid boolean value {word:?} for -{name}: parse error{}",
                             hints::one_argument(&argument)
-                        ))
+                        )
                     })?,
                 };
                 set(&mut parsed.flags, on);
             }
             Kind::Value(_, set) => {
-                let value =
-                    match value {
-                        Some(value) => value,
-                        None => utf8(args.next().ok_or_else(|| {
-                            UsageError(format!("flag needs an argument: -{name}"))
-                        })?)?,
-                    };
-                set(&mut parsed.flags, &value).map_err(|why| {
-                    UsageError(format!("invalid value {value:?} for flag -{name}: {why}"))
-                })?;
+                let value = match value {
+                    Some(value) => value,
+                    None => utf8(
+                        args.next()
+                            .ok_or_else(|| format!("flag needs an argument: -{name}"))?,
+                    )?,
+                };
+                set(&mut parsed.flags, &value)
+                    .map_err(|why| format!("invalid value {value:?} for flag -{name}: {why}"))?;
             }
         }
     }
@@ -146,22 +171,29 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageEr
         parsed.command = Command::Version;
     }
     if parsed.is_hosted && parsed.command != Command::Exec {
-        return Err(UsageError(format!(
-            "unknown command {HOSTED:?}; it is for exec alone"
-        )));
+        return Err(format!("unknown command {HOSTED:?}; it is for exec alone"));
     }
     if parsed.command == Command::Exec && parsed.program.is_empty() && !parsed.is_hosted {
-        return Err(UsageError(
-            "exec: no program is given: xray exec [options] -- PROGRAM".to_owned(),
-        ));
+        return Err("exec: no program is given: xray exec [options] -- PROGRAM".to_owned());
     }
-    Ok(parsed)
+    Ok(())
 }
 
-fn utf8(argument: OsString) -> Result<String, UsageError> {
+/// Commands that only ask have no use for a word.
+fn refuse_word(command: Command, word: &str) -> Result<(), String> {
+    match command.word() {
+        Some(asked) if !word.is_empty() => Err(format!(
+            "{} takes flags only, and {word:?} is none",
+            asked.name
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn utf8(argument: OsString) -> Result<String, String> {
     argument
         .into_string()
-        .map_err(|raw| UsageError(format!("argument is not UTF-8: {raw:?}")))
+        .map_err(|raw| format!("argument is not UTF-8: {raw:?}"))
 }
 
 /// The line `-v` prints, without its newline. The wording is the official daemon's.

@@ -64,12 +64,7 @@ fn a_value_may_look_like_a_flag_or_be_empty() {
 
 #[test]
 fn the_first_word_ends_the_flags() {
-    for line in [
-        "-n r stray -b x",
-        "-n r -- -b x",
-        "-n r - -b x",
-        "-n r -- healthcheck -b x",
-    ] {
+    for line in ["-n r stray -b x", "-n r -- -b x", "-n r - -b x", "-n r --"] {
         let parsed = run(line).unwrap();
         assert_eq!(parsed.flags.region.as_deref(), Some("r"), "{line}");
         assert_eq!(parsed.flags.bind, None, "{line}");
@@ -106,6 +101,31 @@ fn healthcheck_stands_anywhere_among_the_flags() {
     // Taken as a value, it is one.
     let parsed = run("-n healthcheck").unwrap();
     assert_eq!(parsed.command, Command::Run);
+}
+
+#[test]
+fn words_that_nobody_reads_are_refused() {
+    for (line, message) in [
+        ("-- job", "did you mean `xray exec ... -- job`?"),
+        ("-o -n r -- job -x", "did you mean `xray exec ... -- job`?"),
+        (
+            "check -- job",
+            "check takes flags only, and \"job\" is none\nsee `xray check --help`",
+        ),
+        (
+            "healthcheck -t a:1 foo",
+            "healthcheck takes flags only, and \"foo\" is none\nsee `xray healthcheck --help`",
+        ),
+        (
+            "exec",
+            "exec: no program is given: xray exec [options] -- PROGRAM\nsee `xray exec --help`",
+        ),
+    ] {
+        assert_eq!(run(line), Err(message.to_owned()), "{line}");
+    }
+    // As scripts pass where they have nothing to add.
+    let empty = ["healthcheck", ""].map(OsString::from);
+    assert_eq!(parse(empty).unwrap().command, Command::Healthcheck);
 }
 
 #[test]
@@ -188,8 +208,14 @@ fn errors_are_worded_as_in_go() {
         ),
         ("-n", "flag needs an argument: -n"),
         ("--bind", "flag needs an argument: -bind"),
-        ("-m many", "invalid value \"many\" for flag -m: parse error"),
-        ("-m=", "invalid value \"\" for flag -m: parse error"),
+        (
+            "-m 16MB",
+            "invalid value \"16MB\" for flag -m: use a whole number of MB",
+        ),
+        (
+            "-m=",
+            "invalid value \"\" for flag -m: use a whole number of MB",
+        ),
         (
             "-o=yes",
             "invalid boolean value \"yes\" for -o: parse error",

@@ -115,12 +115,13 @@ const NO_LONGER_SUPPORTED: &[&str] = &[
     "Processor.BatchProcessorQueueSize",
 ];
 
-const TO_MIGRATE: &[&str] = &[
-    "LogRotation",
-    "Processor.Region",
-    "Processor.Endpoint",
-    "Processor.Routine",
-    "MemoryLimit",
+/// Keys of old, and those that have taken their place.
+const RENAMED: &[(&str, &str)] = &[
+    ("LogRotation", "Logging.LogRotation"),
+    ("Processor.Region", "Region"),
+    ("Processor.Endpoint", "Endpoint"),
+    ("Processor.Routine", "Concurrency"),
+    ("MemoryLimit", "TotalBufferSizeMB"),
 ];
 
 /// Who chose the file, which decides how a key that means nothing is taken.
@@ -241,13 +242,11 @@ impl Reader<'_> {
     }
 
     fn version(&mut self, entries: &[Entry]) {
-        const SCRIPT: &str = "Use X-Ray Daemon Config Migration Script to update the config file. \
-             Please refer to AWS X-Ray Documentation for more information.";
         let start = Position { line: 1, column: 1 };
         match &self.settings.version {
             Some(Located { value: 1 | 2, .. }) => {}
             Some(Located { at, .. }) => self.errors.push(format!(
-                "{at}: Config Version Setting is not correct. {SCRIPT} (Version must be 1 or 2.)"
+                "{at}: Config Version Setting is not correct. Version must be 1 or 2."
             )),
             // Set, but not to a number: that is an error already.
             None if entries
@@ -255,7 +254,7 @@ impl Reader<'_> {
                 .any(|e| e.path == "Version" && !e.value.is_null()) => {}
             None => self.error(
                 start,
-                &format!("Config Version is missing. {SCRIPT} (Add the line `Version: 2`.)"),
+                "Config Version is missing. Add the line `Version: 2`.",
             ),
         }
     }
@@ -277,23 +276,31 @@ impl Reader<'_> {
             let message = format!("{parent} takes one value, not a section");
             return self.error(entry.key_at, &message);
         }
+        if let Some((_, new)) = RENAMED.iter().find(|(old, _)| *old == path) {
+            let message = format!("{path} flag is not supported. Write {new} in its place.");
+            return self.stray_key(entry, &message);
+        }
         let mut message = if NO_LONGER_SUPPORTED.contains(&path) {
             format!("{path} flag is not supported any more. {MORE}")
-        } else if TO_MIGRATE.contains(&path) {
-            format!(
-                "{path} flag is not supported. Use X-Ray Daemon Config Migration Script to \
-                 update the config file. {MORE}"
-            )
         } else {
             format!("{path} flag is invalid. {MORE}")
         };
         let keys = KEYS.iter().filter(|(_, field)| !matches!(field, Ignored));
-        if let Some(near) = nearest(path, keys.map(|(key, _)| *key)) {
+        let mut keys = keys.map(|(key, _)| *key);
+        let near = nearest(path, keys.clone());
+        // Or the beginning of one: `Spool.Dir`.
+        let near =
+            near.or_else(|| keys.find(|key| section(path).is_some() && key.starts_with(path)));
+        if let Some(near) = near {
             message += &format!(" (The nearest valid key is {near}.)");
         }
+        self.stray_key(entry, &message);
+    }
+
+    fn stray_key(&mut self, entry: &Entry, message: &str) {
         match self.origin {
-            Origin::Named => self.error(entry.key_at, &message),
-            Origin::Found => self.warn(entry.key_at, &message),
+            Origin::Named => self.error(entry.key_at, message),
+            Origin::Found => self.warn(entry.key_at, message),
         }
     }
 

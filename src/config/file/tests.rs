@@ -211,11 +211,15 @@ fn strange_keys_are_errors_when_named_and_warnings_when_found() {
         ),
         (
             "LogRotation: yes",
-            "2:1: LogRotation flag is not supported. Use X-Ray Daemon Config Migration Script to update the config file. Please refer to AWS X-Ray Documentation for more information. (The nearest valid key is Logging.LogRotation.)",
+            "2:1: LogRotation flag is not supported. Write Logging.LogRotation in its place.",
         ),
         (
             "MemoryLimit: 9",
-            "2:1: MemoryLimit flag is not supported. Use X-Ray Daemon Config Migration Script to update the config file. Please refer to AWS X-Ray Documentation for more information.",
+            "2:1: MemoryLimit flag is not supported. Write TotalBufferSizeMB in its place.",
+        ),
+        (
+            "Spool: {Dir: x}",
+            "2:9: Spool.Dir flag is invalid. Please refer to AWS X-Ray Documentation for more information. (The nearest valid key is Spool.Directory.)",
         ),
     ];
     for (line, message) in table {

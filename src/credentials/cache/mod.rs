@@ -1,9 +1,13 @@
 //! Holds the credentials in use and renews them on a thread of their own.
 
+mod failure_log;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
+
+use failure_log::FailureLog;
 
 use super::schedule::{Next, RenewalSchedule};
 use super::sources::process::RunningProgram;
@@ -173,6 +177,7 @@ impl CredentialCache {
     /// these is due or asked for, without polling. Ends once it holds credentials that never
     /// change.
     pub fn run(&self, report: &dyn Fn(CredentialSnapshot)) {
+        let mut failures = FailureLog::default();
         while self.sleep(report) {
             let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
             let answer = source.fetch();
@@ -203,11 +208,13 @@ impl CredentialCache {
             match &problem {
                 Ok(()) => {
                     report_success(status, schedule, time);
+                    failures.succeeded();
                     status.successes += 1;
                     status.fetched = Some(time);
                 }
                 Err(error) => {
-                    report_failure(status, error, schedule);
+                    let is_news = failures.is_news(error, now.monotonic);
+                    report_failure(is_news, error, schedule);
                     status.failures += 1;
                 }
             }
@@ -324,10 +331,8 @@ fn report_success(before: &CredentialStatus, schedule: &RenewalSchedule, time: S
     log::log!(level, "AWS credentials from {name} {until}");
 }
 
-/// A failure is told when it is another than the last, and at the 1st, 2nd, 4th, 8th … in a row:
-/// an outage of a day is some lines, not thousands.
-fn report_failure(before: &CredentialStatus, error: &str, schedule: &RenewalSchedule) {
-    if before.error.as_deref() == Some(error) && !schedule.failures().is_power_of_two() {
+fn report_failure(is_news: bool, error: &str, schedule: &RenewalSchedule) {
+    if !is_news {
         log::debug!(
             "Cannot get AWS credentials (attempt {}): {error}",
             schedule.failures()

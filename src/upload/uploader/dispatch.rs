@@ -34,6 +34,7 @@ impl Uploader {
                             queued_at: item.queued_at,
                             history: item.history,
                             received_at: item.received_at,
+                            growth: item.growth(),
                             copy: item.copy,
                         },
                         item.body.into_payload(),
@@ -153,10 +154,16 @@ impl Uploader {
         }
     }
 
-    /// Drops the oldest segments while more is held than may be.
+    /// Drops the oldest segments while more is held than may be. What a request in flight takes more
+    /// since it was opened is forgiven: one request may always go out, and must cost no other.
     pub(super) fn drop_oldest(&mut self) {
         let mut dropped = 0;
-        while self.buffer_used() + self.span_reserve() > self.limits.buffer
+        let opened = self.senders.in_flight().map(|one| match one.load {
+            Load::Documents { growth, .. } => growth,
+            Load::Telemetry => 0,
+        });
+        let limit = self.limits.buffer + opened.sum::<usize>();
+        while self.buffer_used() > limit
             && let Some(item) = self.destinations.segments.pop_oldest()
         {
             dropped += item.documents();

@@ -337,9 +337,9 @@ impl Uploader {
             .notes
             .extend(outages.filter_map(|outage| outage.note(now)));
         let status = self.credentials.as_ref().map(|snapshot| &snapshot.status);
-        if health.notes.is_empty()
-            && let Some(status) = status
+        if let Some(status) = status
             && let (Some(since), Some(error)) = (status.missing_since, &status.error)
+            && !health.notes.iter().any(|note| note.contains(error))
         {
             // With nothing to upload, calls by TCP cannot be signed all the same.
             let seconds = (now - since).as_secs_f64();
@@ -397,7 +397,11 @@ impl Uploader {
             .and_then(|s| s.status.error.as_deref());
         // While the first attempt is under way there is nothing to report.
         let Some(error) = error else { return };
-        let reason = format!("no AWS credentials ({error})");
+        // The list of all places that have none is told once, by those who have looked.
+        let reason = match error.split_once(": ") {
+            Some((reason @ "no AWS credentials found", _)) => reason.to_owned(),
+            _ => format!("no AWS credentials ({error})"),
+        };
         for api in [XRayApi::Segments, XRayApi::Otlp] {
             let held = self.held_of(api);
             if held > 0 {

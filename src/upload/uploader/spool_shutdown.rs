@@ -84,6 +84,7 @@ impl Uploader {
                 history,
                 received_at,
                 copy,
+                ..
             } = &mut one.load
             else {
                 continue;

@@ -297,6 +297,23 @@ fn only_senders_that_all_hang_while_segments_wait_are_a_problem() {
     assert!(health.notes.len() == 2, "{:?}", health.notes);
 }
 
+/// The log has that list already, once.
+#[test]
+fn health_alone_lists_all_places_without_credentials() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    let error = "no AWS credentials found: environment: nothing; IMDS: nothing";
+    simulation.credentials_or(false, error);
+    simulation.documents(50, 10);
+    let health = simulation.uploader.health(simulation.now);
+    assert_eq!(
+        health.notes,
+        [
+            "cannot upload for 0 s: no AWS credentials found".to_owned(),
+            format!("no AWS credentials for 0 s ({error})"),
+        ]
+    );
+}
+
 /// X-Ray closes connections that are idle for long: this is no outage.
 #[test]
 fn a_kept_connection_that_was_closed_is_no_failure() {

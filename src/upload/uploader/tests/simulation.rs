@@ -264,13 +264,18 @@ impl Simulation {
     }
 
     pub(super) fn credentials(&mut self, available: bool) {
+        self.credentials_or(available, "nobody has any");
+    }
+
+    /// As [`credentials`](Self::credentials), with the reason why there are none.
+    pub(super) fn credentials_or(&mut self, available: bool, error: &str) {
         self.generation += u64::from(available);
         let keys = Credentials::new("AKID", "SECRET", None, None, "test");
         self.event(Event::Credentials(Box::new(CredentialSnapshot {
             generation: self.generation,
             credentials: available.then_some(keys),
             status: CredentialStatus {
-                error: (!available).then(|| "nobody has any".to_owned()),
+                error: (!available).then(|| error.to_owned()),
                 missing_since: (!available).then_some(self.now),
                 ..CredentialStatus::default()
             },
