@@ -158,11 +158,7 @@ impl Uploader {
     /// since it was opened is forgiven: one request may always go out, and must cost no other.
     pub(super) fn drop_oldest(&mut self) {
         let mut dropped = 0;
-        let opened = self.senders.in_flight().map(|one| match one.load {
-            Load::Documents { growth, .. } => growth,
-            Load::Telemetry => 0,
-        });
-        let limit = self.limits.buffer + opened.sum::<usize>();
+        let limit = self.limits.buffer + self.growth_in_flight();
         while self.buffer_used() > limit
             && let Some(item) = self.destinations.segments.pop_oldest()
         {
@@ -173,6 +169,15 @@ impl Uploader {
             self.counts.spilled += dropped as u64;
             self.destinations.segments.outage.spilled(dropped);
         }
+    }
+
+    /// Bytes that requests in flight take more than they took compressed.
+    pub(super) fn growth_in_flight(&self) -> usize {
+        let growth = self.senders.in_flight().map(|one| match one.load {
+            Load::Documents { growth, .. } => growth,
+            Load::Telemetry => 0,
+        });
+        growth.sum()
     }
 
     /// Compresses bodies that have to wait, oldest first: those of an API that takes nothing at this

@@ -23,8 +23,8 @@ pub(super) struct FakeSpool {
     pub flushes: usize,
     /// Lost records.
     pub lost: BTreeSet<RecordId>,
-    /// Whether a record that was read is gone.
-    has_forgotten: bool,
+    /// Whether a record is gone, or was gone before its item was delivered all the same.
+    has_lost: bool,
     records: u64,
 }
 
@@ -76,15 +76,16 @@ impl FakeSpool {
         amount
     }
 
-    /// Whether something is gone that nobody has settled.
+    /// Whether a record has ever gone that was not settled then.
     pub(super) fn has_lost(&self) -> bool {
-        self.has_forgotten || !self.lost.is_empty()
+        self.has_lost
     }
 
     /// Loses the oldest record that was not read.
     pub(super) fn lose(&mut self) -> Option<SpoolEvent> {
         let (record, item) = self.unread.pop_front()?;
         self.lost.insert(record);
+        self.has_lost = true;
         Some(SpoolEvent::Lost {
             destination: item.kind.destination(),
             amount: Amount::of_item(&item),
@@ -135,7 +136,7 @@ impl FakeSpool {
                         self.unread.retain(|(unread, _)| kept || *unread != record);
                     }
                 }
-                self.has_forgotten |= !kept;
+                self.has_lost |= !kept;
                 vec![SpoolEvent::Released { record, kept }]
             }
             SpoolMessage::Flush => {

@@ -516,7 +516,7 @@ impl Simulation {
         );
         assert!(snapshot.senders >= 1);
         assert!(
-            snapshot.buffer_used <= snapshot.buffer_limit,
+            snapshot.buffer_used <= snapshot.buffer_limit + self.uploader.growth_in_flight(),
             "{snapshot:?}"
         );
         let batches = self.out.iter().filter_map(|out| match &*out.payload {
