@@ -1,9 +1,9 @@
 //! The metrics as Prometheus text.
 
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
-use super::span_metrics;
+use super::{span_metrics, spool_metrics};
 use crate::admin::process::ProcessStatus;
 use crate::admin::request_counts::{AnsweredCount, RequestCounts};
 use crate::aws::clock::Skew;
@@ -26,7 +26,7 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
     let mut text = String::with_capacity(4096);
     let (upload, segments) = (snapshot.upload, &snapshot.upload.segments);
     let outage = upload.outage.map_or(0, |outage| outage.as_secs());
-    for (name, kind, help, value) in [
+    let values = [
         (
             "segments_received_total",
             "counter",
@@ -111,13 +111,10 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
             "Seconds since uploads began to fail; 0 while they succeed.",
             outage,
         ),
-    ] {
-        head(&mut text, name, kind, help);
-        // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "xray_{name} {value}");
-    }
+    ];
+    plain(&mut text, &values);
     span_metrics::render(&mut text, &upload.spans);
-    spool(&mut text, upload);
+    spool_metrics::render(&mut text, upload.spool.as_ref());
     requests(&mut text, &upload.metrics);
     calls(&mut text, snapshot.calls);
     credentials(&mut text, upload);
@@ -142,52 +139,6 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
     );
     snapshot.process.render(&mut text);
     text
-}
-
-/// Nothing without a spool.
-fn spool(text: &mut String, upload: &Snapshot) {
-    let Some(spool) = &upload.spool else {
-        return;
-    };
-    let oldest = spool.usage.oldest.map_or(0, |oldest| {
-        let age = SystemTime::now().duration_since(oldest);
-        age.unwrap_or_default().as_secs()
-    });
-    for (name, kind, help, value) in [
-        (
-            "spool_up",
-            "gauge",
-            "1 while the spool directory can be used.",
-            u64::from(spool.works),
-        ),
-        (
-            "spool_bytes",
-            "gauge",
-            "Bytes of the files of the spool.",
-            spool.usage.bytes,
-        ),
-        (
-            "spool_oldest_age_seconds",
-            "gauge",
-            "Age of the oldest segment or span in these files; 0 without any.",
-            oldest,
-        ),
-        (
-            "spool_lost_segments_total",
-            "counter",
-            "Segments lost from the spool: its limit, their age, damage, removed files. They are spilled.",
-            spool.lost,
-        ),
-        (
-            "spool_damaged_places_total",
-            "counter",
-            "Places in the files of the spool where a record is damaged or none can be read.",
-            spool.damaged,
-        ),
-    ] {
-        head(text, name, kind, help);
-        let _ = writeln!(text, "xray_{name} {value}");
-    }
 }
 
 fn credentials(text: &mut String, upload: &Snapshot) {
@@ -250,7 +201,7 @@ fn calls(text: &mut String, calls: &RequestCounts) {
         "Connections by TCP.",
         &calls.connections,
     );
-    for (name, kind, help, value) in [
+    let values = [
         (
             "proxy_connections_shed_total",
             "counter",
@@ -275,10 +226,8 @@ fn calls(text: &mut String, calls: &RequestCounts) {
             "Most memory that clients on TCP may take.",
             calls.memory_limit,
         ),
-    ] {
-        head(text, name, kind, help);
-        let _ = writeln!(text, "xray_{name} {value}");
-    }
+    ];
+    plain(text, &values);
 }
 
 /// A metric with one label.
@@ -325,7 +274,16 @@ fn requests(text: &mut String, metrics: &UploadMetrics) {
     let _ = writeln!(text, "xray_{name}_sum {sum}\nxray_{name}_count {all}");
 }
 
-pub(super) fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+/// Metrics without a label: name, kind, help and value of each.
+pub(super) fn plain(text: &mut String, metrics: &[(&str, &str, &str, u64)]) {
+    for (name, kind, help, value) in metrics {
+        head(text, name, kind, help);
+        // Writing to a String cannot fail, here and elsewhere in this file.
+        let _ = writeln!(text, "xray_{name} {value}");
+    }
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP xray_{name} {help}\n# TYPE xray_{name} {kind}");
 }
 

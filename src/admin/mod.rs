@@ -5,3 +5,4 @@ pub(crate) mod metrics;
 mod process;
 pub mod request_counts;
 mod span_metrics;
+mod spool_metrics;

@@ -2,13 +2,11 @@
 //! `accepted + restored = delivered + shown + refused + dropped + held + spooled`, for spans, for the requests
 //! that they came in, and for their bytes.
 
-use std::fmt::Write;
-
-use super::metrics::head;
+use super::metrics::plain;
 use crate::upload::spans::SpanCounts;
 
 pub(super) fn render(text: &mut String, counts: &SpanCounts) {
-    for (name, kind, help, value) in [
+    let values = [
         (
             "spans_accepted_total",
             "counter",
@@ -153,9 +151,6 @@ pub(super) fn render(text: &mut String, counts: &SpanCounts) {
             "Bytes of requests with spans that are in the spool only.",
             counts.bytes.spooled,
         ),
-    ] {
-        head(text, name, kind, help);
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "xray_{name} {value}");
-    }
+    ];
+    plain(text, &values);
 }

@@ -74,6 +74,8 @@ pub enum XRayApi {
 }
 
 impl XRayApi {
+    pub(crate) const ALL: [XRayApi; 2] = [XRayApi::Segments, XRayApi::Otlp];
+
     /// The age from which on X-Ray certainly takes such a body no more: AWS documents 14 days for
     /// OTLP. For segments it says 7 days in one place and keeps traces for 30 days, so those between
     /// are sent, and X-Ray decides.

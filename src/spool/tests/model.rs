@@ -256,7 +256,7 @@ impl Model {
 
     /// Reads and settles until there is nothing left.
     fn drain(&mut self) {
-        for destination in [XRayApi::Segments, XRayApi::Otlp] {
+        for destination in XRayApi::ALL {
             while self.read(destination, 500) {}
         }
         for (record, time) in std::mem::take(&mut self.in_hand) {

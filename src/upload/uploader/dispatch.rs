@@ -22,7 +22,7 @@ impl Uploader {
         }
         while let Some((at, api)) = self.next_request(now.instant)
             && at <= now.instant
-            && let Some(sender) = self.chosen_sender(now.instant)
+            && let Some(sender) = self.chosen_sender(api, now.instant)
             && let Some((credentials, generation)) = self.usable_credentials()
         {
             let credentials = credentials.clone();
@@ -103,10 +103,7 @@ impl Uploader {
             Some((at.into_iter().chain(overdue).min()?, in_flight, api))
         };
         // Where both may go, the one with fewer requests out.
-        let (at, _, api) = [XRayApi::Segments, XRayApi::Otlp]
-            .into_iter()
-            .filter_map(next)
-            .min()?;
+        let (at, _, api) = XRayApi::ALL.into_iter().filter_map(next).min()?;
         Some((self.renewal_wait.map_or(at, |end| at.max(end)), api))
     }
 
@@ -127,13 +124,11 @@ impl Uploader {
             .count()
     }
 
-    pub(super) fn chosen_sender(&self, now: Instant) -> Option<Choice> {
+    /// The sender of the next request, which goes to this API.
+    pub(super) fn chosen_sender(&self, api: XRayApi, now: Instant) -> Option<Choice> {
         // While the requests to one API take long, those to another have a sender of their own.
-        let is_kept = self
-            .next_request(now)
-            .is_some_and(|(_, api)| self.requests_in_flight(api) == 0);
         let is_crowded = self.telemetry_body.is_some()
-            || is_kept
+            || self.requests_in_flight(api) == 0
             || self
                 .destinations
                 .iter()
@@ -187,11 +182,8 @@ impl Uploader {
         let keep = KEPT_PLAIN.min(self.limits.buffer / 8);
         let mut left = COMPRESSED_AT_ONCE;
         let mut has_to_wait = false;
-        for api in [XRayApi::Segments, XRayApi::Otlp] {
-            let is_scarce = match api {
-                XRayApi::Segments => self.segment_memory() > self.segment_limit() / 2,
-                XRayApi::Otlp => self.span_memory() > self.span_limit() / 2,
-            };
+        for api in XRayApi::ALL {
+            let is_scarce = self.memory_of(api) > self.memory_limit_of(api) / 2;
             let has_to_wait_now = is_scarce || self.cannot_send(api);
             let destination = self.destinations.of_mut(api);
             if destination.is_empty() || !has_to_wait_now {

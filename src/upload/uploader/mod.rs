@@ -215,7 +215,7 @@ impl Uploader {
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let request = self
             .next_request(now)
-            .map(|(at, _)| match self.chosen_sender(now) {
+            .map(|(at, api)| match self.chosen_sender(api, now) {
                 Some(_) => Some(at),
                 None => self.senders.refusal_ends(now),
             });
@@ -402,7 +402,7 @@ impl Uploader {
             Some((reason @ "no AWS credentials found", _)) => reason.to_owned(),
             _ => format!("no AWS credentials ({error})"),
         };
-        for api in [XRayApi::Segments, XRayApi::Otlp] {
+        for api in XRayApi::ALL {
             let held = self.held_of(api);
             if held > 0 {
                 let destination = self.destinations.of_mut(api);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::spooling::{Flush, SPOOLED, Spooling};
+use super::spooling::{Flush, Spooling};
 use super::{Action, Now, Shutdown, Uploader};
 use crate::batch::compressed::CompressedBody;
 use crate::spool::{Amount, BodyKind, SpoolItem, SpoolMessage, XRayApi};
@@ -155,7 +155,7 @@ impl Uploader {
     /// Whether the spool is to see to it that what it has is there for the next start.
     fn has_something_on_disk(&self) -> bool {
         let has_written = |spooling: &Spooling| spooling.has_written;
-        SPOOLED.into_iter().any(|api| self.is_any_spooled(api))
+        XRayApi::ALL.into_iter().any(|api| self.is_any_spooled(api))
             || self.spooling.as_ref().is_some_and(has_written)
     }
 

@@ -13,9 +13,6 @@ use crate::upload::copies::{Copies, CopyRef, PutAway};
 use crate::upload::item::{Body, Item};
 use crate::upload::metrics::SpoolMetrics;
 
-/// The APIs whose bodies are spooled.
-pub(super) const SPOOLED: [XRayApi; 2] = [XRayApi::Segments, XRayApi::Otlp];
-
 /// What has been queued for so long goes to the spool, whether X-Ray refuses everything or is only slower
 /// than what comes.
 const STORE_AGE: Duration = Duration::from_secs(1);
@@ -133,7 +130,7 @@ impl Uploader {
         if self.spooling.is_none() {
             return;
         }
-        for api in SPOOLED {
+        for api in XRayApi::ALL {
             let mut left = STORED_AT_ONCE;
             self.release_restored(api, now);
             self.store_unsent(api, &mut left, now);
@@ -145,9 +142,9 @@ impl Uploader {
 
     /// Says once that something goes to the disk, and once that it is back.
     fn say_where_it_waits(&mut self, now: Instant) {
-        let is_spooled = SPOOLED.into_iter().any(|api| self.is_any_spooled(api));
+        let is_spooled = XRayApi::ALL.into_iter().any(|api| self.is_any_spooled(api));
         let is_back = !is_spooled
-            && SPOOLED.into_iter().all(|api| {
+            && XRayApi::ALL.into_iter().all(|api| {
                 !self.cannot_send(api) && self.destinations.of(api).restored_bytes() == 0
             });
         let Some(spooling) = &mut self.spooling else {
@@ -310,7 +307,7 @@ impl Uploader {
         };
         [flush, self.next_read(now).map(|(at, ..)| at)]
             .into_iter()
-            .chain(SPOOLED.map(due))
+            .chain(XRayApi::ALL.map(due))
             .chain([self.next_copy()])
             .flatten()
             .chain(shutdown.into_iter().flatten())

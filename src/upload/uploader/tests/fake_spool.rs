@@ -97,11 +97,10 @@ impl FakeSpool {
         match message {
             SpoolMessage::Open(_) => {
                 assert!(!std::mem::replace(&mut self.is_open, true));
-                let found =
-                    [XRayApi::Segments, XRayApi::Otlp].map(|destination| SpoolEvent::Found {
-                        destination,
-                        amount: self.amount(destination),
-                    });
+                let found = XRayApi::ALL.map(|destination| SpoolEvent::Found {
+                    destination,
+                    amount: self.amount(destination),
+                });
                 found.into()
             }
             SpoolMessage::Store { id, item } if self.refuses || !self.is_open => {
