@@ -289,6 +289,11 @@ impl Copies {
         })
     }
 
+    /// Whether there is a copy. The spool may have refused to store it.
+    pub(super) fn has(&self, copy: Option<&CopyRef>) -> bool {
+        copy.is_some_and(|copy| self.copies.contains_key(&copy.id))
+    }
+
     /// Whether this copy is in the spool.
     pub(super) fn is_stored(&self, copy: &CopyRef) -> bool {
         matches!(

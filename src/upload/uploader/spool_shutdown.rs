@@ -7,7 +7,7 @@ use super::spooling::{Flush, Spooling};
 use super::{Action, Now, Shutdown, Uploader};
 use crate::batch::compressed::CompressedBody;
 use crate::spool::{Amount, BodyKind, SpoolItem, SpoolMessage, XRayApi};
-use crate::upload::copies::CopyRef;
+use crate::upload::copies::{Copies, CopyRef};
 use crate::upload::destination::Destination;
 use crate::upload::item::Item;
 use crate::upload::sender_pool::{InFlight, Load};
@@ -26,13 +26,11 @@ const COPY_TIME: Duration = Duration::from_secs(1);
 const COPY_AGE: Duration = Duration::from_secs(2);
 
 /// When a request in flight is to be copied to the spool. `None`: it has a copy, or needs none.
-fn copy_due(one: &InFlight) -> Option<Instant> {
+fn copy_due(one: &InFlight, copies: &Copies) -> Option<Instant> {
     match &one.load {
         Load::Documents {
-            queued_at,
-            copy: None,
-            ..
-        } => Some((one.since + COPY_TIME).max(*queued_at + COPY_AGE)),
+            queued_at, copy, ..
+        } if !copies.has(copy.as_ref()) => Some((one.since + COPY_TIME).max(*queued_at + COPY_AGE)),
         _ => None,
     }
 }
@@ -60,7 +58,9 @@ impl Uploader {
     pub(super) fn next_copy(&self) -> Option<Instant> {
         let spooling = self.spooling.as_ref().filter(|one| one.is_open)?;
         let in_flight = self.senders.in_flight();
-        let due = in_flight.filter_map(copy_due).min()?;
+        let due = in_flight
+            .filter_map(|one| copy_due(one, &spooling.copies))
+            .min()?;
         Some(due.max(spooling.store_at.unwrap_or(due)))
     }
 
@@ -75,7 +75,7 @@ impl Uploader {
             return;
         }
         for one in self.senders.in_flight_mut() {
-            let is_due = copy_due(one).is_some_and(|due| due <= now.instant);
+            let is_due = copy_due(one, &spooling.copies).is_some_and(|due| due <= now.instant);
             if !is_due && !is_last_phase {
                 continue;
             }
@@ -89,7 +89,11 @@ impl Uploader {
             else {
                 continue;
             };
-            let Some(kind) = one.payload.kind().filter(|_| copy.is_none()) else {
+            let Some(kind) = one
+                .payload
+                .kind()
+                .filter(|_| !spooling.copies.has(copy.as_ref()))
+            else {
                 continue;
             };
             let documents = one.payload.documents();

@@ -275,6 +275,18 @@ fn a_second_signal_sends_nothing_more_and_keeps_everything() {
 }
 
 #[test]
+fn a_copy_that_the_spool_refused_is_made_anew() {
+    let mut simulation = with(FakeSpool::default(), 3_000_000);
+    simulation.disk().refuses = true;
+    simulation.documents(50, 1000);
+    simulation.run(None, Duration::from_secs(4));
+    assert_eq!(simulation.disk().documents(), 0);
+    simulation.disk().refuses = false;
+    simulation.run(None, Duration::from_secs(4));
+    assert_eq!(simulation.disk().documents(), 50);
+}
+
+#[test]
 fn a_copy_of_what_is_delivered_in_the_last_second_is_not_kept() {
     let mut simulation = with(FakeSpool::default(), 3_000_000);
     simulation.documents(50, 1000);
@@ -287,8 +299,8 @@ fn a_copy_of_what_is_delivered_in_the_last_second_is_not_kept() {
     assert_eq!(simulation.disk().documents(), 0);
 }
 
-#[test]
-fn a_restored_batch_that_is_refused_is_settled_when_all_its_parts_are() {
+/// A batch of nine came from the spool, was refused as a whole, and its first half was delivered.
+fn with_half_of_a_restored_batch_delivered() -> Simulation {
     let mut simulation = Simulation::with_spool(1, 3_000_000, Some(FakeSpool::default()));
     let items = vec![left(&mut simulation, 9)];
     simulation.spool = Some(FakeSpool::holding(items));
@@ -297,6 +309,12 @@ fn a_restored_batch_that_is_refused_is_settled_when_all_its_parts_are() {
     simulation.run(None, Duration::from_millis(10));
     simulation.finish(0, &Answer::Refused);
     simulation.finish(0, &Answer::Delivered);
+    simulation
+}
+
+#[test]
+fn a_restored_batch_that_is_refused_is_settled_when_all_its_parts_are() {
+    let mut simulation = with_half_of_a_restored_batch_delivered();
     while simulation.spool_answers() {}
     assert_eq!(simulation.disk().documents(), 9, "a part is held");
     simulation.run(Some(&Answer::Delivered), MANY);
@@ -306,14 +324,7 @@ fn a_restored_batch_that_is_refused_is_settled_when_all_its_parts_are() {
 
 #[test]
 fn a_part_of_a_restored_batch_is_stored_anew_at_the_end() {
-    let mut simulation = Simulation::with_spool(1, 3_000_000, Some(FakeSpool::default()));
-    let items = vec![left(&mut simulation, 9)];
-    simulation.spool = Some(FakeSpool::holding(items));
-    simulation.credentials(true);
-    simulation.target();
-    simulation.run(None, Duration::from_millis(10));
-    simulation.finish(0, &Answer::Refused);
-    simulation.finish(0, &Answer::Delivered);
+    let mut simulation = with_half_of_a_restored_batch_delivered();
     let counts = simulation.shut_down(Some(&Answer::Unavailable), Duration::from_secs(10));
     assert_eq!((counts.sent, counts.spooled), (4, 5), "{counts}");
     assert_eq!(simulation.disk().documents(), 5);
