@@ -2,7 +2,7 @@
 //! processes give them.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use serde_json::{Map, Value};
@@ -138,6 +138,22 @@ pub(super) fn find<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option
     };
     let (_, value) = names.iter().find_map(named)?;
     (!value.is_null()).then_some(value)
+}
+
+/// When what was answered at `now` ends, by its `expiresIn` in seconds, which is at most `longest`.
+///
+/// # Errors
+/// When there is none, or it is no such time.
+pub(crate) fn expires_in(
+    answer: &Map<String, Value>,
+    longest: Duration,
+    now: SystemTime,
+) -> Result<SystemTime, String> {
+    let seconds = answer.get("expiresIn").and_then(Value::as_f64);
+    seconds
+        .filter(|seconds| (1.0..=longest.as_secs_f64()).contains(seconds))
+        .map(|seconds| now + Duration::from_secs_f64(seconds))
+        .ok_or_else(|| "expiresIn is missing or no time".to_owned())
 }
 
 #[cfg(test)]

@@ -39,8 +39,8 @@ def lives_in_little(image, user):
     expect(stage.xray.inspect("{{.State.OOMKilled}}") == "false", "killed for memory")
     code, _ = stop(stage.xray)
     expect(code == 0, f"exit {code}: {stage.xray.logs()}")
-    books = totals(stage.xray.logs())
-    expect(books["held"] == 0 and books["received"] == books["sent"] > 0, f"{books}")
+    counts = totals(stage.xray.logs())
+    expect(counts["held"] == 0 and counts["received"] == counts["sent"] > 0, f"{counts}")
 
 
 @test
@@ -60,11 +60,11 @@ def stopped_under_load(image, signal):
     stage.delivered()
     code, took = stop(stage.xray, signal)
     docker("kill", "-s", "TERM", load.name)
-    books = totals(stage.xray.logs())
+    counts = totals(stage.xray.logs())
     arrived = stage.cloud.ids()
     expect(code == 0, f"exit {code}: {stage.xray.logs()}")
     expect(took < 2, f"{took:.1f} s with a healthy backend")
-    expect(books["received"] > 0 and books["sent"] == books["received"] == len(arrived), f"{books}, {len(arrived)} arrived")
+    expect(counts["received"] > 0 and counts["sent"] == counts["received"] == len(arrived), f"{counts}, {len(arrived)} arrived")
     expect(len(arrived) == len(set(arrived)), "segments arrived twice")
 
 
@@ -134,8 +134,8 @@ def a_partition_of_30_seconds_loses_nothing(image):
     all_arrived(stage.cloud, load.output(), 60)
     expect(len(load.output()) - before > 4000, "nothing was held: the partition was none")
     code, _ = stop(stage.xray)
-    books = totals(stage.xray.logs())
-    expect(code == 0 and books["spilled"] == books["rejected"] == books["held"] == 0, f"exit {code}, {books}")
+    counts = totals(stage.xray.logs())
+    expect(code == 0 and counts["spilled"] == counts["rejected"] == counts["held"] == 0, f"exit {code}, {counts}")
 
 
 @test

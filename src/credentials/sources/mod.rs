@@ -7,6 +7,7 @@ pub mod instance;
 pub mod login;
 pub mod process;
 pub mod roles;
+mod session_file;
 pub mod sso;
 pub mod sts;
 pub(crate) mod token_service;

@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 
 use crate::aws::clock::Clock;
 use crate::aws::endpoint::{IdentityEndpoints, IdentityService};
-use crate::credentials::sources::token_service::{TokenError, TokenRequest, ask};
-use crate::credentials::token_file::Replacement;
-use crate::credentials::{Source, SourceError, Timing, date, read_small};
+use crate::credentials::sources::session_file::SessionFile;
+use crate::credentials::sources::token_service::{TokenRequest, ask};
+use crate::credentials::{Source, SourceError, Timing, date};
 use crate::http::client::HttpClientFactory;
 use dpop::ProofKey;
 use token::LoginToken;
@@ -62,29 +62,21 @@ pub struct Login {
 }
 
 impl Login {
-    fn wrong(&self, what: &str) -> SourceError {
-        SourceError::Setting(format!(
-            "the session {} of profile {} {what}; run: aws login --profile {1}",
-            self.settings.cache.display(),
-            self.settings.profile,
-        ))
-    }
-
-    fn read(&self) -> Result<LoginToken, SourceError> {
-        let text = read_small(&self.settings.cache)
-            .map_err(|why| self.wrong(&format!("cannot be read ({why})")))?;
-        LoginToken::parse(&text).map_err(|why| self.wrong(&why))
+    fn file(&self) -> SessionFile<'_> {
+        SessionFile {
+            path: &self.settings.cache,
+            profile: &self.settings.profile,
+            name: "session",
+            replaced: "its file",
+            command: "aws login",
+        }
     }
 
     fn renew(&self, token: &LoginToken) -> Result<Credentials, SourceError> {
-        let replacement = Replacement::begin(&self.settings.cache).map_err(|why| {
-            self.wrong(&format!(
-                "cannot be renewed, because its file cannot be replaced ({why}): make its folder \
-                 writable for this daemon"
-            ))
-        })?;
+        let file = self.file();
+        let replacement = file.begin_replacement()?;
         let key = ProofKey::from_pem(&token.proof_key)
-            .map_err(|why| self.wrong(&format!("holds a dpopKey that {why}")))?;
+            .map_err(|why| file.wrong(&format!("holds a dpopKey that {why}")))?;
         let region = token.region.as_deref().unwrap_or(&self.region);
         let setting = |why: String| SourceError::Setting(why);
         let base = self
@@ -108,19 +100,11 @@ impl Login {
                 secrets: &[&token.refresh_token, &proof],
             },
         );
-        let answer = answer.map_err(|error| match error {
-            TokenError::SessionOver(code) => self.wrong(&format!("is over ({code})")),
-            TokenError::Other(error) => error,
-        })?;
+        let answer = answer.map_err(|error| file.refusal(error))?;
         let renewed = token
             .renewed(&answer, (self.timing.now)())
             .map_err(|why| SourceError::Unusable { from, why })?;
-        if let Err(why) = replacement.commit(&renewed.text()) {
-            log::error!(
-                "{}",
-                self.wrong(&format!("was renewed, but cannot be written back ({why})"))
-            );
-        }
+        file.commit(replacement, &renewed.text());
         Ok(renewed.credentials)
     }
 }
@@ -131,7 +115,7 @@ impl Source for Login {
     }
 
     fn fetch(&mut self) -> Result<Credentials, SourceError> {
-        let token = self.read()?;
+        let token = self.file().read(LoginToken::parse)?;
         let now = (self.timing.now)();
         let expires = token.credentials.expiry().unwrap_or(now);
         let left = expires.duration_since(now).unwrap_or_default();

@@ -1,12 +1,15 @@
 //! What the cache file of an `aws login` session holds, and how a renewal changes it. Pure.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use serde_json::{Map, Value, json};
 
 use crate::credentials::{date, json as answers};
+
+/// Keys of no longer life are believed.
+const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// A session.
 pub struct LoginToken {
@@ -80,11 +83,7 @@ impl LoginToken {
     pub fn renewed(&self, answer: &[u8], now: SystemTime) -> Result<Self, String> {
         let answer = answers::object(answer).map_err(|e| e.to_string())?;
         let keys = answer.get("accessToken").unwrap_or(&Value::Null);
-        let seconds = answer.get("expiresIn").and_then(Value::as_f64);
-        let expires = seconds
-            .filter(|seconds| (1.0..=86_400.0).contains(seconds))
-            .map(|seconds| now + std::time::Duration::from_secs_f64(seconds))
-            .ok_or("expiresIn is missing or no time")?;
+        let expires = answers::expires_in(&answer, LONGEST, now)?;
         let mut file = self.file.clone();
         let mut access = match file.get("accessToken") {
             Some(Value::Object(access)) => access.clone(),

@@ -13,10 +13,10 @@ use serde_json::Value;
 use crate::aws::clock::Clock;
 use crate::aws::endpoint::{IdentityEndpoints, IdentityService};
 use crate::credentials::metadata::{AttemptError, MetadataRequest, attempts, exchange};
+use crate::credentials::sources::session_file::SessionFile;
 use crate::credentials::sources::sts;
-use crate::credentials::sources::token_service::{TokenError, TokenRequest, ask};
-use crate::credentials::token_file::Replacement;
-use crate::credentials::{Source, SourceError, Timing, date, json, read_small};
+use crate::credentials::sources::token_service::{TokenRequest, ask};
+use crate::credentials::{Source, SourceError, Timing, date, json};
 use crate::http::client::HttpClientFactory;
 use token::SsoToken;
 
@@ -60,20 +60,20 @@ pub struct Sso {
 }
 
 impl Sso {
-    fn wrong(&self, what: &str) -> SourceError {
-        SourceError::Setting(format!(
-            "the cached token {} of profile {} {what}; run: aws sso login --profile {1}",
-            self.settings.cache.display(),
-            self.settings.profile,
-        ))
+    fn file(&self) -> SessionFile<'_> {
+        SessionFile {
+            path: &self.settings.cache,
+            profile: &self.settings.profile,
+            name: "cached token",
+            replaced: "it",
+            command: "aws sso login",
+        }
     }
 
     /// The token, renewed if it must be and can be. One that seems to have expired is tried all the
     /// same: whether the clock of this host is right, the portal knows.
     fn token(&self) -> Result<SsoToken, SourceError> {
-        let text = read_small(&self.settings.cache)
-            .map_err(|why| self.wrong(&format!("cannot be read ({why})")))?;
-        let token = SsoToken::parse(&text).map_err(|why| self.wrong(&why))?;
+        let token = self.file().read(SsoToken::parse)?;
         let now = (self.timing.now)();
         let left = token.expires.duration_since(now).unwrap_or_default();
         let Some(body) = token.renewal(now).filter(|_| left <= THRESHOLD) else {
@@ -98,12 +98,8 @@ impl Sso {
         body: &str,
         now: SystemTime,
     ) -> Result<SsoToken, SourceError> {
-        let replacement = Replacement::begin(&self.settings.cache).map_err(|why| {
-            self.wrong(&format!(
-                "cannot be renewed, because it cannot be replaced ({why}): make its folder \
-                 writable for this daemon"
-            ))
-        })?;
+        let file = self.file();
+        let replacement = file.begin_replacement()?;
         let base = self
             .endpoints
             .url(IdentityService::Oidc, &self.settings.region)
@@ -121,19 +117,11 @@ impl Sso {
                 secrets: &token.secrets(),
             },
         );
-        let answer = answer.map_err(|error| match error {
-            TokenError::SessionOver(code) => self.wrong(&format!("is over ({code})")),
-            TokenError::Other(error) => error,
-        })?;
+        let answer = answer.map_err(|error| file.refusal(error))?;
         let renewed = token
             .renewed(&answer, now)
             .map_err(|why| SourceError::Unusable { from, why })?;
-        if let Err(why) = replacement.commit(&renewed.text()) {
-            log::error!(
-                "{}",
-                self.wrong(&format!("was renewed, but cannot be written back ({why})"))
-            );
-        }
+        file.commit(replacement, &renewed.text());
         Ok(renewed)
     }
 
@@ -180,7 +168,7 @@ impl Sso {
             let expires = date::format(token.expires);
             return Err(AttemptError {
                 again: false,
-                error: self.wrong(&format!(
+                error: self.file().wrong(&format!(
                     "is refused: the session is over (expiry: {expires})"
                 )),
             });

@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 
 use crate::credentials::{date, json as answers};
 
+/// A token of no longer life is believed.
+const LONGEST: Duration = Duration::from_secs(31_536_000);
+
 /// The token of a session with IAM Identity Center.
 pub struct SsoToken {
     /// What the portal wants to see.
@@ -91,11 +94,7 @@ impl SsoToken {
     /// What is wrong with the answer, without any of it.
     pub fn renewed(&self, answer: &[u8], now: SystemTime) -> Result<Self, String> {
         let answer = answers::object(answer).map_err(|e| e.to_string())?;
-        let seconds = answer.get("expiresIn").and_then(Value::as_f64);
-        let expires = seconds
-            .filter(|seconds| (1.0..=31_536_000.0).contains(seconds))
-            .map(|seconds| now + Duration::from_secs_f64(seconds))
-            .ok_or("expiresIn is missing or no time")?;
+        let expires = answers::expires_in(&answer, LONGEST, now)?;
         let mut file = self.file.clone();
         file.insert(
             "accessToken".to_owned(),
