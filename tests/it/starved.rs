@@ -222,16 +222,17 @@ fn without_a_thread_to_be_had_the_shutdown_delivers() {
 /// The same by the limit of a user, which does not hold for root.
 #[test]
 fn few_tasks_of_the_user() {
-    const USER: &str = "61234";
+    // Another run of these tests at the same time must not share the limit.
+    let user = (50_000 + std::process::id() % 15_000).to_string();
     let able = Command::new("setpriv")
-        .args(["--reuid", USER, "true"])
+        .args(["--reuid", &user, "true"])
         .status();
     if !able.is_ok_and(|status| status.success()) {
         eprintln!("not run: this user may not become another");
         return;
     }
     let mut fake = FakeXray::start();
-    let limits = format!("exec prlimit --nproc=24 setpriv --reuid {USER} --clear-groups");
+    let limits = format!("exec prlimit --nproc=24 setpriv --reuid {user} --clear-groups");
     let daemon = Launch::against(&fake).by_shell(&limits).start();
     clients_leave_threads(&mut fake, &daemon, 24);
 }
