@@ -168,10 +168,19 @@ fn clients_leave_threads(fake: &mut FakeXray, daemon: &Running, tasks: usize) {
                 }
             });
         }
+        let _end = SetAtEnd(&over);
         delivers(fake, daemon, first);
         is_healthy(daemon);
-        over.store(true, SeqCst);
     });
+}
+
+/// Tells the clients to end, also where a check has failed: the scope waits for them.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
 }
 
 #[test]
