@@ -10,16 +10,18 @@ use xray_test_support::http::{Request, Response};
 use xray_test_support::server::{Handler, Peer, Server};
 use xray_test_support::tls::Authority;
 
+use crate::exporter;
+
 /// What has arrived so far.
 #[derive(Default)]
 pub struct Counts {
     /// How long an answer takes.
     latency: Duration,
-    /// Documents, each number once.
+    /// Documents and requests with spans, each number once.
     pub documents: AtomicU64,
     /// Documents whose number had already come.
     pub repeated: AtomicU64,
-    /// Requests to `/TraceSegments`.
+    /// Requests with segments or spans.
     pub requests: AtomicU64,
     /// One flag a number.
     seen: Mutex<Vec<bool>>,
@@ -52,8 +54,13 @@ impl Handler for Counts {
     fn handle(&self, request: Request, peer: &mut Peer) -> io::Result<bool> {
         let answer = match request.path() {
             "/TraceSegments" => {
-                self.add(&request.body);
+                self.add(numbers(&request.body));
                 "{\"UnprocessedTraceSegments\":[]}"
+            }
+            "/v1/traces" => {
+                let is_gzip = request.header("content-encoding").is_some();
+                self.add(exporter::number(&request.body, is_gzip));
+                "{}"
             }
             _ => "{}",
         };
@@ -66,15 +73,10 @@ impl Handler for Counts {
 }
 
 impl Counts {
-    /// Finds the number behind each `~`; the sender writes that byte nowhere else.
-    fn add(&self, body: &[u8]) {
+    fn add(&self, numbers: impl IntoIterator<Item = usize>) {
         let mut seen = self.seen.lock().unwrap();
         let (mut documents, mut repeated) = (0, 0);
-        let mut rest = body;
-        // The standard library's own memchr: the backend shares two cores with what it measures.
-        while rest.skip_until(b'~').is_ok_and(|_| !rest.is_empty()) {
-            let digits = rest.iter().take(8).filter(|byte| byte.is_ascii_digit());
-            let number = digits.fold(0, |n, digit| n * 10 + usize::from(digit - b'0'));
+        for number in numbers {
             if seen.len() <= number {
                 seen.resize((number + 1).next_power_of_two(), false);
             }
@@ -88,4 +90,15 @@ impl Counts {
         self.documents.fetch_add(documents, Relaxed);
         self.repeated.fetch_add(repeated, Relaxed);
     }
+}
+
+/// The number behind each `~`; the sender writes that byte nowhere else.
+fn numbers(body: &[u8]) -> impl Iterator<Item = usize> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        // The standard library's own memchr: the backend shares two cores with what it measures.
+        rest.skip_until(b'~').ok().filter(|_| !rest.is_empty())?;
+        let digits = rest.iter().take(8).filter(|byte| byte.is_ascii_digit());
+        Some(digits.fold(0, |n, digit| n * 10 + usize::from(digit - b'0')))
+    })
 }
