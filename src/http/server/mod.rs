@@ -175,6 +175,8 @@ pub struct Reader {
     input: Vec<u8>,
     state: State,
     max_body: usize,
+    /// The head of a request that was refused because of the length of its body.
+    too_large: Option<Request>,
 }
 
 impl Default for Reader {
@@ -203,6 +205,7 @@ impl Reader {
             input: Vec::new(),
             state: State::default(),
             max_body: max_body.min(MAX_BODY),
+            too_large: None,
         }
     }
 
@@ -224,6 +227,12 @@ impl Reader {
             self.state = State::Refused(refusal);
         }
         step
+    }
+
+    /// The head of the request that was refused because its body is too large.
+    #[must_use]
+    pub(crate) fn too_large(&self) -> Option<&Request> {
+        self.too_large.as_ref()
     }
 
     /// No request has begun: the connection may close without harm.
@@ -263,7 +272,10 @@ impl Reader {
                 Ok(self.finish(request))
             }
             State::Chunks(mut request, mut chunks) => {
-                let (used, done) = chunks.advance(&self.input, &mut request.body)?;
+                let (used, done) = match chunks.advance(&self.input, &mut request.body) {
+                    Err(Refusal::BodyTooLarge) => return Err(self.refuse_body(request)),
+                    advanced => advanced?,
+                };
                 self.input.drain(..used);
                 if !done {
                     self.state = State::Chunks(request, chunks);
@@ -284,11 +296,18 @@ impl Reader {
             Framing::Length(0) => return Ok(self.finish(head.request)),
             Framing::Length(length) => State::Length(head.request, length),
             Framing::Chunked => State::Chunks(head.request, Chunked::new(self.max_body)),
+            Framing::TooLong => return Err(self.refuse_body(head.request)),
         };
         if head.expects_continue {
             return Ok(Step::Continue);
         }
         self.advance()
+    }
+
+    fn refuse_body(&mut self, mut request: Request) -> Refusal {
+        request.body = Vec::new();
+        self.too_large = Some(request);
+        Refusal::BodyTooLarge
     }
 
     fn finish(&mut self, request: Request) -> Step {
