@@ -38,7 +38,8 @@ pub const MAX_HEADERS: usize = 64;
 /// Bytes of one request body: X-Ray's OTLP endpoint takes 5 MB, its other calls far less.
 pub const MAX_BODY: usize = 6 * 1024 * 1024;
 
-/// A body grows by at most this at a time, so that what is held stays close to what was received.
+/// A body grows by this at a time, so that most are not copied while they come. What of it is not
+/// written yet takes no memory: the system gives pages when they are touched.
 const BODY_STEP: usize = 256 * 1024;
 
 /// One whole request.
@@ -70,7 +71,7 @@ impl Request {
     pub fn memory(&self) -> usize {
         let headers = self.headers.capacity() * size_of::<(String, Vec<u8>)>();
         let lines: usize = self.headers.iter().map(|(n, v)| n.len() + v.len()).sum();
-        headers + lines + self.target.len() + self.body.capacity()
+        headers + lines + self.target.len() + self.body.len()
     }
 
     /// The value of a header in any case, its lines joined by `, ` as RFC 9110, 5.3 allows.
@@ -325,8 +326,7 @@ impl Reader {
 /// Appends to a body of which at most `expected` bytes are still to come, these included.
 fn append(body: &mut Vec<u8>, bytes: &[u8], expected: usize) {
     if body.capacity() - body.len() < bytes.len() {
-        let step = body.capacity().min(BODY_STEP).min(expected);
-        body.reserve_exact(step.max(bytes.len()));
+        body.reserve_exact(BODY_STEP.min(expected).max(bytes.len()));
     }
     body.extend_from_slice(bytes);
 }
