@@ -1,6 +1,6 @@
 //! How it ends: what arrived is delivered, and nothing makes it miss its deadline.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use xray_test_support::http::Response;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::process::Signal;
 use xray_test_support::totals::Totals;
+use xray_test_support::watch::SetAtEnd;
 use xray_test_support::xray::FakeXray;
 use xray_test_support::xray::Fault;
 
@@ -58,16 +59,15 @@ fn during_load_everything_received_is_delivered() {
             let client = UdpClient::new(daemon.udp);
             for n in 0.. {
                 client.load(n * 10..(n + 1) * 10, 1_000);
-                if over.load(Ordering::Relaxed) {
+                if over.load(SeqCst) {
                     return;
                 }
             }
         });
+        let _end = SetAtEnd(&over);
         fake.wait_for("load", |state| state.accepted.len() > 300);
         daemon.signal(Signal::TERM);
-        let ended = daemon.wait_exit(DEADLINE);
-        over.store(true, Ordering::Relaxed);
-        ended
+        daemon.wait_exit(DEADLINE)
     });
     assert_eq!(ended.code, Some(0));
     let totals = Totals::at_the_end_of(&ended.log);
