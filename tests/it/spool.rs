@@ -229,7 +229,7 @@ fn spans_of_an_outage_are_delivered_after_a_restart() {
         for (content_type, coding, body) in &all {
             let mut headers = vec![("Content-Type", *content_type)];
             headers.extend(coding.map(|coding| ("Content-Encoding", coding)));
-            let answer = otlp::post(daemon.tcp, otlp::TRACES, &headers, body);
+            let answer = otlp::post_until_taken(daemon.tcp, &headers, body);
             assert_eq!(answer.status, 200);
         }
         if signal == Signal::KILL {
