@@ -52,21 +52,27 @@ fn what_the_kernel_holds_is_delivered() {
 #[test]
 fn during_load_everything_received_is_delivered() {
     let fake = FakeXray::start();
-    let daemon = Launch::against(&fake).start();
-    let over = AtomicBool::new(false);
+    let daemon = Launch::against(&fake)
+        .args(["--shutdown-timeout", "1m"])
+        .start();
+    let told = AtomicBool::new(false);
     let ended = thread::scope(|scope| {
         scope.spawn(|| {
             let client = UdpClient::new(daemon.udp);
+            // It goes on for a second where the daemon does not end before.
+            let mut left = 20;
             for n in 0.. {
-                client.load(n * 10..(n + 1) * 10, 1_000);
-                if over.load(SeqCst) {
+                client.load(n * 50..(n + 1) * 50, 1_000);
+                left -= usize::from(told.load(SeqCst));
+                if left == 0 || daemon.has_ended() {
                     return;
                 }
             }
         });
-        let _end = SetAtEnd(&over);
+        let _told = SetAtEnd(&told);
         fake.wait_for("load", |state| state.accepted.len() > 300);
         daemon.signal(Signal::TERM);
+        told.store(true, SeqCst);
         daemon.wait_exit(DEADLINE)
     });
     assert_eq!(ended.code, Some(0));
