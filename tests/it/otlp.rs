@@ -80,7 +80,7 @@ fn otlp_port(daemon: &Daemon) -> SocketAddr {
     line.split_once(text).unwrap().1.trim().parse().unwrap()
 }
 
-fn metrics(tcp: SocketAddr) -> String {
+pub fn metrics(tcp: SocketAddr) -> String {
     let get = b"GET /metrics HTTP/1.1\r\nHost: xray\r\nConnection: close\r\n\r\n";
     String::from_utf8(exchange(tcp, get).unwrap().body).unwrap()
 }
