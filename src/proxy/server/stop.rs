@@ -1,15 +1,12 @@
 //! Ends: requests under way may finish, new ones are told to go elsewhere.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Server;
 use super::connection::{Connection, Phase};
 use crate::proxy::OnOver;
 use crate::proxy::exchange::Stage;
-
-/// How long interrupted requests may take to end.
-const INTERRUPTED: Duration = Duration::from_secs(1);
 
 pub(super) struct Stopping {
     began: Instant,
@@ -64,7 +61,7 @@ impl Server {
         let is_last = is_time && stopping.is_interrupted;
         if is_time && !is_over && !stopping.is_interrupted {
             stopping.is_interrupted = true;
-            stopping.deadline = now + INTERRUPTED;
+            stopping.deadline = now + self.limits.interrupted;
             self.interrupt(began);
             // Those that had not come in whole are gone at once.
             is_over = !self.connections.iter().any(|c| is_under_way(c, began));
