@@ -1,7 +1,7 @@
 //! Stands in for X-Ray: answers every POST and counts the documents by their numbers.
 
 use std::io::{self, BufRead};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use crate::exporter;
 pub struct Counts {
     /// How long an answer takes.
     latency: Duration,
+    /// Whether every request is answered 503.
+    pub is_away: AtomicBool,
     /// Documents and requests with spans, each number once.
     pub documents: AtomicU64,
     /// Documents whose number had already come.
@@ -52,6 +54,10 @@ pub fn start(latency: Duration, is_encrypted: bool) -> Backend {
 
 impl Handler for Counts {
     fn handle(&self, request: Request, peer: &mut Peer) -> io::Result<bool> {
+        if self.is_away.load(Relaxed) {
+            peer.respond(&Response::new(503, ""))?;
+            return Ok(true);
+        }
         let answer = match request.path() {
             "/TraceSegments" => {
                 self.add(numbers(&request.body));

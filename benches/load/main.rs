@@ -6,6 +6,9 @@ mod backend;
 mod daemon;
 mod exporter;
 mod floor;
+mod outage;
+#[path = "../realistic/mod.rs"]
+mod realistic;
 mod report;
 mod run;
 mod sender;
@@ -18,6 +21,7 @@ use std::time::Duration;
 
 const USAGE: &str = "\
 usage: load [--quick] [--ours PATH] [--theirs PATH] [--json PATH]
+       load outage SECONDS PATH...      how long `-m 16` holds all segments of an outage, for each daemon
        load floor LISTEN BACKEND [PEM]  the floor alone; with an authority's certificate, by TLS
        load send DAEMON RATE SECONDS    the sender alone
        load export DAEMON RATE SECONDS [gzip]  the same with spans
@@ -47,6 +51,7 @@ fn dispatch(words: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
         ["floor", listen, backend, pem] => {
             floor::run(listen.parse()?, backend.parse()?, Some(pem))?;
         }
+        ["outage", seconds, paths @ ..] => outage::all(seconds.parse()?, paths)?,
         ["send", daemon, rate, seconds] => {
             let daemon: SocketAddr = daemon.parse()?;
             let sent = sender::send(daemon, rate.parse()?, seconds.parse()?)?;

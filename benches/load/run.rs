@@ -186,7 +186,7 @@ fn has_floor(load: Load) -> bool {
 
 fn once(program: &Program, load: Load, seconds: u64) -> io::Result<Run> {
     let backend = backend::start(Duration::from_millis(load.latency), load.tls);
-    let daemon = Daemon::start(program, &backend)?;
+    let daemon = Daemon::start(program, &backend, &[])?;
     let look = || procfs::usage(daemon.pid()).ok_or_else(|| io::Error::other("the daemon ended"));
 
     // What the first segment has set off is over by then.

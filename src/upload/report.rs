@@ -67,6 +67,17 @@ pub(super) fn delivered(documents: usize, unprocessed: usize, took: Duration) {
     }
 }
 
+/// Why X-Ray took no document of a request, in its words: the first that may pass.
+pub(super) fn takes_nothing(entries: &[Unprocessed]) -> String {
+    let first = entries.iter().find(|entry| entry.is_transient());
+    let text = |text: fn(&Unprocessed) -> &str| shown(first.map(text));
+    format!(
+        "X-Ray takes none of the segments: {}: {}",
+        text(|entry| &entry.code),
+        text(|entry| &entry.message)
+    )
+}
+
 /// X-Ray did not take one document of a request.
 pub(super) fn unprocessed(ids: Option<&DocumentIds>, entry: &Unprocessed) {
     let Some(held_back) = REFUSED.allow(Instant::now()) else {

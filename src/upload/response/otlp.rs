@@ -35,9 +35,9 @@ pub(super) fn protobuf_success(body: &[u8]) -> Option<PartialSuccess> {
             let mut fields = Fields(bytes);
             while let Some(field) = fields.next().ok()? {
                 match field {
-                    // An int64; a negative one is nonsense.
+                    // It is signed, and a negative number refuses nothing.
                     (REJECTED_SPANS, protobuf::Value::Number(number)) => {
-                        partial.rejected = number.cast_signed().max(0).cast_unsigned();
+                        partial.rejected = u64::try_from(number.cast_signed()).unwrap_or(0);
                     }
                     (ERROR_MESSAGE, protobuf::Value::Bytes(text)) => {
                         partial.message = String::from_utf8_lossy(text).into_owned();
@@ -286,6 +286,13 @@ mod tests {
             message: "too old".to_owned(),
         });
         assert_eq!(answer(200, &[PROTOBUF], &body).export, expected);
+        let (mut negative, mut partial) = (Vec::new(), Vec::new());
+        put_number(1, u64::MAX, &mut partial);
+        put_bytes(1, &partial, &mut negative);
+        let nothing = Some(PartialSuccess::default());
+        assert_eq!(answer(200, &[PROTOBUF], &negative).export, nothing);
+        let negative = br#"{"partialSuccess":{"rejectedSpans":"-1"}}"#;
+        assert_eq!(answer(200, &[JSON], negative).export, nothing);
         for number in ["3", "\"3\""] {
             let body = format!(
                 r#"{{"partialSuccess":{{"rejectedSpans":{number},"errorMessage":"too old"}}}}"#

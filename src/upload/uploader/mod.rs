@@ -7,6 +7,7 @@ mod dispatch;
 mod periodic;
 mod settle;
 mod spans;
+mod spool_copies;
 mod spool_counts;
 mod spool_events;
 mod spool_reads;
@@ -27,12 +28,12 @@ use super::health::Health;
 use super::item::Item;
 use super::message::{Event, HandOver, SpoolAnswer};
 use super::metrics::{Snapshot, SpoolMetrics, UploadMetrics};
+use super::packer::Packer;
 use super::sender::{Payload, SenderId};
 use super::sender_pool::{Choice, InFlight, SenderPool};
 use super::spans::SpanCounts;
 use super::telemetry::Telemetry;
 use crate::batch::Batch;
-use crate::batch::compressed::Compressor;
 use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
 use crate::spool::{SpoolMessage, XRayApi};
@@ -74,6 +75,13 @@ pub(super) struct Now {
     pub jitter: f64,
 }
 
+impl Now {
+    /// The service's time when it was that instant, which is past.
+    fn wall_at(self, instant: Instant) -> SystemTime {
+        self.wall - self.instant.saturating_duration_since(instant)
+    }
+}
+
 /// What the thread around the uploader is to do.
 pub(super) enum Action {
     /// Sign this and send it on that sender, which is started if it is new.
@@ -107,7 +115,7 @@ pub(super) struct Uploader {
     renewal_wait: Option<Instant>,
     destinations: Destinations,
     /// Working memory, while something has to wait.
-    compressor: Option<Compressor>,
+    packer: Option<Packer>,
     spooling: Option<Spooling>,
     senders: SenderPool,
     counts: SegmentCounts,
@@ -151,7 +159,7 @@ impl Uploader {
             refused_generation: None,
             renewal_wait: None,
             destinations: Destinations::default(),
-            compressor: None,
+            packer: None,
             spooling: spool_role.map(|role| Spooling::new(role, limits.buffer)),
             senders: SenderPool::new(limits.senders(), now),
             counts: SegmentCounts::default(),
@@ -220,8 +228,13 @@ impl Uploader {
         self.dispatch(now);
         // A body that was compressed has grown when it went out.
         self.drop_oldest();
-        self.copy_in_flight(now);
+        self.make_copies(now);
         self.flush_spool(now.instant);
+        let freed = self
+            .packer
+            .iter_mut()
+            .flat_map(|packer| packer.freed.drain(..));
+        self.actions.extend(freed.map(Action::Recycle));
         let ended = self.senders.end_idle(now.instant);
         self.actions
             .extend(ended.into_iter().map(Action::EndSender));

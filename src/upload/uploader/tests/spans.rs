@@ -139,6 +139,38 @@ fn an_api_that_does_not_answer_takes_one_sender_and_leaves_another() {
     }
 }
 
+/// A request takes more memory while it is out than while it waits. When it comes back and nothing else
+/// with spans waits, it is not compressed again for that reason.
+#[test]
+fn spans_that_are_sent_in_vain_cost_no_segment() {
+    let mut simulation = Simulation::ready(4, LIMIT);
+    let fail = |simulation: &mut Simulation, is_otlp: bool| {
+        while let Some(index) = simulation.find_out(is_otlp) {
+            simulation.finish(index, &Answer::Unavailable);
+        }
+    };
+    for _ in 0..4 {
+        simulation.spans(1, LIMIT / 20, false);
+    }
+    fail(&mut simulation, true);
+    while simulation.uploader.counts().spilled < 200 {
+        simulation.documents(50, 1_000);
+        fail(&mut simulation, false);
+    }
+    let before = simulation.uploader.counts().spilled;
+    simulation.pass(Duration::from_secs(1));
+    let probe = simulation.find_out(true).expect("one goes out alone");
+    simulation.finish(probe, &Answer::Delivered);
+    // The oldest is not answered before the others are delivered.
+    while simulation.uploader.span_counts().spans.held > 1 {
+        let newest = simulation.find_last_out(true).expect("they go out");
+        simulation.finish(newest, &Answer::Delivered);
+    }
+    assert!(simulation.find_out(true).is_some(), "the oldest is out");
+    fail(&mut simulation, true);
+    assert_eq!(simulation.uploader.counts().spilled, before);
+}
+
 /// However many requests with spans hang, and whatever `Concurrency` is.
 #[test]
 fn spans_that_are_not_answered_leave_a_sender_to_segments() {
