@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::back_off::BackOff;
 use super::item::{History, Item, RetryCause, Room, Sizes, Split};
 use super::outage_log::OutageLog;
+use super::packer::Packer;
 use super::queue::Queue;
 use super::retries::Retries;
 use super::spans::Amount;
-use crate::batch::compressed::Compressor;
 use crate::spool::XRayApi;
 
 /// So many whole batches refused in a row, without a document taken in between, are an outage rather
@@ -181,6 +181,16 @@ impl Destination {
         }
     }
 
+    /// What X-Ray has refused, whole or in part, and is asked again for.
+    pub(super) fn refused_items(&self) -> impl Iterator<Item = &Item> {
+        self.retries.iter()
+    }
+
+    /// The same. The bodies must not be changed.
+    pub(super) fn refused_items_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.retries.iter_mut()
+    }
+
     /// Takes any item as it is.
     pub(super) fn pop_any(&mut self) -> Option<Item> {
         self.pop_oldest().or_else(|| self.restored.pop_front())
@@ -188,10 +198,17 @@ impl Destination {
 
     /// Compresses the oldest body that waits plain, if more than `keep` bytes of them wait. Answers
     /// whether there was one.
-    pub(super) fn compress_oldest(&mut self, keep: usize, compressor: &mut Compressor) -> bool {
-        self.retries.compress_oldest(compressor)
-            || self.restored.compress_oldest(0, compressor)
-            || self.queue.compress_oldest(keep, compressor)
+    pub(super) fn compress_oldest(&mut self, keep: usize, packer: &mut Packer) -> bool {
+        self.retries.compress_oldest(packer)
+            || self.restored.compress_oldest(0, packer)
+            || self.queue.compress_oldest(keep, packer)
+    }
+
+    /// Compresses what would be dropped next. Answers whether there was something plain.
+    pub(super) fn compress_front(&mut self, packer: &mut Packer) -> bool {
+        self.retries.compress_oldest(packer)
+            || self.restored.compress_front(packer)
+            || self.queue.compress_front(packer)
     }
 
     /// A request was answered by the service and at least one of its documents was taken.
@@ -393,17 +410,6 @@ impl Destination {
     /// Bytes of memory of what waits.
     pub(super) fn bytes(&self) -> usize {
         self.all_sizes().map(|sizes| sizes.bytes).sum()
-    }
-
-    /// Bytes of memory that what goes out next takes more when it is sent.
-    pub(super) fn growth_of_next(&self) -> usize {
-        let fronts = [
-            self.queue.front(),
-            self.restored.front(),
-            self.retries.front(),
-        ];
-        let growths = fronts.into_iter().flatten().map(Item::growth);
-        growths.max().unwrap_or(0)
     }
 
     /// Bytes of memory that one of those that wait takes more when it is sent, at most.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::item::{History, Item, RetryCause, Room, Sizes, Split};
-use crate::batch::compressed::Compressor;
+use super::packer::Packer;
 
 /// Items with a [`History`], in the order in which they were refused. They wait apart from the
 /// queue, so that a bad document does not hold up its neighbours.
@@ -66,7 +66,7 @@ impl Retries {
     }
 
     /// Compresses the first item that is not compressed. Answers whether there was one.
-    pub(super) fn compress_oldest(&mut self, compressor: &mut Compressor) -> bool {
+    pub(super) fn compress_oldest(&mut self, packer: &mut Packer) -> bool {
         if self.sizes.plain == 0 {
             return false;
         }
@@ -75,7 +75,7 @@ impl Retries {
             return false;
         };
         self.sizes -= &*item;
-        item.body.compress(compressor);
+        item.body.compress(packer);
         self.sizes += &*item;
         true
     }
@@ -85,14 +85,14 @@ impl Retries {
         self.items.iter().filter_map(not_before).min()
     }
 
-    /// The item that was refused first.
-    pub(super) fn front(&self) -> Option<&Item> {
-        self.items.first()
-    }
-
     /// Everything that waits.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
         self.items.iter()
+    }
+
+    /// The same. The bodies must not be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.items.iter_mut()
     }
 
     /// Takes the item that was refused first as it is.

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use xray_test_support::http::Response;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::process::Signal;
 use xray_test_support::totals::Totals;
+use xray_test_support::watch::SetAtEnd;
 use xray_test_support::xray::FakeXray;
 use xray_test_support::xray::Fault;
 
@@ -55,23 +56,28 @@ fn what_the_kernel_holds_is_delivered() {
 #[test]
 fn during_load_everything_received_is_delivered() {
     let fake = FakeXray::start();
-    let daemon = Launch::against(&fake).start();
-    let over = AtomicBool::new(false);
+    let daemon = Launch::against(&fake)
+        .args(["--shutdown-timeout", "1m"])
+        .start();
+    let told = AtomicBool::new(false);
     let ended = thread::scope(|scope| {
         scope.spawn(|| {
             let client = UdpClient::new(daemon.udp);
+            // It goes on for a second where the daemon does not end before.
+            let mut left = 20;
             for n in 0.. {
-                client.load(n * 10..(n + 1) * 10, 1_000);
-                if over.load(Ordering::Relaxed) {
+                client.load(n * 50..(n + 1) * 50, 1_000);
+                left -= usize::from(told.load(SeqCst));
+                if left == 0 || daemon.has_ended() {
                     return;
                 }
             }
         });
+        let _told = SetAtEnd(&told);
         fake.wait_for("load", |state| state.accepted.len() > 300);
         daemon.signal(Signal::TERM);
-        let ended = daemon.wait_exit(DEADLINE);
-        over.store(true, Ordering::Relaxed);
-        ended
+        told.store(true, SeqCst);
+        daemon.wait_exit(DEADLINE)
     });
     assert_eq!(ended.code, Some(0));
     let totals = Totals::at_the_end_of(&ended.log);

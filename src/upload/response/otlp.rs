@@ -302,6 +302,30 @@ mod tests {
     }
 
     #[test]
+    fn a_partial_success_whose_number_is_nonsense_refuses_nothing() {
+        for number in [(-5i64).cast_unsigned(), u64::MAX] {
+            let mut partial = Vec::new();
+            put_number(1, number, &mut partial);
+            let mut body = Vec::new();
+            put_bytes(1, &partial, &mut body);
+            let export = answer(200, &[PROTOBUF], &body).export;
+            assert_eq!(export, Some(PartialSuccess::default()));
+        }
+        for number in [
+            "-5",
+            "\"-5\"",
+            "1.5",
+            "null",
+            "{}",
+            "\"99999999999999999999\"",
+        ] {
+            let body = format!(r#"{{"partialSuccess":{{"rejectedSpans":{number}}}}}"#);
+            let export = answer(200, &[JSON], body.as_bytes()).export;
+            assert_eq!(export, Some(PartialSuccess::default()), "{number}");
+        }
+    }
+
+    #[test]
     fn what_to_do() {
         for (status_code, body, advice) in [
             (400, status(DESTINATION), "update-trace-segment-destination"),
