@@ -1,7 +1,7 @@
 //! Signs requests anew and sends them to X-Ray.
 
 use std::io::{self, Read};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
@@ -11,10 +11,12 @@ use super::action::{Action, Service};
 use super::counts::Counts;
 use super::handler::{Body, ForwardError, Handler, Incoming, Response};
 use super::headers;
+use super::kept_answers::{CachedAnswer, MAX_ANSWER};
 use super::masking::Mask;
 use super::report::Reports;
 use super::resources::{ClientResources, FORWARD_MEMORY};
-use super::sampling_cache::{Answer, Attempted, MAX_ANSWER, SamplingCache};
+use super::sampling_cache::{Attempted, SamplingCache};
+use super::target_slot::TargetSlot;
 use super::upstream_answer::{Asked, UpstreamBody};
 use super::upstream_request::{Connection, Upstream, broken_off, transport};
 use crate::aws::clock::{Clock, DatedAnswer, Reading};
@@ -44,14 +46,7 @@ pub(super) struct Shared {
     resources: Arc<ClientResources>,
     counts: Arc<Counts>,
     pub(super) reports: Reports,
-    target: Mutex<Known>,
-    changed: Condvar,
-}
-
-enum Known {
-    NotYet,
-    Is(Arc<Target>),
-    Stopped,
+    target: TargetSlot,
 }
 
 /// A request of a client's, as it goes to X-Ray.
@@ -79,25 +74,20 @@ impl SigningForwarder {
                 resources,
                 counts,
                 reports: Reports::default(),
-                target: Mutex::new(Known::NotYet),
-                changed: Condvar::new(),
+                target: TargetSlot::default(),
             }),
         }
     }
 
     /// Where requests go from now on.
     pub fn set_target(&self, target: Arc<Target>) {
-        let mut known = self.shared.lock();
-        if !matches!(*known, Known::Stopped) {
-            *known = Known::Is(target);
-            self.shared.changed.notify_all();
-        }
+        self.shared.target.set(target);
     }
 
     /// Asks the service for nothing, unsigned, once the target is set: name, TLS and clock skew
     /// are then known before the first client asks. Blocks; no answer is no harm.
     pub fn warm(&self) {
-        let Some(target) = self.shared.target(Duration::ZERO) else {
+        let Some(target) = self.shared.target.wait(Duration::ZERO) else {
             return;
         };
         let signed = self.shared.clock.signing_time();
@@ -135,12 +125,9 @@ impl Handler for SigningForwarder {
     }
 
     fn stop(&self) {
-        let mut known = self.shared.lock();
-        if let Known::Is(target) = &*known {
+        if let Some(target) = self.shared.target.stop() {
             target.shutdown_forwards();
         }
-        *known = Known::Stopped;
-        self.shared.changed.notify_all();
     }
 }
 
@@ -162,21 +149,6 @@ impl Outgoing {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.target.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn target(&self, limit: Duration) -> Option<Arc<Target>> {
-        let (known, _) = self
-            .changed
-            .wait_timeout_while(self.lock(), limit, |known| matches!(known, Known::NotYet))
-            .unwrap_or_else(PoisonError::into_inner);
-        match &*known {
-            Known::Is(target) => Some(Arc::clone(target)),
-            Known::NotYet | Known::Stopped => None,
-        }
-    }
-
     fn forward(
         self: &Arc<Self>,
         outgoing: &Outgoing,
@@ -201,7 +173,10 @@ impl Shared {
         let deadline = outgoing.patience;
         let memory = self.resources.forwards.wait(FORWARD_MEMORY, left(deadline));
         let memory = memory.ok_or(ForwardError::Busy)?;
-        let target = self.target(left(deadline)).ok_or(ForwardError::NoTarget)?;
+        let target = self
+            .target
+            .wait(left(deadline))
+            .ok_or(ForwardError::NoTarget)?;
         let cache = &target.credentials;
         let issued = cache
             .wait(left(deadline))
@@ -394,7 +369,7 @@ fn whole(response: Response) -> Attempted {
             body
         }
     };
-    Attempted::Answered(Answer {
+    Attempted::Answered(CachedAnswer {
         status: response.status,
         headers: response.headers,
         body: body.into(),

@@ -6,7 +6,8 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::handler::{AnswerOrigin, Body, ForwardError, Response};
+use super::handler::{AnswerOrigin, ForwardError, Response};
+use super::kept_answers::{CachedAnswer, KeptAnswers};
 use super::resources::{ClientResources, NoThread};
 use crate::http::call::Call;
 
@@ -19,27 +20,13 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// Requests that are longer than this share and keep nothing. The real ones have some bytes.
 const MAX_KEY: usize = 4 * 1024;
 
-/// Answers that are longer than this are not kept. A hundred rules have about 70 KB.
-pub(super) const MAX_ANSWER: usize = 256 * 1024;
-
-/// Bytes of all kept answers and their requests.
-const MAX_KEPT: usize = 512 * 1024;
-
 /// Attempts at once; more requests than these, all different, are made without sharing.
 const MAX_ATTEMPTS: usize = 8;
-
-/// An answer that can be given to several clients.
-#[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, Vec<u8>)>,
-    pub(super) body: Arc<[u8]>,
-}
 
 /// How an attempt ended.
 #[derive(Clone, Debug)]
 pub(super) enum Attempted {
-    Answered(Answer),
+    Answered(CachedAnswer),
     Failed(ForwardError),
     /// The answer is too long to be shared: everybody asks for themselves.
     TooLong,
@@ -55,16 +42,9 @@ pub(super) struct SamplingCache {
 
 #[derive(Default)]
 struct State {
-    /// The one used last stands last.
-    kept: Vec<Kept>,
+    answers: KeptAnswers,
     attempts: Vec<Attempt>,
     next_attempt: u64,
-}
-
-struct Kept {
-    key: Vec<u8>,
-    answer: Answer,
-    fetched: Instant,
 }
 
 struct Attempt {
@@ -166,7 +146,10 @@ impl SamplingCache {
             } else if client.is_cancelled() {
                 Some(Waited::ClientLeft)
             } else if attempt.began.elapsed() >= PATIENCE {
-                state.fresh(key, self.max_age).map(|_| Waited::Long)
+                state
+                    .answers
+                    .is_fresh(key, self.max_age)
+                    .then_some(Waited::Long)
             } else {
                 None
             };
@@ -191,7 +174,7 @@ impl SamplingCache {
             && has_rules(answer)
         {
             let key = state.attempts[at].key.clone();
-            state.keep(key, answer.clone());
+            state.answers.keep(key, answer.clone());
         }
         let attempt = &mut state.attempts[at];
         attempt.result = Some(result);
@@ -202,14 +185,11 @@ impl SamplingCache {
     }
 
     fn kept(&self, key: &[u8]) -> Option<Response> {
-        let mut state = self.lock();
-        let at = state.fresh(key, self.max_age)?;
-        let kept = state.kept.remove(at);
-        let mut response = kept.answer.clone().into_response();
-        let age = kept.fetched.elapsed().as_secs().to_string();
+        let (answer, age) = self.lock().answers.get(key, self.max_age)?;
+        let mut response = answer.into_response();
+        let age = age.as_secs().to_string();
         response.headers.push(("Age".to_owned(), age.into_bytes()));
         response.origin = AnswerOrigin::Kept;
-        state.kept.push(kept);
         Some(response)
     }
 
@@ -219,28 +199,6 @@ impl SamplingCache {
 }
 
 impl State {
-    fn fresh(&self, key: &[u8], max_age: Duration) -> Option<usize> {
-        self.kept
-            .iter()
-            .position(|kept| kept.key == key && kept.fetched.elapsed() < max_age)
-    }
-
-    fn keep(&mut self, key: Vec<u8>, mut answer: Answer) {
-        // The others speak of that one request: its id, its time.
-        answer
-            .headers
-            .retain(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        self.kept.retain(|kept| kept.key != key);
-        self.kept.push(Kept {
-            key,
-            answer,
-            fetched: Instant::now(),
-        });
-        while self.kept.iter().map(Kept::size).sum::<usize>() > MAX_KEPT {
-            self.kept.remove(0);
-        }
-    }
-
     /// One client waits no more.
     fn leave(&mut self, attempt: usize) {
         let left = &mut self.attempts[attempt];
@@ -251,20 +209,8 @@ impl State {
     }
 }
 
-impl Kept {
-    fn size(&self) -> usize {
-        self.key.len() + self.answer.body.len()
-    }
-}
-
-impl Answer {
-    fn into_response(self) -> Response {
-        Response::new(self.status, self.headers, Body::Full(self.body.to_vec()))
-    }
-}
-
 /// Whether this is what X-Ray says when it is well: a proxy on the way may say 200 as well.
-fn has_rules(answer: &Answer) -> bool {
+fn has_rules(answer: &CachedAnswer) -> bool {
     answer.status == 200
         && serde_json::from_slice::<serde_json::Value>(&answer.body).is_ok_and(|body| {
             body.get("SamplingRuleRecords")
@@ -275,6 +221,8 @@ fn has_rules(answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::handler::Body;
+    use crate::proxy::kept_answers::MAX_KEPT;
     use std::sync::mpsc::{Sender, channel};
     use std::thread;
 
@@ -286,7 +234,7 @@ mod tests {
     }
 
     fn answered(status: u16, body: &str) -> Attempted {
-        Attempted::Answered(Answer {
+        Attempted::Answered(CachedAnswer {
             status,
             headers: Vec::new(),
             body: body.as_bytes().into(),
@@ -355,7 +303,7 @@ mod tests {
             // Still in use.
             assert_eq!(ask(&cache, "0", answered(500, "")), Some((200, true)));
         }
-        let kept: usize = cache.lock().kept.iter().map(Kept::size).sum();
+        let kept = cache.lock().answers.size();
         assert!(kept <= MAX_KEPT, "{kept}");
         assert_eq!(ask(&cache, "1", answered(500, "")), Some((500, false)));
         let long = "x".repeat(MAX_KEY + 1);

@@ -55,7 +55,7 @@ pub(super) struct Destination {
 
 impl Destination {
     /// With nothing waiting.
-    fn new(api: XRayApi) -> Self {
+    pub(super) fn new(api: XRayApi) -> Self {
         Destination {
             queue: Queue::default(),
             retries: Retries::default(),
@@ -372,45 +372,5 @@ impl Destination {
             self.retries.sizes(),
         ]
         .into_iter()
-    }
-}
-
-/// The destinations, one for each API of X-Ray.
-#[derive(Debug)]
-pub(super) struct Destinations {
-    pub segments: Destination,
-    pub otlp: Destination,
-}
-
-impl Default for Destinations {
-    fn default() -> Self {
-        Destinations {
-            segments: Destination::new(XRayApi::Segments),
-            otlp: Destination::new(XRayApi::Otlp),
-        }
-    }
-}
-
-impl Destinations {
-    pub(super) fn of(&self, api: XRayApi) -> &Destination {
-        match api {
-            XRayApi::Segments => &self.segments,
-            XRayApi::Otlp => &self.otlp,
-        }
-    }
-
-    pub(super) fn of_mut(&mut self, api: XRayApi) -> &mut Destination {
-        match api {
-            XRayApi::Segments => &mut self.segments,
-            XRayApi::Otlp => &mut self.otlp,
-        }
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Destination> {
-        [&self.segments, &self.otlp].into_iter()
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Destination> {
-        [&mut self.segments, &mut self.otlp].into_iter()
     }
 }

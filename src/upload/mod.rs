@@ -8,6 +8,7 @@ mod channel;
 mod copies;
 pub mod counters;
 mod destination;
+mod destinations;
 mod health;
 mod item;
 pub mod message;
