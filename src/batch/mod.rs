@@ -108,7 +108,7 @@ impl Batch {
         self
     }
 
-    /// Gives back the memory that the documents do not need.
+    /// Releases memory that the documents do not need.
     pub fn shrink(&mut self) {
         self.memory.truncate(self.end);
         self.memory.shrink_to_fit();

@@ -16,7 +16,7 @@ use log::LevelFilter;
 
 use crate::config::cli::{Exporter, Flags};
 use crate::logging::LogFormat;
-use file::{Located, Origin, Settings};
+use file::{FileSettings, Located, Origin};
 
 /// Where a configuration file is looked for, in this order; the first that exists is loaded even
 /// when `-c` names another, so that a broken one never goes unnoticed.
@@ -31,7 +31,7 @@ const DEFAULT_SAMPLING_CACHE: Duration = Duration::from_secs(60 * 60);
 const DEFAULT_SPOOL_LIMIT_MB: u32 = 256;
 const MIN_SPOOL_LIMIT_MB: u32 = 1;
 const MIN_BUFFER_MB: u32 = 3;
-/// One TiB: above it, a slip of the keyboard.
+/// One TiB. A larger value is probably a typing error.
 const MAX_BUFFER_MB: u32 = 1 << 20;
 
 /// Where segments wait for longer than memory allows.
@@ -100,7 +100,7 @@ pub struct Config {
     pub shutdown_delay: Duration,
     /// How long delivering what is held may take after that.
     pub shutdown_timeout: Duration,
-    /// What to tell the operator once the log works.
+    /// Warnings, to be logged once the log works.
     pub warnings: Vec<String>,
 }
 
@@ -174,7 +174,7 @@ fn unreadable(path: &Path, error: &io::Error, hint: &str) -> String {
 /// Flags over the file over defaults. An empty text in a flag undoes the file's.
 fn merge(
     flags: &Flags,
-    file: Settings,
+    file: FileSettings,
     read: Option<PathBuf>,
     mut warnings: Vec<String>,
 ) -> Result<Config, ConfigError> {

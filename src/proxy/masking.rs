@@ -1,5 +1,5 @@
-//! Makes a secret unreadable in what passes by, however it is escaped and however the bytes are
-//! cut. The length stays the same, because it has been announced.
+//! Masks a secret in a stream, however it is escaped and wherever the reads split it. The length
+//! stays the same, because `Content-Length` has been sent already.
 //!
 //! AWS answers a signature that it refuses with the request as it read it, session token included.
 
@@ -25,22 +25,22 @@ struct Pattern {
 
 /// The search for one secret in a stream.
 #[derive(Clone)]
-struct Search {
+struct SecretSearch {
     pattern: Arc<Pattern>,
-    /// The secret's first so many characters were the last ones of the stream,
+    /// How many of the secret's first characters were the last ones of the stream.
     matched: usize,
-    /// which were written like this,
+    /// The bytes of these characters in the stream.
     held: VecDeque<u8>,
-    /// each with so many bytes.
+    /// The number of bytes of each of them.
     lengths: VecDeque<usize>,
-    /// The beginning of an escape, of which more is to come.
+    /// The beginning of an incomplete escape.
     unread: Vec<u8>,
 }
 
 /// Masks some secrets.
 #[derive(Clone)]
 pub(super) struct Mask {
-    searches: Vec<Search>,
+    searches: Vec<SecretSearch>,
 }
 
 /// A reader in which the secrets are masked.
@@ -55,11 +55,11 @@ impl Mask {
     pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
         Mask {
-            searches: secrets.map(Search::new).collect(),
+            searches: secrets.map(SecretSearch::new).collect(),
         }
     }
 
-    /// A text that is whole.
+    /// Masks a complete text.
     pub(super) fn text(&self, text: &[u8]) -> Vec<u8> {
         let mut mask = self.clone();
         let mut masked = mask.feed(text);
@@ -111,7 +111,7 @@ impl<R: Read> Read for Masked<R> {
     }
 }
 
-impl Search {
+impl SecretSearch {
     fn new(secret: &str) -> Self {
         // As the stream is read, so that a secret with a percent sign is found as well.
         let mut secret = secret.as_bytes();
@@ -120,7 +120,7 @@ impl Search {
             characters.push(character);
             secret = &secret[length..];
         }
-        Search {
+        SecretSearch {
             pattern: Arc::new(Pattern::new(characters)),
             matched: 0,
             held: VecDeque::new(),
@@ -186,8 +186,8 @@ impl Search {
         }
     }
 
-    /// Lets the first `characters` of those that match go: masked where they are the secret, or a
-    /// good part of it.
+    /// Releases the first `characters` of those that match. They are masked if they are the secret,
+    /// or its beginning of at least [`MIN_PART`].
     fn release(&mut self, characters: usize, out: &mut Vec<u8>) {
         let is_secret = self.matched == self.pattern.secret.len() || self.matched >= MIN_PART;
         let length: usize = self.lengths.drain(..characters).sum();

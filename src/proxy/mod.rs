@@ -40,7 +40,7 @@ use socket2::SockRef;
 
 pub use counts::Counts;
 pub use forward::SigningForwarder;
-pub use handler::{Body, Entrance, ForwardError, Handler, Incoming, Response};
+pub use handler::{Body, Entrance, ForwardError, Incoming, RequestHandler, Response};
 pub use local_sampling::LocalSampling;
 pub use origin_rule::AllowedOrigins;
 pub use otlp_front::OtlpFront;
@@ -49,14 +49,14 @@ pub use trace_page::TracePage;
 
 use crate::admin::endpoints::AdminResponse;
 use crate::http::server::Request;
-use exchange::Service;
-use server::{Mailbox, Message, Server};
+use exchange::ExchangeContext;
+use server::{Mailbox, Server, ServerMessage};
 
 /// The stack of the thread `tcp`. It may answer health itself.
 const STACK: usize = 256 * 1024;
 
-/// Bytes that the kernel keeps of what a client sends and nobody has read yet. Its own default
-/// would let many clients fill a small container.
+/// Bytes from one client that the kernel keeps until they are read. With the kernel's default many
+/// clients could fill a small container.
 const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// What clients may do.
@@ -67,12 +67,12 @@ pub struct Limits {
     pub connections: usize,
     /// Requests answered at once. Others wait a second, then get 503.
     pub calls: usize,
-    /// From the first byte of a request to its last.
+    /// Limit from the first byte of a request to its last.
     pub request: Duration,
-    /// Without a request. SDKs poll every 10 s and every 300 s, and some repeat a call when they
-    /// find their connection closed.
+    /// How long a connection may be idle. SDKs poll every 10 s and every 300 s, and some repeat a
+    /// call when they find their connection closed.
     pub idle: Duration,
-    /// For a client to take its answer.
+    /// Limit for a client to read its answer.
     pub answer: Duration,
 }
 
@@ -99,8 +99,8 @@ impl Limits {
     }
 }
 
-/// What operators ask: `GET` and `HEAD` of the daemon's own paths. There are places for these
-/// requests when there are none for others.
+/// The daemon's own paths for operators, by `GET` and `HEAD`. Connections are reserved for these
+/// requests.
 pub struct OperatorEndpoints {
     /// The paths.
     pub paths: &'static [&'static str],
@@ -140,7 +140,7 @@ pub struct ProxyParts {
     /// What operators ask.
     pub operator: OperatorEndpoints,
     /// Answers everything else.
-    pub handler: Arc<dyn Handler>,
+    pub handler: Arc<dyn RequestHandler>,
     /// Where requests are counted.
     pub counts: Arc<Counts>,
 }
@@ -166,7 +166,7 @@ impl ProxyServer {
             // The connections inherit it. The system's own size will do, too.
             let _ = SockRef::from(listener).set_recv_buffer_size(RECEIVE_BUFFER);
         }
-        let service = Arc::new(Service {
+        let service = Arc::new(ExchangeContext {
             handler: parts.handler,
             operator: parts.operator,
             origins: parts.origins,
@@ -191,13 +191,13 @@ impl ProxyServer {
     /// with 503 until the server is dropped. `on_over` is told once, when none is under way or
     /// those that were interrupted had their time: whether all have ended.
     pub fn begin_stop(&self, deadline: Instant, on_over: OnOver) {
-        self.mailbox.send(Message::Stop { deadline, on_over });
+        self.mailbox.send(ServerMessage::Stop { deadline, on_over });
     }
 }
 
 impl Drop for ProxyServer {
     fn drop(&mut self) {
-        self.mailbox.send(Message::Close);
+        self.mailbox.send(ServerMessage::Close);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

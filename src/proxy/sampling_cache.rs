@@ -1,7 +1,7 @@
 //! Keeps the last good answers with sampling rules, and serves them while X-Ray does not answer.
 //!
-//! An SDK that gets no rules waits five minutes and samples by its own until then. Clients that
-//! ask the same share one attempt, which goes on while they are served from here.
+//! An SDK that gets no rules waits five minutes and uses its own rules until then. Clients with the
+//! same request share one attempt, which goes on after they have got a kept answer.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 use super::handler::{AnswerOrigin, ForwardError, Response};
 use super::kept_answers::{CachedAnswer, KeptAnswers};
 use super::resources::{ClientResources, NoThread};
-use crate::http::call::Call;
+use crate::http::call::CancellableCall;
 
 /// After so long without an answer the kept one is served: clients give up after two seconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the client is still there.
+/// Interval between two checks whether the client is still there.
 const GLANCE: Duration = Duration::from_millis(250);
 
 /// Requests that are longer than this share and keep nothing. The real ones have some bytes.
 const MAX_KEY: usize = 4 * 1024;
 
-/// Attempts at once; more requests than these, all different, are made without sharing.
+/// Most shared attempts at a time. Further requests are forwarded without sharing.
 const MAX_ATTEMPTS: usize = 8;
 
 /// How an attempt ended.
@@ -28,26 +28,26 @@ const MAX_ATTEMPTS: usize = 8;
 pub(super) enum Attempted {
     Answered(CachedAnswer),
     Failed(ForwardError),
-    /// The answer is too long to be shared: everybody asks for themselves.
+    /// The answer is too long to be shared: each client's request is forwarded.
     TooLong,
 }
 
 pub(super) struct SamplingCache {
     max_age: Duration,
     resources: Arc<ClientResources>,
-    state: Mutex<State>,
+    state: Mutex<SamplingState>,
     /// Signalled when an attempt has ended.
     ended: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct SamplingState {
     answers: KeptAnswers,
-    attempts: Vec<Attempt>,
+    attempts: Vec<SharedAttempt>,
     next_attempt: u64,
 }
 
-struct Attempt {
+struct SharedAttempt {
     number: u64,
     key: Vec<u8>,
     began: Instant,
@@ -80,7 +80,7 @@ impl SamplingCache {
     pub(super) fn answer(
         self: &Arc<Self>,
         key: &[u8],
-        client: &Call,
+        client: &CancellableCall,
         attempt: impl FnOnce() -> Attempted + Send + 'static,
     ) -> Option<Result<Response, ForwardError>> {
         let number = self.join(key, attempt)?;
@@ -119,7 +119,7 @@ impl SamplingCache {
         }
         let number = state.next_attempt;
         state.next_attempt += 1;
-        state.attempts.push(Attempt {
+        state.attempts.push(SharedAttempt {
             number,
             key: key.to_vec(),
             began: Instant::now(),
@@ -136,7 +136,7 @@ impl SamplingCache {
     }
 
     /// Waits for the end of an attempt, or until it is time for the kept answer.
-    fn wait(&self, number: u64, key: &[u8], client: &Call) -> Option<Waited> {
+    fn wait(&self, number: u64, key: &[u8], client: &CancellableCall) -> Option<Waited> {
         let mut state = self.lock();
         loop {
             let at = state.attempts.iter().position(|a| a.number == number)?;
@@ -193,13 +193,13 @@ impl SamplingCache {
         Some(response)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SamplingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// One client waits no more.
+impl SamplingState {
+    /// A client has stopped waiting.
     fn leave(&mut self, attempt: usize) {
         let left = &mut self.attempts[attempt];
         left.waiting -= 1;
@@ -209,7 +209,7 @@ impl State {
     }
 }
 
-/// Whether this is what X-Ray says when it is well: a proxy on the way may say 200 as well.
+/// Whether this is a complete answer of X-Ray. A proxy on the way might answer 200 too.
 fn has_rules(answer: &CachedAnswer) -> bool {
     answer.status == 200
         && serde_json::from_slice::<serde_json::Value>(&answer.body).is_ok_and(|body| {
@@ -243,7 +243,7 @@ mod tests {
 
     /// The status, and whether the answer was kept; `None` for an error.
     fn ask(cache: &Arc<SamplingCache>, key: &str, result: Attempted) -> Option<(u16, bool)> {
-        let client = Call::default();
+        let client = CancellableCall::default();
         let answer = cache.answer(key.as_bytes(), &client, move || result)?;
         let answer = answer.ok()?;
         let is_kept = answer.origin == AnswerOrigin::Kept;
@@ -321,7 +321,7 @@ mod tests {
 
     fn asking(
         cache: &Arc<SamplingCache>,
-        client: &Arc<Call>,
+        client: &Arc<CancellableCall>,
         attempt: impl FnOnce() -> Attempted + Send + 'static,
     ) -> thread::JoinHandle<Option<Result<Response, ForwardError>>> {
         let (cache, client) = (Arc::clone(cache), Arc::clone(client));
@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn a_client_that_has_gone_waits_no_more() {
         let cache = cache(HOUR);
-        let client: Arc<Call> = Arc::default();
+        let client: Arc<CancellableCall> = Arc::default();
         let (tell, attempt) = held();
         let waiting = asking(&cache, &client, attempt);
         wait_for(&cache, 1);

@@ -1,4 +1,4 @@
-//! When a destination may be tried again.
+//! Decides when requests to a destination may be sent.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ pub struct BackOff {
 }
 
 impl BackOff {
-    /// To be kept with each request that goes out, and given back with its failure.
+    /// A number to keep with each request, and to pass to [`failed`](Self::failed).
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -73,7 +73,7 @@ impl BackOff {
         self.until = None;
     }
 
-    /// Ends a wait, because what was missing has come.
+    /// Ends the wait, because the missing credentials have arrived.
     pub fn retry_now(&mut self) {
         self.until = None;
     }

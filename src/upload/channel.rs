@@ -35,14 +35,14 @@ impl UploadChannel {
         self.send(Event::Batch(hand_over));
     }
 
-    /// Tells the uploader of an event. Never waits. After the uploader has ended there is nobody to
-    /// tell.
+    /// Sends an event to the uploader. Never waits. After the uploader has ended the event is
+    /// dropped.
     pub fn send(&self, event: Event) {
         let _ = self.sender.send(Message::Event(event));
     }
 
-    /// Offers spans to the uploader. `None`: it did not answer within `patience`, and has not taken
-    /// them.
+    /// Offers spans to the uploader. `None`: it did not answer within `patience`, and has not
+    /// accepted them.
     pub fn offer_spans(&self, request: SpanRequest, patience: Duration) -> Option<SpanVerdict> {
         let (reply, answer) = sync_channel(1);
         self.send(Event::Spans(SpanOffer { request, reply }));

@@ -41,7 +41,7 @@ impl SegmentCounts {
         self.rejected + self.spilled + self.kernel_drops + self.refused_at_end
     }
 
-    /// Adds what a reader has taken. What becomes of the documents is for the caller to count.
+    /// Adds what a reader has received. The caller counts the fate of the documents.
     pub(crate) fn add_taken(&mut self, documents: usize, malformed: u16, empty: u16) {
         let malformed = u64::from(malformed);
         self.received += documents as u64 + malformed;
@@ -162,8 +162,8 @@ impl ReaderLedger {
         *count = count.wrapping_add(1);
     }
 
-    /// What the readers hold. `None`: something that is not in these counts any more is still on its
-    /// way, so that the channel must be emptied first.
+    /// What the readers hold. `None`: a batch that is not in these counts any more is still in the
+    /// channel, so the channel must be emptied first.
     pub fn unreported(&self) -> Option<[Unreported; 2]> {
         let unreported = self.readers.each_ref().map(|reader| reader.read());
         (unreported.map(|counts| counts.hand_overs) == self.received).then_some(unreported)

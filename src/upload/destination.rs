@@ -1,31 +1,30 @@
-//! One API that takes bodies: what waits for it, when it may be asked, and what its refusals mean for
-//! the documents.
+//! One API of X-Ray with its queue and its back-off, and what its refusals mean for the documents.
 
 use std::time::{Duration, Instant};
 
 use super::back_off::BackOff;
-use super::item::{History, Item, RetryCause, Room, Sizes, Split};
+use super::item::{History, Item, RequestRoom, RetryCause, Sizes, Split};
 use super::outage_log::OutageLog;
 use super::queue::Queue;
 use super::retries::Retries;
-use super::spans::Amount;
+use super::spans::SpanAmount;
 use crate::batch::compressed::Compressor;
 use crate::spool::XRayApi;
 
-/// So many whole batches refused in a row, without a document taken in between, are an outage rather
-/// than bad documents.
+/// If this many whole batches in a row are refused and no document is accepted in between, it is an
+/// outage rather than bad documents.
 const SEVERAL: u32 = 3;
 
-/// After this time of refusing everything, refused documents are rejected all the same: one broken
-/// SDK on a host with little traffic looks like an outage.
+/// After an outage in which everything is refused for this long, refused documents are rejected all
+/// the same: one broken SDK on a host with little traffic looks like an outage.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// A document alone is sent so often before it is rejected.
+/// How often a single document is sent before it is rejected.
 const MAX_ATTEMPTS: u32 = 8;
 
 /// What became of a refused item.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum RefusedItem {
     /// It waits to be sent again, whole or in halves.
     Held,
     /// It waits, because the service refuses everything.
@@ -99,7 +98,7 @@ impl Destination {
 
     /// What goes out next, in the form in which it is sent. `None` where nothing waits, or there is no
     /// room for what comes next.
-    pub(super) fn pop(&mut self, room: Room, now: Instant) -> Option<Item> {
+    pub(super) fn pop(&mut self, room: RequestRoom, now: Instant) -> Option<Item> {
         let queue_first = !self.back_off.is_healthy() && self.prefers_queue;
         if queue_first && let Some(item) = self.pop_queued(room) {
             return Some(item);
@@ -111,7 +110,7 @@ impl Destination {
     }
 
     /// What was not refused yet: what is new and what was read from the spool take turns.
-    fn pop_queued(&mut self, room: Room) -> Option<Item> {
+    fn pop_queued(&mut self, room: RequestRoom) -> Option<Item> {
         let [first, second] = if self.prefers_restored {
             [&mut self.restored, &mut self.queue]
         } else {
@@ -122,7 +121,7 @@ impl Destination {
         Some(item)
     }
 
-    /// Takes the oldest new item that waits since before this time, as it is.
+    /// Takes the oldest new item that was queued before this time, as it is.
     pub(super) fn pop_older(&mut self, than: Instant) -> Option<Item> {
         if self.queue.front()?.queued_at > than {
             return None;
@@ -143,7 +142,7 @@ impl Destination {
         self.restored.pop_front()
     }
 
-    /// When the oldest item was read from the spool that waits.
+    /// When the oldest waiting item from the spool was read.
     pub(super) fn oldest_restored(&self) -> Option<Instant> {
         Some(self.restored.front()?.queued_at)
     }
@@ -167,7 +166,7 @@ impl Destination {
         self.pop_oldest().or_else(|| self.restored.pop_front())
     }
 
-    /// Compresses the oldest body that waits plain, if more than `keep` bytes of them wait. Answers
+    /// Compresses the oldest uncompressed body, if more than `keep` bytes of them wait. Returns
     /// whether there was one.
     pub(super) fn compress_oldest(&mut self, keep: usize, compressor: &mut Compressor) -> bool {
         self.retries.compress_oldest(compressor)
@@ -183,7 +182,7 @@ impl Destination {
         self.heard(now);
     }
 
-    /// The service works, whatever it thinks of the documents.
+    /// The service works, whether or not it has accepted the documents.
     pub(super) fn heard(&mut self, now: Instant) {
         self.back_off.succeeded();
         self.outage.over(now);
@@ -201,7 +200,7 @@ impl Destination {
         self.requeue(item);
     }
 
-    /// Puts an item back that says nothing about the service.
+    /// Puts an item back whose failure says nothing about the service.
     pub(super) fn requeue(&mut self, item: Item) {
         self.prefers_queue = item.history.is_some();
         match item.history {
@@ -218,7 +217,7 @@ impl Destination {
         item: Item,
         epoch: u64,
         (now, jitter): (Instant, f64),
-    ) -> Refusal {
+    ) -> RefusedItem {
         if item.history.is_none() {
             self.refused_in_a_row += 1;
         }
@@ -231,7 +230,7 @@ impl Destination {
                 self.back_off.failed(epoch, now, None, jitter);
                 self.prefers_queue = true;
                 self.retries.push(item, history);
-                return Refusal::AllRefused;
+                return RefusedItem::AllRefused;
             }
             // It still refuses everything: one request at a time, at the shortest wait.
             Some(_) => {
@@ -246,9 +245,9 @@ impl Destination {
                 for half in halves {
                     self.retries.push(half, history);
                 }
-                Refusal::Held
+                RefusedItem::Held
             }
-            Split::Whole(item) => Refusal::Rejected(item),
+            Split::Whole(item) => RefusedItem::Rejected(item),
         }
     }
 
@@ -260,7 +259,7 @@ impl Destination {
         epoch: u64,
         retry_after: Option<Duration>,
         (now, jitter): (Instant, f64),
-    ) -> Refusal {
+    ) -> RefusedItem {
         self.back_off.failed(epoch, now, retry_after, jitter);
         self.prefers_queue = true;
         let attempts = 1 + item.history.map_or(0, |history| history.attempts);
@@ -270,7 +269,7 @@ impl Destination {
         };
         let others_passed = self.deliveries > first_refusal;
         if item.is_indivisible() && attempts >= MAX_ATTEMPTS && others_passed {
-            return Refusal::Rejected(item);
+            return RefusedItem::Rejected(item);
         }
         let next = now + self.back_off.wait(attempts - 1, jitter);
         let history = History {
@@ -279,7 +278,7 @@ impl Destination {
             ..History::new(RetryCause::Suspected, self.deliveries, next)
         };
         self.retries.push(item, history);
-        Refusal::Held
+        RefusedItem::Held
     }
 
     /// The service took others of the same request and asked to send these documents again. Answers
@@ -330,7 +329,7 @@ impl Destination {
         self.all_sizes().map(|sizes| sizes.bytes).sum()
     }
 
-    /// Bytes of memory that what goes out next takes more when it is sent.
+    /// Additional bytes of memory that the next item takes when it is opened to be sent.
     pub(super) fn growth_of_next(&self) -> usize {
         let fronts = [
             self.queue.front(),
@@ -341,7 +340,8 @@ impl Destination {
         growths.max().unwrap_or(0)
     }
 
-    /// Bytes of memory that one of those that wait takes more when it is sent, at most.
+    /// The most additional bytes of memory that one waiting item takes when it is opened to be
+    /// sent.
     pub(super) fn largest_growth(&self) -> usize {
         let all = self.queue.iter().chain(self.restored.iter());
         let all = all.chain(self.retries.iter());
@@ -349,10 +349,10 @@ impl Destination {
     }
 
     /// Requests, documents or spans, and bytes of the requests that wait.
-    pub(super) fn amount(&self) -> Amount {
-        let mut amount = Amount::default();
+    pub(super) fn amount(&self) -> SpanAmount {
+        let mut amount = SpanAmount::default();
         for sizes in self.all_sizes() {
-            amount += Amount {
+            amount += SpanAmount {
                 requests: sizes.items as u64,
                 spans: sizes.documents as u64,
                 bytes: sizes.opened as u64,

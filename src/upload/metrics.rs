@@ -102,12 +102,12 @@ impl UploadMetrics {
     }
 }
 
-/// What is known of the spool.
+/// The metrics of the spool.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SpoolMetrics {
     /// What its files take.
     pub(crate) usage: Usage,
-    /// Segments that were in it and will not be read. Such spans are dropped.
+    /// Segments that were lost in it. Lost spans are counted as dropped.
     pub lost: u64,
     /// Places in files of earlier processes that are no record.
     pub damaged: u64,
@@ -115,7 +115,7 @@ pub struct SpoolMetrics {
     pub works: bool,
 }
 
-/// All that the uploader knows, of one moment.
+/// The uploader's counts and metrics at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Segments by fate.

@@ -1,4 +1,4 @@
-//! From the batch to X-Ray: one uploader thread decides, sender threads carry the requests.
+//! Uploading batches to X-Ray: one uploader thread decides, sender threads carry the requests.
 //!
 //! `uploader` is the state machine without threads, sockets or clocks; `runner` is the thread
 //! around it.

@@ -1,4 +1,4 @@
-//! Telemetry records: what the daemon tells X-Ray of itself, once a minute.
+//! Telemetry records: the daemon's own statistics for X-Ray, once a minute.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -58,7 +58,7 @@ impl Telemetry {
         }
     }
 
-    /// Completes what is told of the sender, once the metadata service has said it.
+    /// Sets the instance id and the host name, once the metadata service has answered.
     pub(super) fn set_host(&mut self, instance_id: String, hostname: String) {
         self.identity.instance_id = instance_id;
         self.identity.hostname = hostname;

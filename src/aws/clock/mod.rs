@@ -1,4 +1,4 @@
-//! Corrects a wrong local clock by what the service says the time is.
+//! Corrects a wrong local clock with the time in the service's answers.
 //!
 //! X-Ray refuses signatures that are minutes old, so a host with a wrong clock would lose everything.
 
@@ -75,7 +75,7 @@ impl Clock {
     }
 }
 
-/// Tells of a skew that differs from the one before by more than five minutes.
+/// Logs a skew that differs from the one before by more than five minutes.
 fn report(skew: Skew) {
     let seconds = skew.0.unsigned_abs() / 1000;
     if seconds <= 300 {

@@ -37,7 +37,7 @@ pub(crate) struct EndpointSources<'a> {
     pub profile_sts: Option<&'a str>,
     /// `endpoint_url` of the profile.
     pub profile_all: Option<&'a str>,
-    /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` or the profile's key: all but `configured` are void.
+    /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` or the profile's key: only `configured` counts then.
     pub ignore_urls: bool,
     /// `AWS_USE_FIPS_ENDPOINT` or the profile's key.
     pub fips: bool,
@@ -204,7 +204,7 @@ impl Endpoints {
 }
 
 impl EndpointSources<'_> {
-    /// What is said once for all services.
+    /// Settings that apply to all services.
     fn switches(env: &Lookup<'_>, profiles: &Profiles) -> Self {
         let switch =
             |variable, key| env::switch(env, variable).unwrap_or_else(|| profiles.is_true(key));
@@ -296,7 +296,8 @@ fn normal(url: &str) -> Option<String> {
     // The parser lets a port through that is no number, and credentials, which must not be here.
     let bare = authority.as_str() == host
         || authority.port_u16().is_some() && authority.as_str().starts_with(host);
-    // A signature is over the path without such segments, and nobody says whether they are sent.
+    // Signing removes `.` and `..` segments from the path, but the request might be sent with them,
+    // so such URLs are refused.
     let is_odd = |segment| matches!(segment, "" | "." | "..");
     let path = uri.path().strip_prefix('/').unwrap_or_default();
     let plain = matches!(uri.scheme_str(), Some("http" | "https"))

@@ -17,7 +17,7 @@ use std::fmt;
 
 pub use commands::{Command, CommandWord, HOSTED, help};
 pub use flags::{Exporter, Flags};
-use flags::{FLAGS, Kind};
+use flags::{FLAGS, FlagKind};
 pub use manual::manual;
 
 /// Exit status of a command line that cannot be understood, as in Go.
@@ -138,11 +138,11 @@ fn read(args: &mut dyn Iterator<Item = OsString>, parsed: &mut Parsed) -> Result
             ));
         };
         match flag.kind {
-            Kind::Help => {
+            FlagKind::Help => {
                 parsed.command = Command::Help(parsed.command.word());
                 return Ok(());
             }
-            Kind::Switch(set) => {
+            FlagKind::Switch(set) => {
                 let on = match &value {
                     None => true,
                     Some(word) => go::boolean(word).ok_or_else(|| {
@@ -154,7 +154,7 @@ fn read(args: &mut dyn Iterator<Item = OsString>, parsed: &mut Parsed) -> Result
                 };
                 set(&mut parsed.flags, on);
             }
-            Kind::Value(_, set) => {
+            FlagKind::Value(_, set) => {
                 let value = match value {
                     Some(value) => value,
                     None => utf8(

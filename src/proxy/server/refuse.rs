@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::Server;
-use crate::http::server::Refusal;
+use crate::http::server::RequestRefusal;
 use crate::logging::RateLimit;
 use crate::proxy::counts::Refused;
 
 /// How long what a refused client still sends is read.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
+pub(super) const REFUSED_READ_TIME: Duration = Duration::from_secs(1);
 
 const MINUTE: Duration = Duration::from_secs(60);
 static BUSY: RateLimit = RateLimit::new(1, MINUTE);
@@ -37,9 +37,9 @@ impl Server {
     }
 
     /// Refuses a request that cannot be read to its end.
-    pub(super) fn refuse_unread(&mut self, index: usize, refusal: Refusal, now: Instant) {
+    pub(super) fn refuse_unread(&mut self, index: usize, refusal: RequestRefusal, now: Instant) {
         match refusal {
-            Refusal::Http2 => {
+            RequestRefusal::Http2 => {
                 if let Some(held_back) = HTTP2.allow(now) {
                     log::warn!(
                         "a client speaks HTTP/2 or gRPC on TCP, which takes OTLP over HTTP/1.1 \
@@ -50,7 +50,7 @@ impl Server {
                 self.service.counts.refused(Refused::Http2);
                 self.connections[index].refuse_http2(now);
             }
-            Refusal::BodyTooLarge => {
+            RequestRefusal::BodyTooLarge => {
                 let most = self.resources.max_body();
                 if let Some(held_back) = TOO_LARGE.allow(now) {
                     log::warn!(
@@ -61,7 +61,7 @@ impl Server {
                 }
                 self.refuse(index, refusal.status(), Refused::TooLarge, now);
             }
-            Refusal::HeadTooLarge => {
+            RequestRefusal::HeadTooLarge => {
                 log::debug!("a request on TCP was refused: {refusal}");
                 self.refuse(index, refusal.status(), Refused::TooLarge, now);
             }

@@ -1,17 +1,17 @@
-//! Ends: requests under way may finish, new ones are told to go elsewhere.
+//! The end of the server: current requests may finish, new ones get 503.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::Server;
-use super::connection::{Connection, Phase};
+use super::connection::{ClientConnection, ConnectionPhase};
 use crate::proxy::OnOver;
 use crate::proxy::exchange::Stage;
 
 /// How long interrupted requests may take to end.
 const INTERRUPTED: Duration = Duration::from_secs(1);
 
-pub(super) struct Stopping {
+pub(super) struct StoppingServer {
     began: Instant,
     deadline: Instant,
     is_interrupted: bool,
@@ -19,7 +19,7 @@ pub(super) struct Stopping {
     on_over: Option<OnOver>,
 }
 
-impl Stopping {
+impl StoppingServer {
     /// When something has to be done.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.on_over.as_ref().map(|_| self.deadline)
@@ -31,15 +31,15 @@ impl Server {
         self.service.is_stopping.store(true, Relaxed);
         for index in (0..self.connections.len()).rev() {
             match &self.connections[index].phase {
-                Phase::Idle => drop(self.remove(index)),
+                ConnectionPhase::Idle => drop(self.remove(index)),
                 // Events never end by themselves.
-                Phase::Busy(progress) if progress.stage() == Stage::Live => {
+                ConnectionPhase::Busy(progress) if progress.stage() == Stage::Live => {
                     self.connections[index].cut();
                 }
                 _ => {}
             }
         }
-        self.stopping = Some(Stopping {
+        self.stopping = Some(StoppingServer {
             began: now,
             deadline,
             is_interrupted: false,
@@ -59,10 +59,12 @@ impl Server {
             return;
         };
         let began = stopping.began;
-        let is_under_way = |c: &Connection| match &c.phase {
-            Phase::Idle | Phase::Lingering => false,
-            Phase::Busy(progress) if progress.stage() == Stage::Live => false,
-            Phase::Receiving | Phase::Waiting(_) | Phase::Busy(_) => c.began <= began,
+        let is_under_way = |c: &ClientConnection| match &c.phase {
+            ConnectionPhase::Idle | ConnectionPhase::Draining => false,
+            ConnectionPhase::Busy(progress) if progress.stage() == Stage::Live => false,
+            ConnectionPhase::Receiving | ConnectionPhase::Waiting(_) | ConnectionPhase::Busy(_) => {
+                c.began <= began
+            }
         };
         let is_over = !self.connections.iter().any(is_under_way);
         if is_over || (stopping.is_interrupted && now >= stopping.deadline) {
@@ -75,7 +77,7 @@ impl Server {
             self.service.handler.stop();
             for index in (0..self.connections.len()).rev() {
                 match self.connections[index].phase {
-                    Phase::Busy(_) => self.connections[index].cut(),
+                    ConnectionPhase::Busy(_) => self.connections[index].cut(),
                     _ if is_under_way(&self.connections[index]) => drop(self.remove(index)),
                     _ => {}
                 }

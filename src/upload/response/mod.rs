@@ -1,8 +1,8 @@
 //! What X-Ray's answer to an upload means for the documents of the request.
 //!
-//! Delivered is only what X-Ray itself says it has taken, refused only what it says of documents.
-//! Everything else is held and sent again: a proxy, a captive portal or a load balancer may have
-//! answered in X-Ray's place.
+//! Documents count as delivered only if X-Ray itself says so, and as refused only if X-Ray says
+//! that the documents are at fault. In all other cases they are held and sent again: a proxy, a
+//! captive portal or a load balancer may have answered in X-Ray's place.
 
 mod otlp;
 
@@ -28,11 +28,11 @@ pub struct XRayResponse {
     pub has_request_id: bool,
     /// Header `date`.
     pub date: Option<String>,
-    /// Whether a cache answered (header `age`): its `date` says nothing of X-Ray's clock.
+    /// Whether a cache answered (header `age`): then `date` says nothing about X-Ray's clock.
     pub has_age: bool,
     /// What the body is.
     pub body: ResponseBody,
-    /// The body, where it is OTLP's answer to a request that was taken.
+    /// The body, if it is OTLP's answer to a request that was accepted.
     pub export: Option<PartialSuccess>,
     /// Whether the message is from a protobuf `Status`, as OTLP answers.
     pub is_status: bool,
@@ -45,7 +45,7 @@ pub enum ResponseBody {
     Unprocessed(Vec<Unprocessed>),
     /// A JSON object in which that array is missing or null.
     OtherObject,
-    /// Anything else.
+    /// Any other error.
     #[default]
     NotAnObject,
 }
@@ -79,16 +79,16 @@ pub enum Meaning<'a> {
 pub enum HoldReason {
     /// Newer credentials may be taken.
     Credentials,
-    /// The answer is not X-Ray's: this is missing.
+    /// The answer does not come from X-Ray, because this is missing.
     NotXRay(&'static str),
     /// Anything else: the service, the network or a permission.
     Service,
 }
 
-/// The most that a `Retry-After` may ask for. A service that says "tomorrow" is not obeyed.
+/// The longest `Retry-After` that is followed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// What X-Ray answers nearly always.
+/// X-Ray's usual answer.
 const ALL_TAKEN: &[u8] = br#"{"UnprocessedTraceSegments":[]}"#;
 
 impl XRayResponse {

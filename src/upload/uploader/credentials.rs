@@ -9,7 +9,7 @@ use crate::credentials::CredentialSnapshot;
 use crate::spool::XRayApi;
 
 impl Uploader {
-    /// Something has come that cannot be sent without credentials.
+    /// Asks for credentials, because something has arrived that cannot be sent without them.
     pub(super) fn report_waiting(&mut self, now: Instant) {
         if self.usable_credentials().is_none() {
             self.actions.push(Action::WantCredentials);
@@ -40,7 +40,8 @@ impl Uploader {
             .and_then(|s| s.status.error.as_deref());
         // While the first attempt is under way there is nothing to report.
         let Some(error) = error else { return };
-        // The list of all places that have none is told once, by those who have looked.
+        // The thread that looks for credentials logs the list of all places once. It is not
+        // repeated here.
         let reason = match error.split_once(": ") {
             Some((reason @ "no AWS credentials found", _)) => reason.to_owned(),
             _ => format!("no AWS credentials ({error})"),

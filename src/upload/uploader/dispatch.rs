@@ -1,16 +1,16 @@
-//! What goes out, when, and on which sender.
+//! Decides what is sent, when, and on which sender.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Action, Now, Uploader};
 use crate::spool::XRayApi;
-use crate::upload::item::{Item, Room};
+use crate::upload::item::{Item, RequestRoom};
 use crate::upload::sender::Payload;
 use crate::upload::sender_pool::{Choice, InFlight, Load};
 
 impl Uploader {
-    /// Sends what may go now.
+    /// Sends everything that may be sent now.
     pub(super) fn dispatch(&mut self, now: Now) {
         // What is unsent goes to the spool then.
         if self.spooling.is_some()
@@ -59,13 +59,13 @@ impl Uploader {
         }
     }
 
-    /// What goes out next to this API, while it fits: requests in flight take at most half of the
-    /// buffer, and nothing is dropped so that a further request can be opened.
+    /// The next item for this API, if it fits: requests in flight take at most half of the buffer,
+    /// and nothing is dropped for opening another request.
     fn next_item(&mut self, api: XRayApi, now: Instant) -> Option<Item> {
         let in_flight = self.bytes_in_flight();
         let used = self.buffer_used() + self.span_reserve();
         let free = self.limits.buffer.saturating_sub(used);
-        let room = Room {
+        let room = RequestRoom {
             request: (self.limits.buffer / 2).saturating_sub(in_flight),
             growth: match api {
                 XRayApi::Segments => free,
@@ -116,7 +116,7 @@ impl Uploader {
         spooling.copies.overdue(api, self.shutdown.is_some())
     }
 
-    /// Requests that are out to this API. Telemetry goes where segments go.
+    /// Requests in flight to this API. Telemetry counts as segments.
     pub(super) fn requests_in_flight(&self, api: XRayApi) -> usize {
         let in_flight = self.senders.in_flight();
         in_flight
@@ -149,8 +149,9 @@ impl Uploader {
         }
     }
 
-    /// Drops the oldest segments while more is held than may be. What a request in flight takes more
-    /// since it was opened is forgiven: one request may always go out, and must cost no other.
+    /// Drops the oldest segments while more is held than allowed. The additional memory of opened
+    /// requests in flight does not count, because one request may always be sent, and no other must
+    /// be dropped for it.
     pub(super) fn drop_oldest(&mut self) {
         let mut dropped = 0;
         let limit = self.limits.buffer + self.growth_in_flight();
@@ -166,7 +167,7 @@ impl Uploader {
         }
     }
 
-    /// Bytes that requests in flight take more than they took compressed.
+    /// Additional bytes of requests in flight since they were opened.
     pub(super) fn growth_in_flight(&self) -> usize {
         let growth = self.senders.in_flight().map(|one| match one.load {
             Load::Documents { growth, .. } => growth,

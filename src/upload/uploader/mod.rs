@@ -106,7 +106,7 @@ pub(super) struct Uploader {
     actions: Vec<Action>,
 }
 
-/// How far the shutdown is.
+/// The progress of the shutdown.
 #[derive(Debug, Clone, Copy)]
 struct Shutdown {
     deadline: Instant,
@@ -194,7 +194,7 @@ impl Uploader {
             self.renewal_wait = None;
         }
         if self.counts.received > 0 {
-            // A daemon that nobody has sent anything to has nothing to tell.
+            // Without any segment there is nothing to report.
             self.telemetry_tick(now);
             self.summary_tick(now.instant);
         }
@@ -235,7 +235,7 @@ impl Uploader {
         .min()
     }
 
-    /// What is to be done since the last call.
+    /// The actions since the last call.
     pub(super) fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
     }
@@ -259,7 +259,7 @@ impl Uploader {
         })
     }
 
-    /// The end: what is still held is lost, and said to be.
+    /// The end: counts and logs what is still held as lost.
     pub(super) fn close(&mut self) -> SegmentCounts {
         let (held, spans_held) = (self.held(), self.spans_held());
         let kept = self.kept_at_the_end();

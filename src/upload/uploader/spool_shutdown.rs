@@ -1,4 +1,4 @@
-//! The end of the daemon, where there is a spool: what is unsent is kept for the next start.
+//! The shutdown with a spool: unsent items are kept for the next start.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::spooling::{Flush, Spooling};
 use super::{Action, Now, Shutdown, Uploader};
 use crate::batch::compressed::CompressedBody;
-use crate::spool::{Amount, BodyKind, SpoolItem, SpoolMessage, XRayApi};
-use crate::upload::copies::{Copies, CopyRef};
+use crate::spool::{BodyKind, RecordAmount, SpoolItem, SpoolMessage, XRayApi};
+use crate::upload::copies::{CopyRef, SpoolCopies};
 use crate::upload::destination::Destination;
 use crate::upload::item::Item;
 use crate::upload::sender_pool::{InFlight, Load};
@@ -17,16 +17,17 @@ use crate::upload::spans;
 /// what is in flight; half of the time where that is less.
 const LAST_PHASE: Duration = Duration::from_secs(2);
 
-/// How long the shutdown waits, beyond its deadline, until the spool has what is unsent, and how long
-/// until that is synchronised. A disk may hang.
+/// How long the shutdown waits beyond its deadline for the spool to store unsent items, and to
+/// synchronise them. A disk may hang.
 pub(super) const SPOOL_WAIT: Duration = Duration::from_secs(2);
 
-/// What is out for `COPY_TIME`, and was queued `COPY_AGE` ago, is copied to the spool.
+/// An item that has been in flight for `COPY_TIME`, and was queued `COPY_AGE` ago, is copied to the
+/// spool.
 const COPY_TIME: Duration = Duration::from_secs(1);
 const COPY_AGE: Duration = Duration::from_secs(2);
 
 /// When a request in flight is to be copied to the spool. `None`: it has a copy, or needs none.
-fn copy_due(one: &InFlight, copies: &Copies) -> Option<Instant> {
+fn copy_due(one: &InFlight, copies: &SpoolCopies) -> Option<Instant> {
     match &one.load {
         Load::Documents {
             queued_at, copy, ..
@@ -133,7 +134,7 @@ impl Uploader {
         };
         let is_time = self.is_drained() || now >= shutdown.deadline;
         let has_something = self.has_something_on_disk();
-        // What does not work takes nothing more.
+        // A spool that does not work stores nothing more.
         let is_broken = |spooling: &Spooling| spooling.problem.is_some();
         let is_last = self.is_put_away() || self.spooling.as_ref().is_some_and(is_broken);
         if is_time
@@ -156,7 +157,7 @@ impl Uploader {
             && self.spooling.as_ref().is_none_or(is_idle)
     }
 
-    /// Whether the spool is to see to it that what it has is there for the next start.
+    /// Whether the spool should synchronise its files for the next start.
     fn has_something_on_disk(&self) -> bool {
         let has_written = |spooling: &Spooling| spooling.has_written;
         XRayApi::ALL.into_iter().any(|api| self.is_any_spooled(api))
@@ -178,12 +179,12 @@ impl Uploader {
     }
 
     /// How much of the held items the spool has too: it is kept for the next start.
-    pub(super) fn kept_at_the_end(&mut self) -> Kept {
-        let mut held: Vec<(XRayApi, Option<CopyRef>, Amount)> = Vec::new();
+    pub(super) fn kept_at_the_end(&mut self) -> KeptAtEnd {
+        let mut held: Vec<(XRayApi, Option<CopyRef>, RecordAmount)> = Vec::new();
         for one in self.senders.in_flight() {
             if let (Load::Documents { copy, .. }, Some(api)) = (&one.load, one.payload.api()) {
                 let payload = &one.payload;
-                let amount = Amount::of(payload.documents(), payload.document_bytes());
+                let amount = RecordAmount::of(payload.documents(), payload.document_bytes());
                 held.push((api, copy.clone(), amount));
             }
         }
@@ -192,7 +193,7 @@ impl Uploader {
                 held.push((item.body.api(), item.copy.clone(), amount(&item)));
             }
         }
-        let mut kept = Kept::default();
+        let mut kept = KeptAtEnd::default();
         let Some(spooling) = &self.spooling else {
             return kept;
         };
@@ -212,19 +213,19 @@ impl Uploader {
     }
 }
 
-fn amount(item: &Item) -> Amount {
-    Amount::of(item.documents(), item.body.opened_bytes())
+fn amount(item: &Item) -> RecordAmount {
+    RecordAmount::of(item.documents(), item.body.opened_bytes())
 }
 
-/// What is kept for the next start although it was held.
+/// Held items that are kept for the next start.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct KeptAtEnd {
     pub segments: u64,
-    pub spans: spans::Amount,
+    pub spans: spans::SpanAmount,
 }
 
-impl Kept {
-    fn add(&mut self, api: XRayApi, amount: Amount) {
+impl KeptAtEnd {
+    fn add(&mut self, api: XRayApi, amount: RecordAmount) {
         match api {
             XRayApi::Segments => self.segments += amount.documents,
             XRayApi::Otlp => self.spans += amount.into(),

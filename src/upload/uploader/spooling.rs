@@ -8,16 +8,16 @@ use super::spool_shutdown::SPOOL_WAIT;
 use super::{Action, Now, Uploader};
 use crate::credentials::target::Target;
 use crate::logging::RateLimit;
-use crate::spool::{Amount, RecordId, SpoolIdentity, SpoolItem, SpoolMessage, XRayApi};
-use crate::upload::copies::{Copies, CopyRef, PutAway};
-use crate::upload::item::{Body, Item};
+use crate::spool::{RecordAmount, RecordId, SpoolIdentity, SpoolItem, SpoolMessage, XRayApi};
+use crate::upload::copies::{CopyRef, PutAway, SpoolCopies};
+use crate::upload::item::{Item, ItemBody};
 use crate::upload::metrics::SpoolMetrics;
 
-/// What has been queued for so long goes to the spool, whether X-Ray refuses everything or is only slower
-/// than what comes.
+/// Items that have been queued for this long go to the spool, whether X-Ray refuses everything or
+/// is only too slow.
 const STORE_AGE: Duration = Duration::from_secs(1);
 
-/// A service that is now fast enough and now too slow would fill the log.
+/// Otherwise a service that is sometimes too slow would fill the log.
 static TO_DISK: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
 /// Most items that are sent to the spool at a time, since each may have to be compressed.
@@ -28,13 +28,13 @@ const STORED_AT_ONCE: usize = 8;
 pub(super) struct Spooling {
     /// The role that is assumed. Empty where there is none.
     role: String,
-    /// Whether the spool knows for whom it is.
+    /// Whether the spool knows the target.
     pub(super) is_open: bool,
-    pub(super) copies: Copies,
+    pub(super) copies: SpoolCopies,
     /// Items that are to be in the spool only, until it says that it has them.
     pub(super) releasing: BTreeMap<RecordId, Item>,
     /// Spans that were read when there was no room for them, and go back. They are in the spool only.
-    pub(super) returning: BTreeMap<RecordId, Amount>,
+    pub(super) returning: BTreeMap<RecordId, RecordAmount>,
     /// Nothing is stored before this time: the spool has refused something.
     pub(super) store_at: Option<Instant>,
     /// Whether a `Read` is under way.
@@ -66,7 +66,7 @@ impl Spooling {
         Spooling {
             role,
             is_open: false,
-            copies: Copies::new(buffer),
+            copies: SpoolCopies::new(buffer),
             releasing: BTreeMap::new(),
             returning: BTreeMap::new(),
             store_at: None,
@@ -125,7 +125,7 @@ impl Uploader {
         }
     }
 
-    /// Sends to the spool what should be there, and reads what can be sent again.
+    /// Sends items to the spool that should be there, and reads items that can be sent again.
     pub(super) fn spool_tick(&mut self, now: Now) {
         if self.spooling.is_none() {
             return;
@@ -169,7 +169,7 @@ impl Uploader {
         !is_healthy || self.target.is_none() || self.usable_credentials().is_none()
     }
 
-    /// What was read and cannot be sent goes back.
+    /// Items that were read and cannot be sent go back.
     fn release_restored(&mut self, api: XRayApi, now: Now) {
         let before = match self.shutdown {
             Some(_) => Some(now.instant),
@@ -185,7 +185,7 @@ impl Uploader {
         }
     }
 
-    /// What is new and still waits is stored after a second; at the end, at once and whatever it is.
+    /// New items are stored after waiting for a second; at the end all items are stored at once.
     fn store_unsent(&mut self, api: XRayApi, left: &mut usize, now: Now) {
         let is_end = self.shutdown.is_some() && self.cannot_send(api);
         let is_end = is_end || self.is_last_phase(now.instant);
@@ -250,7 +250,7 @@ impl Uploader {
         let Some(spooling) = &mut self.spooling else {
             return false;
         };
-        let Body::Compressed { body, kind } = &item.body else {
+        let ItemBody::Compressed { body, kind } = &item.body else {
             return false;
         };
         if !spooling.may_store(now.instant) || !spooling.copies.has_room(item.bytes()) {

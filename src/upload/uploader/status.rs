@@ -1,4 +1,4 @@
-//! What the uploader tells of itself: counts, metrics and health.
+//! What the uploader reports about itself: counts, metrics and health.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ impl Uploader {
         }
     }
 
-    /// All that is known, of this moment.
+    /// All counters and states at this moment.
     pub(crate) fn snapshot(&self, now: Instant) -> Snapshot {
         let credentials = self.credentials.as_ref();
         Snapshot {
@@ -75,7 +75,7 @@ impl Uploader {
         health
     }
 
-    /// Since when there is no success at one of the destinations.
+    /// When the longest of the current outages began.
     fn outage_since(&self) -> Option<Instant> {
         let outages = self.destinations.iter().map(|one| one.outage.since());
         outages.flatten().min()

@@ -94,7 +94,7 @@ impl Filter {
             }
             "min_duration" | "max_duration" => {
                 let Some(seconds) = duration(value) else {
-                    return unreadable("duration; 0.2, 0.2s and 200ms are some");
+                    return unreadable("duration, such as 0.2, 0.2s or 200ms");
                 };
                 if name == "min_duration" {
                     self.min_duration = Some(seconds);

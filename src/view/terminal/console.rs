@@ -6,7 +6,7 @@ use super::entity::Entity;
 use super::text::Text;
 use super::trace::Trace;
 use super::{Options, clamp, waterfall};
-use crate::view::document::{self, Part, Unreadable};
+use crate::view::document::{self, TracePart, Unreadable};
 use crate::view::otlp::{self, OtlpError};
 
 /// Traces kept. A second of a busy application on a developer's machine.
@@ -68,7 +68,7 @@ impl Console {
         Ok(())
     }
 
-    fn add(&mut self, part: &Part<'_>, now: Instant) {
+    fn add(&mut self, part: &TracePart<'_>, now: Instant) {
         let at = self.traces.iter().rposition(|trace| trace.id == part.trace);
         let at = at.unwrap_or_else(|| {
             self.traces.push(Trace::new(part.trace.clone(), now));
@@ -146,7 +146,7 @@ mod tests {
         annotations: false,
     };
 
-    /// A console under a clock of its own, and what it printed since last asked.
+    /// A console with a simulated clock, and its output since the last call.
     struct Session {
         console: Console,
         now: Instant,

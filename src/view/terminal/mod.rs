@@ -21,7 +21,7 @@ pub(super) use text::Text;
 const DEFAULT_WIDTH: usize = 100;
 /// Below this there is no room for a bar beside a name; such a terminal wraps the lines.
 const MIN_WIDTH: usize = 60;
-/// Beyond this the eye loses the line between a name and its bar.
+/// With longer lines it is hard to see which bar belongs to which name.
 const MAX_WIDTH: usize = 200;
 
 /// How to draw.
@@ -48,7 +48,7 @@ impl Options {
         Options {
             width: clamp(width.unwrap_or(DEFAULT_WIDTH)),
             colour: terminal && !dumb && set("NO_COLOR").is_none(),
-            // No locale at all is the rule in containers, whose terminals still speak UTF-8.
+            // Containers usually have no locale, but their terminals still use UTF-8.
             ascii: locale.is_some_and(|locale| {
                 let locale = locale.to_ascii_lowercase();
                 !locale.contains("utf-8") && !locale.contains("utf8")

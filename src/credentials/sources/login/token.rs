@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::credentials::{date, json as answers};
 
-/// Keys of no longer life are believed.
+/// The longest life that is accepted.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// A session.
@@ -79,7 +79,7 @@ impl LoginToken {
     /// The session after `answer` to that request, which came at `now`.
     ///
     /// # Errors
-    /// What is wrong with the answer, without any of it.
+    /// What is wrong with the answer, without quoting it.
     pub fn renewed(&self, answer: &[u8], now: SystemTime) -> Result<Self, String> {
         let answer = answers::object(answer).map_err(|e| e.to_string())?;
         let keys = answer.get("accessToken").unwrap_or(&Value::Null);
