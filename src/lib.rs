@@ -7,7 +7,7 @@
 // `make doc` builds the documentation of private items too.
 #![allow(rustdoc::private_intra_doc_links)]
 
-pub mod app;
+mod app;
 pub mod proxy;
 pub mod otlp;
 pub mod admin;

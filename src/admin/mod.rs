@@ -4,6 +4,6 @@ pub mod endpoints;
 pub(crate) mod metrics;
 mod process;
 mod proxy_metrics;
-pub mod request_counts;
+pub(crate) mod request_counts;
 mod span_metrics;
 mod spool_metrics;

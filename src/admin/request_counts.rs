@@ -16,7 +16,7 @@ pub struct RequestCounts {
     /// Bytes of memory that clients take now.
     pub memory_used: u64,
     /// Most bytes that they may take.
-    pub memory_limit: u64,
+    pub(crate) memory_limit: u64,
 }
 
 /// Requests of one kind with one outcome.

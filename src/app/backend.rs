@@ -32,32 +32,32 @@ use crate::view::{Console, Feed, Options, SharedStore};
 
 /// What the backend works with.
 pub(super) struct BackendParts {
-    pub settings: TargetSettings,
-    pub channel: UploadChannel,
-    pub messages: Receiver<Message>,
-    pub readers: ReaderLedger,
-    pub recycle: SyncSender<Batch>,
-    pub limit: usize,
-    pub socket: Arc<UdpSocket>,
-    pub reading: Arc<AtomicBool>,
-    pub exit: Sender<Exit>,
-    pub clients: Arc<ClientResources>,
+    pub(crate) settings: TargetSettings,
+    pub(crate) channel: UploadChannel,
+    pub(crate) messages: Receiver<Message>,
+    pub(crate) readers: ReaderLedger,
+    pub(crate) recycle: SyncSender<Batch>,
+    pub(crate) limit: usize,
+    pub(crate) socket: Arc<UdpSocket>,
+    pub(crate) reading: Arc<AtomicBool>,
+    pub(crate) exit: Sender<Exit>,
+    pub(crate) clients: Arc<ClientResources>,
 }
 
 /// The running backend.
 pub(super) struct Backend {
     /// Answers what clients ask by TCP.
-    pub handler: Arc<dyn RequestHandler>,
+    pub(crate) handler: Arc<dyn RequestHandler>,
     /// Answers what operators ask.
-    pub admin: AdminEndpoints,
+    pub(crate) admin: AdminEndpoints,
     /// Where requests of clients are counted.
-    pub counts: Arc<Counts>,
+    pub(crate) counts: Arc<Counts>,
     /// Whether the handler serves the page that shows traces.
-    pub has_page: bool,
+    pub(crate) has_page: bool,
     /// Whether traces are shown here instead of being sent.
-    pub shows_here: bool,
+    pub(crate) shows_here: bool,
     /// Shows the spans that are uploaded.
-    pub feed: Option<Feed>,
+    pub(crate) feed: Option<Feed>,
 }
 
 pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {

@@ -24,7 +24,7 @@ pub enum BodyEncoding {
 
 /// Why bytes are not a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// The body would be longer than [`MAX_BODY`].
     TooLong(usize),
     /// The bytes do not open to a body of the length that stands beside them.
@@ -73,7 +73,7 @@ impl CompressedBody {
     ///
     /// # Errors
     /// [`BodyError`] when they do not open to exactly `length` bytes.
-    pub fn from_stored(
+    pub(crate) fn from_stored(
         bytes: Vec<u8>,
         encoding: BodyEncoding,
         length: usize,

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use xray_escape::escape;
 
-pub use ids::{DocumentIds, ids};
+pub(crate) use ids::DocumentIds;
+pub use ids::ids;
 
 /// Most documents in one request; X-Ray answers "Exceeding maximum segment count: 50" to more.
 pub const MAX_DOCUMENTS: usize = 50;

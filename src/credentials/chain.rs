@@ -76,7 +76,7 @@ impl Chain {
     }
 
     /// The source that was chosen and why, for the log.
-    pub fn choice(&self) -> String {
+    pub(crate) fn choice(&self) -> String {
         match &self.chosen {
             Ok((plan, source)) => format!("{} ({})", source.name(), plan.why()),
             Err(error) => format!("nowhere yet: {error}"),

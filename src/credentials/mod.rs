@@ -24,7 +24,7 @@ use crate::env::read_bounded;
 use sources::process::RunningProgram;
 
 pub use cache::CredentialCache;
-pub use cache::{CredentialSnapshot, CredentialStatus, IssuedCredentials};
+pub(crate) use cache::{CredentialSnapshot, CredentialStatus, IssuedCredentials};
 
 /// One place that credentials come from.
 pub trait Source: Send {

@@ -50,7 +50,7 @@ pub struct CloudWatchClients {
 
 impl Target {
     /// Lets the clients' current requests and all later ones fail at once.
-    pub fn shutdown_forwards(&self) {
+    pub(crate) fn shutdown_forwards(&self) {
         self.forwards.shutdown();
         if let Some(CloudWatchClients {
             logs,
@@ -66,11 +66,11 @@ impl Target {
 }
 
 /// The target, with what was found on the way.
-pub struct FoundTarget {
+pub(crate) struct FoundTarget {
     /// For all that send.
     pub target: Arc<Target>,
     /// Why this region: `AWS_REGION`, `EC2 metadata`.
-    pub region_source: String,
+    pub(crate) region_source: String,
     /// The credential source and why: `environment (AWS_ACCESS_KEY_ID is set)`.
     pub credentials: String,
     /// The proxy that requests go through: host and port.
@@ -106,7 +106,7 @@ impl fmt::Display for TargetError {
 impl std::error::Error for TargetError {}
 
 /// What is read before anything is bound.
-pub struct TargetSettings {
+pub(crate) struct TargetSettings {
     /// Flags and cfg.yaml.
     pub config: Config,
     /// The environment.

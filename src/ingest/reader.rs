@@ -45,9 +45,9 @@ pub(super) struct DatagramReader<'a> {
     pub channel: &'a UploadChannel,
     pub open: OpenBatch,
     /// How long a batch that is not full waits for more documents.
-    pub batch_wait: Duration,
+    pub(crate) batch_wait: Duration,
     /// Whether this reader may set the time-out of the socket, which all readers share.
-    pub owns_timeout: bool,
+    pub(crate) owns_timeout: bool,
     /// The time-out that this reader has set last.
     pub timeout: Option<Duration>,
 }

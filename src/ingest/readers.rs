@@ -32,11 +32,11 @@ pub(crate) struct ReaderParts {
     /// Memory of delivered batches.
     pub recycled: Receiver<Batch>,
     /// How long a batch that is not full waits for more documents.
-    pub batch_wait: Duration,
+    pub(crate) batch_wait: Duration,
     /// True until the readers have ended.
     pub reading: Arc<AtomicBool>,
     /// Called when they have ended.
-    pub on_ended: Box<dyn Fn() + Send>,
+    pub(crate) on_ended: Box<dyn Fn() + Send>,
 }
 
 pub(crate) struct Readers {

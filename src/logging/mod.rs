@@ -76,7 +76,7 @@ impl std::error::Error for LogError {}
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// `2026-11-22T19:20:47Z [Info] message`, as the official daemon does.
     #[default]
     Text,
@@ -90,9 +90,9 @@ pub(crate) struct LogSettings<'a> {
     /// The file to append to. `None`: a stream.
     pub file: Option<&'a PathBuf>,
     /// Whether the file starts anew at a size.
-    pub rotates: bool,
+    pub(crate) rotates: bool,
     /// Whether the stream is stderr, because a program reads something else from stdout.
-    pub to_stderr: bool,
+    pub(crate) to_stderr: bool,
     /// The least important level that is written.
     pub level: LevelFilter,
     /// How a line looks.

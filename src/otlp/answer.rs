@@ -6,7 +6,7 @@ use crate::protobuf::{put_bytes, put_number};
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OtlpAnswer {
+pub(crate) struct OtlpAnswer {
     /// HTTP status.
     pub status: u16,
     /// `Content-Type`.
@@ -16,7 +16,7 @@ pub struct OtlpAnswer {
 }
 
 /// All spans of a request were accepted: an empty message.
-pub fn accepted(encoding: OtlpEncoding) -> OtlpAnswer {
+pub(crate) fn accepted(encoding: OtlpEncoding) -> OtlpAnswer {
     OtlpAnswer {
         status: 200,
         content_type: encoding.content_type(),
@@ -28,7 +28,7 @@ pub fn accepted(encoding: OtlpEncoding) -> OtlpAnswer {
 }
 
 /// A request with this `Content-Type` was refused. JSON where the encoding is not known.
-pub fn refused(refusal: OtlpRefusal, content_type: &[u8]) -> OtlpAnswer {
+pub(crate) fn refused(refusal: OtlpRefusal, content_type: &[u8]) -> OtlpAnswer {
     let encoding = OtlpEncoding::of(content_type).unwrap_or(OtlpEncoding::Json);
     OtlpAnswer {
         status: refusal.status(),

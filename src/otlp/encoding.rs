@@ -13,7 +13,7 @@ pub enum OtlpEncoding {
 
 impl OtlpEncoding {
     /// The encoding for a `Content-Type`.
-    pub fn of(content_type: &[u8]) -> Option<OtlpEncoding> {
+    pub(crate) fn of(content_type: &[u8]) -> Option<OtlpEncoding> {
         let media_type = content_type.split(|byte| *byte == b';').next();
         let media_type = media_type.unwrap_or_default().trim_ascii();
         [OtlpEncoding::Protobuf, OtlpEncoding::Json]
@@ -22,7 +22,7 @@ impl OtlpEncoding {
     }
 
     /// The `Content-Type`.
-    pub fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             OtlpEncoding::Protobuf => "application/x-protobuf",
             OtlpEncoding::Json => "application/json",
@@ -41,7 +41,7 @@ impl fmt::Display for OtlpEncoding {
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
+pub(crate) enum Coding {
     /// Not at all.
     Identity,
     /// By gzip.
@@ -50,7 +50,7 @@ pub enum Coding {
 
 impl Coding {
     /// The compression for a `Content-Encoding`, which is empty if the header is absent.
-    pub fn of(content_encoding: &[u8]) -> Option<Coding> {
+    pub(crate) fn of(content_encoding: &[u8]) -> Option<Coding> {
         let coding = content_encoding.trim_ascii();
         if coding.is_empty() || coding.eq_ignore_ascii_case(b"identity") {
             Some(Coding::Identity)

@@ -11,8 +11,8 @@ mod encoding;
 use std::fmt;
 use std::io::BufRead;
 
-pub use answer::{OtlpAnswer, accepted, refused};
-pub use encoding::{Coding, OtlpEncoding};
+pub(crate) use answer::{OtlpAnswer, accepted, refused};
+pub(crate) use encoding::{Coding, OtlpEncoding};
 
 use crate::http::gunzip::{Gunzip, GunzipError};
 use count::NotOtlp;
@@ -20,17 +20,17 @@ use count::NotOtlp;
 /// Bytes of a request, when it is not compressed any more, and spans in one request, that X-Ray's
 /// endpoint takes: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-OTLPEndpoint.html
 /// says 5 MB and 10,000.
-pub const MAX_BYTES: usize = 5 * 1024 * 1024;
+pub(crate) const MAX_BYTES: usize = 5 * 1024 * 1024;
 /// See [`MAX_BYTES`].
-pub const MAX_SPANS: usize = 10_000;
+pub(crate) const MAX_SPANS: usize = 10_000;
 
 /// What is known of a request that X-Ray may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spans {
     /// How the body is written.
-    pub encoding: OtlpEncoding,
+    pub(crate) encoding: OtlpEncoding,
     /// How it is compressed.
-    pub coding: Coding,
+    pub(crate) coding: Coding,
     /// Its spans.
     pub count: usize,
 }

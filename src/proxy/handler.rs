@@ -36,16 +36,16 @@ pub struct Incoming<'a> {
     /// When it had arrived completely. Clients give up about two seconds later.
     pub received: Instant,
     /// The socket that the client connected to.
-    pub entrance: Entrance,
+    pub(crate) entrance: Entrance,
     /// The address that the client connected to.
-    pub local_address: Option<SocketAddr>,
+    pub(crate) local_address: Option<SocketAddr>,
     /// Cancelled when the client has gone.
     pub(crate) call: &'a Arc<CancellableCall>,
 }
 
 /// The two sockets of the TCP front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entrance {
+pub(crate) enum Entrance {
     /// The official daemon's, on which everything is taken.
     Main,
     /// Of `--otlp`, on which only what OpenTelemetry sends is taken.

@@ -40,7 +40,8 @@ use socket2::SockRef;
 
 pub use counts::Counts;
 pub use forward::SigningForwarder;
-pub use handler::{Body, Entrance, ForwardError, Incoming, RequestHandler, Response};
+pub(crate) use handler::Entrance;
+pub use handler::{Body, ForwardError, Incoming, RequestHandler, Response};
 pub use local_sampling::LocalSampling;
 pub use origin_rule::AllowedOrigins;
 pub use otlp_front::OtlpFront;
@@ -89,7 +90,7 @@ impl Limits {
 
     /// The same, as far as this process may open files when `reserved` are left to uploading.
     #[must_use]
-    pub fn within_descriptors(reserved: usize) -> Limits {
+    pub(crate) fn within_descriptors(reserved: usize) -> Limits {
         let (connections, calls) = system_limits::connections_and_calls(reserved);
         Limits {
             connections: connections.min(Self::DEFAULT.connections),
@@ -146,7 +147,7 @@ pub struct ProxyParts {
 }
 
 /// Told at the end of a stop whether all requests have ended. It must not block.
-pub type OnOver = Box<dyn FnOnce(bool) + Send>;
+pub(crate) type OnOver = Box<dyn FnOnce(bool) + Send>;
 
 /// The running server of the TCP port. Closed when dropped.
 pub struct ProxyServer {

@@ -22,13 +22,13 @@ pub(crate) struct SpoolFile {
     /// When the oldest document that was not settled at the last count was received.
     pub oldest: Option<SystemTime>,
     /// What is to be read.
-    pub unread: RecordAmount,
+    pub(crate) unread: RecordAmount,
     /// Where the first record begins.
     start: u64,
     /// End of the last whole record.
     pub size: u64,
     /// Bytes behind that.
-    pub torn: u64,
+    pub(crate) torn: u64,
     /// Whether records may be appended.
     is_open_for_writing: bool,
     /// Whether something was written that a crash of the host could lose.

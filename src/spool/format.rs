@@ -37,10 +37,10 @@ use crate::batch::compressed::{BodyEncoding, CompressedBody, MAX_BODY};
 pub const VERSION: u8 = 1;
 
 /// Bytes of a record before its body.
-pub const RECORD_HEADER: usize = 56;
+pub(crate) const RECORD_HEADER: usize = 56;
 
 /// Most bytes of a file header.
-pub const MAX_FILE_HEADER: usize = 8 + MARKER + 1 + 3 * (2 + MAX_TEXT) + CHECKSUM;
+pub(crate) const MAX_FILE_HEADER: usize = 8 + MARKER + 1 + 3 * (2 + MAX_TEXT) + CHECKSUM;
 
 pub(crate) const MARKER: usize = 16;
 const CHECKSUM: usize = 8;
@@ -63,7 +63,7 @@ impl SyncMarker {
 
     /// In front of a record that is settled. If only a part of it is written, the record becomes
     /// unreadable, which has the same effect.
-    pub fn settled(&self) -> [u8; MARKER] {
+    pub(crate) fn settled(&self) -> [u8; MARKER] {
         self.0.map(|byte| !byte)
     }
 
@@ -83,14 +83,14 @@ pub struct FileHeader {
     /// Before each record.
     pub marker: SyncMarker,
     /// Where its bodies are to be sent.
-    pub destination: XRayApi,
+    pub(crate) destination: XRayApi,
     /// The identity that its bodies belong to.
-    pub identity: SpoolIdentity,
+    pub(crate) identity: SpoolIdentity,
 }
 
 /// Why the beginning of a file is not the header of a spool file that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeaderError {
+pub(crate) enum HeaderError {
     /// Another version of the format.
     Version(u8),
     /// Not a header, or a damaged one.
@@ -126,7 +126,7 @@ impl FileHeader {
     ///
     /// # Errors
     /// [`HeaderError`]
-    pub fn decode(bytes: &[u8]) -> Result<(FileHeader, usize), HeaderError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(FileHeader, usize), HeaderError> {
         let mut fields = ByteReader(bytes);
         if fields.array() != Some(*MAGIC) {
             return Err(HeaderError::Damaged);
@@ -167,14 +167,14 @@ impl FileHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordHeader {
     stored: usize,
-    pub opened: usize,
+    pub(crate) opened: usize,
     pub count: usize,
     pub received_at: SystemTime,
     attempts: u16,
     kind: BodyKind,
     encoding: BodyEncoding,
     body_checksum: [u8; CHECKSUM],
-    pub settled: bool,
+    pub(crate) settled: bool,
 }
 
 impl RecordHeader {

@@ -17,18 +17,18 @@ const MAX_NUMBER: u64 = 1 << 48;
 #[derive(Debug, Default)]
 pub(super) struct EarlierFiles {
     /// Higher than the number of any file, except those with numbers that no daemon reaches.
-    pub next_number: u64,
+    pub(crate) next_number: u64,
     /// What is in files that were not known before.
     pub amounts: BTreeMap<XRayApi, RecordAmount>,
     /// Damaged places.
     pub damaged: u64,
     /// Files whose last record is incomplete.
-    pub torn: u64,
+    pub(crate) torn: u64,
     /// One of the files that are not used, and why.
     pub foreign: Option<(u64, String)>,
-    pub foreign_count: usize,
+    pub(crate) foreign_count: usize,
     /// What was in files that have been removed.
-    pub vanished: Vec<(XRayApi, RecordAmount)>,
+    pub(crate) vanished: Vec<(XRayApi, RecordAmount)>,
 }
 
 /// Adds the files of this daemon that are in the directory to `files`, and removes those that are

@@ -67,7 +67,7 @@ pub(crate) const STORE_WINDOW: usize = 1024 * 1024;
 /// The API that a body is for. Each has its own files, so that one can be read while the other
 /// waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum XRayApi {
+pub(crate) enum XRayApi {
     /// X-Ray's `PutTraceSegments`.
     Segments,
     /// X-Ray's OTLP endpoint.
@@ -114,7 +114,7 @@ pub enum BodyKind {
 
 impl BodyKind {
     /// Where such a body is to be sent.
-    pub fn destination(self) -> XRayApi {
+    pub(crate) fn destination(self) -> XRayApi {
         match self {
             BodyKind::Segments => XRayApi::Segments,
             BodyKind::Otlp { .. } => XRayApi::Otlp,
@@ -138,7 +138,7 @@ pub struct SpoolItem {
 /// The identity that files belong to. Only files with the same identity are read: bodies that were
 /// received for one account must not be sent to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpoolIdentity {
+pub(crate) struct SpoolIdentity {
     region: String,
     endpoint: String,
     role: String,
@@ -149,7 +149,7 @@ const MAX_TEXT: usize = 2048;
 
 impl SpoolIdentity {
     /// The region, the URL of X-Ray and the role that is assumed, empty where there is none.
-    pub fn new(region: &str, endpoint: &str, role: &str) -> Self {
+    pub(crate) fn new(region: &str, endpoint: &str, role: &str) -> Self {
         let bounded = |text: &str| text[..text.floor_char_boundary(MAX_TEXT)].to_owned();
         SpoolIdentity {
             region: bounded(region),

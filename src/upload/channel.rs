@@ -43,7 +43,11 @@ impl UploadChannel {
 
     /// Offers spans to the uploader. `None`: it did not answer within `patience`, and has not
     /// accepted them.
-    pub fn offer_spans(&self, request: SpanRequest, patience: Duration) -> Option<SpanVerdict> {
+    pub(crate) fn offer_spans(
+        &self,
+        request: SpanRequest,
+        patience: Duration,
+    ) -> Option<SpanVerdict> {
         let (reply, answer) = sync_channel(1);
         self.send(Event::Spans(SpanOffer { request, reply }));
         let verdict = answer.recv_timeout(patience).ok();
@@ -52,14 +56,14 @@ impl UploadChannel {
     }
 
     /// Whether uploads go on. `None`: the uploader did not answer within `patience`.
-    pub fn ask_health(&self, patience: Duration) -> Option<Health> {
+    pub(crate) fn ask_health(&self, patience: Duration) -> Option<Health> {
         let (reply, answer) = sync_channel(1);
         self.sender.send(Message::AskHealth(reply)).ok()?;
         answer.recv_timeout(patience).ok()
     }
 
     /// All counters of one moment. `None`: the uploader did not answer within `patience`.
-    pub fn ask_snapshot(&self, patience: Duration) -> Option<Box<Snapshot>> {
+    pub(crate) fn ask_snapshot(&self, patience: Duration) -> Option<Box<Snapshot>> {
         let (reply, answer) = sync_channel(1);
         self.sender.send(Message::AskSnapshot(reply)).ok()?;
         answer.recv_timeout(patience).ok()

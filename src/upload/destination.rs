@@ -41,7 +41,7 @@ pub(super) struct Destination {
     restored: Queue,
     /// Whether the next request is one for `restored`, if something else waits too.
     prefers_restored: bool,
-    pub back_off: BackOff,
+    pub(crate) back_off: BackOff,
     pub outage: OutageLog,
     /// Requests of which at least one document was taken.
     deliveries: u64,

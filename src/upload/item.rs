@@ -16,13 +16,13 @@ use crate::spool::{BodyKind, XRayApi};
 pub(super) struct Item {
     pub body: ItemBody,
     /// When the uploader got its oldest document.
-    pub queued_at: Instant,
+    pub(crate) queued_at: Instant,
     /// Set once X-Ray has refused it or part of it.
-    pub history: Option<History>,
+    pub(crate) history: Option<History>,
     /// For an item from the spool: when its oldest document was received.
     pub received_at: Option<SystemTime>,
     /// Set where it has a copy in the spool, or one on its way there.
-    pub copy: Option<CopyRef>,
+    pub(crate) copy: Option<CopyRef>,
 }
 
 /// The body of a request, in the form in which it is held.
@@ -154,15 +154,15 @@ fn opened(body: &CompressedBody, kind: BodyKind) -> ItemBody {
 /// since a refusal tells a bad document from a service that takes nothing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct History {
-    pub cause: RetryCause,
+    pub(crate) cause: RetryCause,
     /// Refusals of exactly these documents.
     pub attempts: u32,
     /// Deliveries before the first of them.
-    pub first_refusal: u64,
+    pub(crate) first_refusal: u64,
     /// Deliveries before the last of them.
-    pub last_refusal: u64,
+    pub(crate) last_refusal: u64,
     /// Not to be sent before this time.
-    pub not_before: Instant,
+    pub(crate) not_before: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,7 +285,7 @@ pub(super) struct Sizes {
     pub documents: usize,
     pub items: usize,
     /// Bytes of the requests.
-    pub opened: usize,
+    pub(crate) opened: usize,
 }
 
 impl Sizes {
@@ -329,7 +329,7 @@ pub(super) struct RequestRoom {
     /// Bytes of its body.
     pub request: usize,
     /// Additional bytes of memory that it may take when it is opened.
-    pub growth: usize,
+    pub(crate) growth: usize,
     /// Whether one item of any size may be sent, because no request is in flight.
     pub is_idle: bool,
 }

@@ -3,7 +3,7 @@
 //! `uploader` is the state machine without threads, sockets or clocks; `runner` is the thread
 //! around it.
 
-pub mod back_off;
+pub(crate) mod back_off;
 mod channel;
 mod copies;
 pub mod counters;
@@ -30,6 +30,6 @@ pub use channel::UploadChannel;
 pub use health::Health;
 pub(crate) use report::explain;
 pub(crate) use runner::SpoolParts;
-pub use runner::{Runner, RunnerParts};
+pub(crate) use runner::{Runner, RunnerParts};
 pub use telemetry::Identity;
-pub use uploader::UploadLimits;
+pub(crate) use uploader::UploadLimits;

@@ -33,7 +33,7 @@ const KERNEL_DROPS_INTERVAL: Duration = Duration::from_secs(30);
 const SNAPSHOT_ATTEMPTS: usize = 1000;
 
 /// What the uploader works with.
-pub struct RunnerParts {
+pub(crate) struct RunnerParts {
     /// Concurrency and memory.
     pub limits: UploadLimits,
     /// The service's time.
@@ -51,7 +51,7 @@ pub struct RunnerParts {
     /// Shows a batch that has come from a reader, where traces are shown here too. It must not block.
     pub show: Box<dyn Fn(&Batch) + Send>,
     /// Called once when the shutdown has begun and nothing is held any more.
-    pub on_drained: Box<dyn Fn() + Send>,
+    pub(crate) on_drained: Box<dyn Fn() + Send>,
 }
 
 /// How the spool is told something.
@@ -64,7 +64,7 @@ pub(crate) struct SpoolParts {
 }
 
 /// The state of the thread `uploader`.
-pub struct Runner {
+pub(crate) struct Runner {
     uploader: Uploader,
     messages: Receiver<Message>,
     channel: UploadChannel,
@@ -81,7 +81,7 @@ impl Runner {
     ///
     /// # Errors
     /// When the system refuses the thread.
-    pub fn new(
+    pub(crate) fn new(
         parts: RunnerParts,
         channel: UploadChannel,
         messages: Receiver<Message>,
@@ -102,7 +102,7 @@ impl Runner {
     }
 
     /// Runs until the shutdown is over. Returns how every segment ended.
-    pub fn run(mut self) -> SegmentCounts {
+    pub(crate) fn run(mut self) -> SegmentCounts {
         loop {
             let now = self.now();
             if self.uploader.is_over(now.instant) {

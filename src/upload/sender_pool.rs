@@ -23,7 +23,7 @@ pub(super) struct InFlight {
     /// Shared with the sender, which only reads it.
     pub payload: Arc<Payload>,
     /// The back-off's epoch when the request went out.
-    pub epoch: u64,
+    pub(crate) epoch: u64,
     /// The generation of the credentials that it was signed with.
     pub generation: u64,
     pub since: Instant,

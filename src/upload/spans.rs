@@ -15,7 +15,7 @@ pub struct SpanRequest {
     /// Whether it is JSON rather than protobuf.
     pub is_json: bool,
     /// Whether it is compressed by gzip.
-    pub is_gzip: bool,
+    pub(crate) is_gzip: bool,
     /// Its spans.
     pub spans: usize,
 }

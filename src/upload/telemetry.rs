@@ -21,11 +21,11 @@ const MAX_KEPT: usize = 30;
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
     /// EC2 instance id, at most 20 characters.
-    pub instance_id: String,
+    pub(crate) instance_id: String,
     /// Host name, at most 255 characters.
     pub hostname: String,
     /// ARN given by `-a`, at most 500 characters.
-    pub resource_arn: String,
+    pub(crate) resource_arn: String,
 }
 
 /// Failed requests of one minute, by kind.

@@ -24,7 +24,7 @@ pub struct Feed {
 }
 
 /// The receiving side, for the thread `view`.
-pub struct FeedReceiver {
+pub(crate) struct FeedReceiver {
     receiver: Receiver<FeedItem>,
     waiting: Arc<AtomicUsize>,
 }
@@ -46,7 +46,7 @@ impl FeedItem {
 
 impl Feed {
     /// Both sides of a feed in which nothing waits.
-    pub fn new() -> (Feed, FeedReceiver) {
+    pub(crate) fn new() -> (Feed, FeedReceiver) {
         let (sender, receiver) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let feed = Feed {
@@ -57,14 +57,14 @@ impl Feed {
     }
 
     /// Shows the documents of a batch. Never waits.
-    pub fn documents(&self, batch: &Batch) {
+    pub(crate) fn documents(&self, batch: &Batch) {
         if !batch.is_empty() {
             self.show(batch.body().len(), || FeedItem::Documents(batch.clone()));
         }
     }
 
     /// Shows the spans in the body of a request. Never waits.
-    pub fn spans(&self, request: &Arc<Request>) {
+    pub(crate) fn spans(&self, request: &Arc<Request>) {
         self.show(request.memory(), || FeedItem::Spans(Arc::clone(request)));
     }
 
@@ -88,7 +88,7 @@ impl Feed {
 
 impl FeedReceiver {
     /// Stores everything in `store`, until the last [`Feed`] is dropped.
-    pub fn run(self, store: &SharedStore) {
+    pub(crate) fn run(self, store: &SharedStore) {
         for shown in self.receiver {
             match &shown {
                 FeedItem::Documents(batch) => {

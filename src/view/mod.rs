@@ -17,12 +17,12 @@ mod shared;
 pub mod store;
 mod terminal;
 
-pub use feed::{Feed, FeedReceiver};
+pub(crate) use feed::Feed;
 pub use line::{json_line, otlp_line};
-pub(crate) use otlp::plain_body;
-pub use otlp::{OtlpError, request_body};
+pub(crate) use otlp::{OtlpError, plain_body};
 pub use shared::SharedStore;
-pub use terminal::{Console, Options, terminal_columns};
+pub(crate) use terminal::terminal_columns;
+pub use terminal::{Console, Options};
 
 #[cfg(test)]
 mod tests;

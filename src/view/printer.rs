@@ -20,7 +20,7 @@ use crate::view::{
 const TICK: Duration = Duration::from_millis(250);
 
 /// How documents are shown.
-pub enum PrintStyle {
+pub(crate) enum PrintStyle {
     /// Traces as waterfalls.
     Console(Console),
     /// Each document on a line.
@@ -28,7 +28,7 @@ pub enum PrintStyle {
 }
 
 /// The state of the thread `printer`.
-pub struct Printer {
+pub(crate) struct Printer {
     messages: Receiver<Message>,
     channel: UploadChannel,
     readers: ReaderLedger,
@@ -43,7 +43,7 @@ pub struct Printer {
 
 impl Printer {
     /// With nothing to show yet. `limit` is that of the buffer, for the metrics.
-    pub fn new(
+    pub(crate) fn new(
         messages: Receiver<Message>,
         channel: UploadChannel,
         readers: ReaderLedger,
@@ -66,7 +66,7 @@ impl Printer {
 
     /// Prints until the readers have ended. Returns how every segment ended. `on_drained` is called
     /// when the shutdown begins: what was received is shown, so that nothing is waited for.
-    pub fn run(
+    pub(crate) fn run(
         mut self,
         kernel_drops: &dyn Fn() -> Option<u64>,
         on_drained: &dyn Fn(),

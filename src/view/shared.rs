@@ -38,14 +38,14 @@ impl SharedStore {
     }
 
     /// Keeps the spans in the body of a `POST /v1/traces`, not compressed.
-    pub fn otlp(&self, body: &[u8], content_type: &str) -> Result<(), OtlpError> {
+    pub(crate) fn otlp(&self, body: &[u8], content_type: &str) -> Result<(), OtlpError> {
         let taken = self.lock().otlp(body, content_type, seconds_now());
         self.changed.notify_all();
         taken
     }
 
     /// The same, for the request itself.
-    pub fn request(&self, request: &http::server::Request) -> Result<(), OtlpError> {
+    pub(crate) fn request(&self, request: &http::server::Request) -> Result<(), OtlpError> {
         let (body, content_type) = request_body(request)?;
         self.otlp(&body, &content_type)
     }
@@ -56,7 +56,7 @@ impl SharedStore {
     }
 
     /// Answers a request for the page or its API; `None` for a request of anything else.
-    pub fn respond(&self, request: &ApiRequest<'_>) -> Option<ApiResponse> {
+    pub(crate) fn respond(&self, request: &ApiRequest<'_>) -> Option<ApiResponse> {
         // The lock is released in between, so that documents can be added.
         while request.target.starts_with("/api/") && self.lock().refresh_some(MAX_READ) {}
         api::respond(request, &mut self.lock(), &self.daemon, &self.streams)
@@ -64,7 +64,7 @@ impl SharedStore {
 
     /// Waits for the next event of a stream; `None` when there is none until `deadline`, so that
     /// the caller can check whether the daemon is stopping.
-    pub fn next_event(&self, stream: &mut EventStream, deadline: Instant) -> Option<String> {
+    pub(crate) fn next_event(&self, stream: &mut EventStream, deadline: Instant) -> Option<String> {
         let mut store = self.lock();
         loop {
             let now = Instant::now();

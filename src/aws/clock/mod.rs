@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use crate::aws::profile::Profiles;
 use crate::env::{Lookup, switch};
 
-pub use skew::{DatedAnswer, Lesson, Reading, SigningTime, Skew, SkewEstimate, measure};
+pub use skew::{DatedAnswer, Reading, SigningTime, Skew, SkewEstimate, measure};
 
 /// The time as the service tells it, learnt from its answers. Shared by all who talk to AWS
 /// services; metadata endpoints must not teach it, because they tell the time of this host.

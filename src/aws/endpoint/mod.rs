@@ -24,23 +24,23 @@ pub use region::{hint, is_region};
 #[derive(Default, Clone, Copy)]
 pub(crate) struct EndpointSources<'a> {
     /// `-e` or `Endpoint` in cfg.yaml. Moves X-Ray only.
-    pub configured: Option<&'a str>,
+    pub(crate) configured: Option<&'a str>,
     /// `AWS_ENDPOINT_URL_XRAY`.
-    pub env_xray: Option<&'a str>,
+    pub(crate) env_xray: Option<&'a str>,
     /// `AWS_ENDPOINT_URL_STS`.
-    pub env_sts: Option<&'a str>,
+    pub(crate) env_sts: Option<&'a str>,
     /// `AWS_ENDPOINT_URL`.
-    pub env_all: Option<&'a str>,
+    pub(crate) env_all: Option<&'a str>,
     /// `xray = endpoint_url` in the `services` section that the profile names.
-    pub profile_xray: Option<&'a str>,
+    pub(crate) profile_xray: Option<&'a str>,
     /// `sts = endpoint_url` in that section.
-    pub profile_sts: Option<&'a str>,
+    pub(crate) profile_sts: Option<&'a str>,
     /// `endpoint_url` of the profile.
-    pub profile_all: Option<&'a str>,
+    pub(crate) profile_all: Option<&'a str>,
     /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` or the profile's key: only `configured` counts then.
-    pub ignore_urls: bool,
+    pub(crate) ignore_urls: bool,
     /// `AWS_USE_FIPS_ENDPOINT` or the profile's key.
-    pub fips: bool,
+    pub(crate) fips: bool,
     /// `AWS_USE_DUALSTACK_ENDPOINT` or the profile's key.
     pub dual_stack: bool,
 }

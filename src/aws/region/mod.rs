@@ -15,7 +15,7 @@ use crate::env::{Lookup, set};
 /// Where the region may be written, and who may be asked.
 pub(crate) struct RegionSources<'a> {
     /// `-n` or `Region` in cfg.yaml.
-    pub configured: Option<&'a str>,
+    pub(crate) configured: Option<&'a str>,
     pub env: &'a Lookup<'a>,
     /// Name of the selected profile, and its `region`.
     pub profile: (&'a str, Option<&'a str>),
@@ -56,7 +56,7 @@ pub(crate) struct NoRegion {
     /// Each source and what it answered, in the order in which they were asked.
     pub tried: Vec<(String, String)>,
     /// Whether a metadata service did not answer: then a later attempt may find the region.
-    pub may_come: bool,
+    pub(crate) may_come: bool,
 }
 
 impl fmt::Display for NoRegion {

@@ -115,7 +115,7 @@ options of the daemon are taken.
 ];
 
 /// The first argument of the daemon that `exec` starts. It is not meant for users.
-pub const HOSTED: &str = "exec-daemon";
+pub(crate) const HOSTED: &str = "exec-daemon";
 
 /// The command of this name.
 pub(super) fn command(name: &str) -> Option<&'static CommandWord> {
@@ -132,7 +132,7 @@ impl Command {
 impl CommandWord {
     /// Its help, ending in a newline.
     #[must_use]
-    pub fn help(&self) -> String {
+    pub(crate) fn help(&self) -> String {
         let mut summary = self.summary.to_owned();
         summary[..1].make_ascii_uppercase();
         let mut text = format!(

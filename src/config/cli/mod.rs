@@ -15,17 +15,19 @@ mod manual;
 use std::ffi::OsString;
 use std::fmt;
 
-pub use commands::{Command, CommandWord, HOSTED, help};
-pub use flags::{Exporter, Flags};
+pub use commands::{Command, help};
+pub(crate) use commands::{CommandWord, HOSTED};
+pub use flags::Exporter;
+pub(crate) use flags::Flags;
 use flags::{FLAGS, FlagKind};
 pub use manual::manual;
 
 /// Exit status of a command line that cannot be understood, as in Go.
-pub const EXIT_USAGE: u8 = 2;
+pub(crate) const EXIT_USAGE: u8 = 2;
 
 /// A parsed command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parsed {
+pub(crate) struct Parsed {
     /// What to do.
     pub command: Command,
     /// The settings given. Meaningless for [`Command::Help`].
@@ -35,12 +37,12 @@ pub struct Parsed {
     /// For [`Command::Exec`]: the program and its arguments. Empty for the daemon beside it.
     pub program: Vec<OsString>,
     /// Whether this is the daemon that [`Command::Exec`] has started.
-    pub is_hosted: bool,
+    pub(crate) is_hosted: bool,
 }
 
 /// A command line that cannot be understood: print this on stderr and exit with [`EXIT_USAGE`].
 #[derive(Debug, PartialEq, Eq)]
-pub struct UsageError {
+pub(crate) struct UsageError {
     message: String,
     /// The command that it asks for. Without one, print [`help`] on stdout as well, as the
     /// official daemon does.
@@ -68,7 +70,7 @@ impl std::error::Error for UsageError {}
 ///
 /// # Errors
 /// An unknown command or flag, a missing or malformed value, or an argument that is not UTF-8.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageError> {
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageError> {
     let mut parsed = Parsed::default();
     match read(&mut args.into_iter(), &mut parsed) {
         Ok(()) => Ok(parsed),

@@ -9,14 +9,14 @@ use super::nearest::nearest;
 use super::yaml::{self, Entry, Position, YamlScalar, YamlValue};
 
 /// A file larger than this is refused; the official sample is 1.3 KB.
-pub const MAX_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_BYTES: usize = 256 * 1024;
 
 /// More simultaneous uploads are of no use: each is a thread and a connection.
 const MAX_CONCURRENCY: i64 = 256;
 
 /// A setting and the place it came from, `path:line:column`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Located {
+pub(crate) struct Located {
     /// The number.
     pub value: i64,
     /// Where it was written.
@@ -25,9 +25,9 @@ pub struct Located {
 
 /// What a file sets; `None` is "not set", or set to nothing.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct FileSettings {
+pub(crate) struct FileSettings {
     /// `TotalBufferSizeMB`, unchecked: a flag may override it.
-    pub buffer_mb: Option<Located>,
+    pub(crate) buffer_mb: Option<Located>,
     /// `Concurrency`, 0 or in range.
     pub concurrency: Option<Located>,
     /// `Region`.
@@ -35,21 +35,21 @@ pub struct FileSettings {
     /// `Endpoint`.
     pub endpoint: Option<String>,
     /// `Socket.UDPAddress`.
-    pub udp_address: Option<String>,
+    pub(crate) udp_address: Option<String>,
     /// `Socket.TCPAddress`.
-    pub tcp_address: Option<String>,
+    pub(crate) tcp_address: Option<String>,
     /// `Socket.OTLPAddress`.
-    pub otlp_address: Option<String>,
+    pub(crate) otlp_address: Option<String>,
     /// `Logging.LogRotation`.
-    pub log_rotation: Option<bool>,
+    pub(crate) log_rotation: Option<bool>,
     /// `Logging.LogLevel`.
-    pub log_level: Option<String>,
+    pub(crate) log_level: Option<String>,
     /// `Logging.LogPath`.
-    pub log_path: Option<String>,
+    pub(crate) log_path: Option<String>,
     /// `LocalMode`.
     pub local_mode: Option<bool>,
     /// `ResourceARN`.
-    pub resource_arn: Option<String>,
+    pub(crate) resource_arn: Option<String>,
     /// `RoleARN`.
     pub role_arn: Option<String>,
     /// `ExternalID`.
@@ -59,13 +59,13 @@ pub struct FileSettings {
     /// `ProxyAddress`.
     pub proxy_address: Option<String>,
     /// `Spool.Directory`.
-    pub spool_directory: Option<String>,
+    pub(crate) spool_directory: Option<String>,
     /// `Spool.SizeLimitMB`, unchecked: a flag may override it.
-    pub spool_limit_mb: Option<Located>,
+    pub(crate) spool_limit_mb: Option<Located>,
     /// `View`.
     pub view: Option<bool>,
     /// `ViewAnyHost`.
-    pub view_any_host: Option<bool>,
+    pub(crate) view_any_host: Option<bool>,
     /// `Version`: 1 or 2.
     version: Option<Located>,
 }
@@ -137,7 +137,7 @@ pub enum Origin {
 ///
 /// # Errors
 /// One message for each thing that is wrong, each with its place, in the order of the file.
-pub fn read(
+pub(crate) fn read(
     path: &Path,
     bytes: &[u8],
     origin: Origin,

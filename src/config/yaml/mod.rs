@@ -17,7 +17,7 @@ const MAX_KEYS: usize = 1000;
 
 /// Line and column, both counted from 1, the column in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
+pub(crate) struct Position {
     /// Line.
     pub line: usize,
     /// Column.
@@ -35,7 +35,7 @@ impl From<Marker> for Position {
 
 /// Something wrong at one place.
 #[derive(Debug, PartialEq, Eq)]
-pub struct YamlProblem {
+pub(crate) struct YamlProblem {
     /// Where.
     pub at: Position,
     /// What, and what to do.
@@ -44,7 +44,7 @@ pub struct YamlProblem {
 
 /// A value as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct YamlScalar {
+pub(crate) struct YamlScalar {
     /// Without its quotes.
     pub text: String,
     /// Neither quoted nor a block: the text may mean a number, a truth value or null.
@@ -54,13 +54,13 @@ pub struct YamlScalar {
 impl YamlScalar {
     /// Whether it means "no value".
     #[must_use]
-    pub fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         self.plain && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 
     /// The truth value, by yaml.v2's words.
     #[must_use]
-    pub fn boolean(&self) -> Option<bool> {
+    pub(crate) fn boolean(&self) -> Option<bool> {
         match self.text.as_str() {
             _ if !self.plain => None,
             "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
@@ -74,7 +74,7 @@ impl YamlScalar {
     /// The whole number: Go's integers with underscores anywhere, and decimals, whose fraction
     /// is dropped.
     #[must_use]
-    pub fn integer(&self) -> Option<i64> {
+    pub(crate) fn integer(&self) -> Option<i64> {
         let numeric = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
         if !self.plain || !self.text.starts_with(numeric) {
             return None;
@@ -86,7 +86,7 @@ impl YamlScalar {
 
 /// A value of any kind.
 #[derive(Debug, PartialEq, Eq)]
-pub enum YamlValue {
+pub(crate) enum YamlValue {
     /// One word or text.
     Scalar(YamlScalar),
     /// A list; its items are not kept.
@@ -98,27 +98,27 @@ pub enum YamlValue {
 impl YamlValue {
     /// Whether it means "no value".
     #[must_use]
-    pub fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(self, YamlValue::Scalar(scalar) if scalar.is_null())
     }
 }
 
 /// One key and its value.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// `Region`, or with its section: `Socket.UDPAddress`.
     pub path: String,
     /// Where the key stands.
-    pub key_at: Position,
+    pub(crate) key_at: Position,
     /// Where the value stands.
-    pub value_at: Position,
+    pub(crate) value_at: Position,
     /// The value.
     pub value: YamlValue,
 }
 
 /// What a file holds, up to its first error.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct YamlDocument {
+pub(crate) struct YamlDocument {
     /// Every key, in order, repeated ones too.
     pub entries: Vec<Entry>,
     /// What ended the reading early.
@@ -130,7 +130,7 @@ pub struct YamlDocument {
 /// Time and memory are bounded by the length of the text: aliases may stand for scalars only,
 /// so nothing is ever expanded.
 #[must_use]
-pub fn read(text: &str) -> YamlDocument {
+pub(crate) fn read(text: &str) -> YamlDocument {
     // A byte order mark is legal at the start and means nothing in UTF-8.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = YamlReader {

@@ -60,15 +60,15 @@ pub struct CredentialStatus {
     /// The source's name.
     pub source: String,
     /// Whether there are credentials to sign with.
-    pub available: bool,
+    pub(crate) available: bool,
     /// Since when there are none; `None` while there are some.
-    pub missing_since: Option<Instant>,
+    pub(crate) missing_since: Option<Instant>,
     /// Until when the current credentials are used; `None` if there are none or they do not expire.
     pub expires: Option<SystemTime>,
     /// When they were fetched; `None` until the first success.
-    pub fetched: Option<SystemTime>,
+    pub(crate) fetched: Option<SystemTime>,
     /// Attempts that gave credentials.
-    pub successes: u64,
+    pub(crate) successes: u64,
     /// Attempts that did not.
     pub failures: u64,
     /// Why the last attempt failed; `None` when it did not.

@@ -7,7 +7,7 @@ const LONGEST: usize = 80;
 
 /// The names in a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
+pub(crate) struct Names {
     /// The subject, such as `CN=localhost`.
     pub subject: String,
     /// Who issued it.
@@ -30,7 +30,7 @@ const ATTRIBUTES: [(&str, [u8; 3]); 3] = [
 ];
 
 /// Reads the names in a certificate in DER; `None` when it is not one.
-pub fn names(der: &[u8]) -> Option<Names> {
+pub(crate) fn names(der: &[u8]) -> Option<Names> {
     let (certificate, _) = value(der, SEQUENCE)?;
     let (mut body, _) = value(certificate, SEQUENCE)?;
     if let Some((_, rest)) = value(body, VERSION) {

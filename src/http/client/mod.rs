@@ -28,7 +28,7 @@ use crate::http::dns::Resolver;
 use crate::http::url;
 use connector::{HttpConnector, LookUpLater, RouteFlag};
 use proxy::ProxySettings;
-pub use service::ServiceClient;
+pub(crate) use service::ServiceClient;
 pub(crate) use service::ServiceEndpoint;
 pub use service::ServiceUrls;
 

@@ -8,7 +8,7 @@ mod otlp;
 
 use std::time::Duration;
 
-pub use otlp::PartialSuccess;
+pub(crate) use otlp::PartialSuccess;
 use serde_json::Value;
 
 use crate::aws::error_codes::{self, ErrorClass};
@@ -31,16 +31,16 @@ pub struct XRayResponse {
     /// Whether a cache answered (header `age`): then `date` says nothing about X-Ray's clock.
     pub has_age: bool,
     /// What the body is.
-    pub body: ResponseBody,
+    pub(crate) body: ResponseBody,
     /// The body, if it is OTLP's answer to a request that was accepted.
-    pub export: Option<PartialSuccess>,
+    pub(crate) export: Option<PartialSuccess>,
     /// Whether the message is from a protobuf `Status`, as OTLP answers.
-    pub is_status: bool,
+    pub(crate) is_status: bool,
 }
 
 /// The body of an answer, as far as it matters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum ResponseBody {
+pub(crate) enum ResponseBody {
     /// A JSON object with the array `UnprocessedTraceSegments`.
     Unprocessed(Vec<Unprocessed>),
     /// A JSON object in which that array is missing or null.
@@ -198,7 +198,7 @@ impl Unprocessed {
     }
 
     /// Whether X-Ray may take the same document later.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         error_codes::bare(&self.code).is_some_and(|code| error_codes::is_transient(&code))
     }
 }

@@ -12,7 +12,7 @@ use crate::protobuf::{self, Fields};
 
 /// What X-Ray has refused of a request that it has accepted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PartialSuccess {
+pub(crate) struct PartialSuccess {
     /// Spans that it refused.
     pub rejected: u64,
     /// Its words.

@@ -41,7 +41,7 @@ use spooling::Spooling;
 
 /// What the uploader may use.
 #[derive(Debug, Clone, Copy)]
-pub struct UploadLimits {
+pub(crate) struct UploadLimits {
     /// Most sender threads.
     pub concurrency: usize,
     /// Most bytes of documents that are held: in the channel, waiting and in flight.
@@ -51,7 +51,7 @@ pub struct UploadLimits {
 /// The time of an event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
-    pub instant: Instant,
+    pub(crate) instant: Instant,
     /// The service's time, as far as it is known.
     pub wall: SystemTime,
     /// A number in 0..1.

@@ -8,7 +8,7 @@ use super::ApiRequest;
 
 /// Where a connection came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConnectedAddress {
+pub(crate) struct ConnectedAddress {
     /// The address that the client connected to, from the socket, because a client may write
     /// anything into the header `Host`.
     pub address: IpAddr,

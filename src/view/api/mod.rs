@@ -15,12 +15,12 @@ use super::store::{DaemonInfo, EventStream, Filter, Store, Streams};
 use access::refusal;
 use query::{decode, parameters};
 
-pub use access::ConnectedAddress;
+pub(crate) use access::ConnectedAddress;
 
 /// The relevant parts of a request. Headers are as the client wrote them; of a repeated header only
 /// the first counts.
 #[derive(Debug, Clone, Copy)]
-pub struct ApiRequest<'a> {
+pub(crate) struct ApiRequest<'a> {
     /// `GET`, in capitals.
     pub method: &'a str,
     /// Path and query.
@@ -30,18 +30,18 @@ pub struct ApiRequest<'a> {
     /// The header `Origin`.
     pub origin: Option<&'a str>,
     /// The header `Sec-Fetch-Site`.
-    pub fetch_site: Option<&'a str>,
+    pub(crate) fetch_site: Option<&'a str>,
     /// The header `Sec-Fetch-Mode`.
-    pub fetch_mode: Option<&'a str>,
+    pub(crate) fetch_mode: Option<&'a str>,
     /// The header `If-None-Match`.
-    pub if_none_match: Option<&'a str>,
+    pub(crate) if_none_match: Option<&'a str>,
     /// The address that the client connected to, and whether every address is allowed.
     pub destination: ConnectedAddress,
 }
 
 /// An answer. `Content-Length` and `Connection` are left to the server.
 #[derive(Debug)]
-pub struct ApiResponse {
+pub(crate) struct ApiResponse {
     /// HTTP status.
     pub status: u16,
     /// Headers, `Content-Type` among them.
@@ -49,12 +49,12 @@ pub struct ApiResponse {
     /// The body.
     pub body: ApiBody,
     /// Whether the body is to be sent. If not, only its length is.
-    pub send_body: bool,
+    pub(crate) send_body: bool,
 }
 
 /// The body of a [`Response`].
 #[derive(Debug)]
-pub enum ApiBody {
+pub(crate) enum ApiBody {
     /// All of it.
     Bytes(Cow<'static, [u8]>),
     /// A stream of events, until one side ends it.
@@ -62,7 +62,7 @@ pub enum ApiBody {
 }
 
 /// Answers a request for the page or its API; `None` for a request of anything else.
-pub fn respond(
+pub(crate) fn respond(
     request: &ApiRequest<'_>,
     store: &mut Store,
     daemon: &DaemonInfo,
@@ -94,7 +94,7 @@ pub fn respond(
 }
 
 /// Whether a path, which has no query, is one of the page or its API.
-pub fn is_own(path: &str) -> bool {
+pub(crate) fn is_own(path: &str) -> bool {
     path == "/" || path.starts_with("/api/") || path.starts_with("/page/")
 }
 

@@ -18,7 +18,7 @@ pub struct Asset {
 static ASSETS: &[Asset] = &include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 /// The file that is served under `path`, which has no query any more.
-pub fn asset(path: &str) -> Option<&'static Asset> {
+pub(crate) fn asset(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path == path)
 }
 
@@ -27,7 +27,7 @@ pub fn asset(path: &str) -> Option<&'static Asset> {
 /// Traces may come from an attacker. The policy allows the page to load only its own files, and
 /// forbids inline scripts, inline styles and converting text to markup, so that text of a trace
 /// could not be executed even if the page had a mistake.
-pub const HEADERS: [(&str, &str); 6] = [
+pub(crate) const HEADERS: [(&str, &str); 6] = [
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),

@@ -19,11 +19,11 @@ pub(super) const MAX_STREAMS: usize = 16;
 
 /// Counts the streams that are open.
 #[derive(Debug, Clone, Default)]
-pub struct Streams(Arc<()>);
+pub(crate) struct Streams(Arc<()>);
 
 impl Streams {
     /// Another stream, which has written nothing yet; `None` when there are enough.
-    pub fn open(&self) -> Option<EventStream> {
+    pub(crate) fn open(&self) -> Option<EventStream> {
         // Each stream holds a clone until it is dropped.
         (Arc::strong_count(&self.0) <= MAX_STREAMS).then(|| EventStream {
             known: None,
@@ -35,7 +35,7 @@ impl Streams {
 
 /// What one client of the stream knows.
 #[derive(Debug)]
-pub struct EventStream {
+pub(crate) struct EventStream {
     /// The version of the store in the last event, and when that was written.
     known: Option<(u64, Instant)>,
     /// When anything was written last.
@@ -45,7 +45,7 @@ pub struct EventStream {
 
 /// What is to be done for a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StreamStep {
+pub(crate) enum StreamStep {
     /// Write this, and ask again.
     Write(String),
     /// Ask again when the store has changed, or after this time.
@@ -54,7 +54,7 @@ pub enum StreamStep {
 
 impl EventStream {
     /// What to do at this time. `now` must not run backwards.
-    pub fn next(&mut self, store: &Store, now: Instant) -> StreamStep {
+    pub(crate) fn next(&mut self, store: &Store, now: Instant) -> StreamStep {
         let Some((version, written)) = self.known else {
             let event = event(store, Vec::new(), false);
             return self.write(store, now, ["retry: 2000\n\n", &event].concat());

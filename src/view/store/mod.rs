@@ -21,7 +21,7 @@ use super::otlp::{self, OtlpError};
 use digest::Digest;
 
 pub use answer::DaemonInfo;
-pub use events::{EventStream, StreamStep, Streams};
+pub(crate) use events::{EventStream, StreamStep, Streams};
 pub use filter::Filter;
 
 /// The part of the store that one trace may fill.
@@ -111,7 +111,7 @@ impl Store {
     }
 
     /// Takes the body of a `POST /v1/traces`, not compressed.
-    pub fn otlp(
+    pub(crate) fn otlp(
         &mut self,
         body: &[u8],
         content_type: &str,
@@ -199,7 +199,7 @@ impl Store {
     /// Reads at most so many of the traces that have changed since the last time, and says whether
     /// there may be others. A full store would take half a second, which is too long for threads
     /// that wait for the lock.
-    pub fn refresh_some(&mut self, most: usize) -> bool {
+    pub(crate) fn refresh_some(&mut self, most: usize) -> bool {
         let stale = self
             .traces
             .values_mut()

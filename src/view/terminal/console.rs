@@ -52,7 +52,7 @@ impl Console {
 
     /// Takes the body of a `POST /v1/traces`, not compressed, and prints as
     /// [`Console::document`] does. One that cannot be read is an error and leaves nothing behind.
-    pub fn otlp(
+    pub(crate) fn otlp(
         &mut self,
         body: &[u8],
         content_type: &str,

@@ -13,7 +13,7 @@ mod tree;
 mod waterfall;
 
 pub use console::Console;
-pub use size::terminal_columns;
+pub(crate) use size::terminal_columns;
 #[cfg(test)]
 pub(super) use text::Text;
 
@@ -40,7 +40,7 @@ pub struct Options {
 impl Options {
     /// Reads the environment through `var`: `COLUMNS`, `NO_COLOR` (no-color.org), `TERM`, and the
     /// locale (`LC_ALL`, `LC_CTYPE`, `LANG`). `terminal` says whether the output is one.
-    pub fn from_env(terminal: bool, var: impl Fn(&str) -> Option<String>) -> Options {
+    pub(crate) fn from_env(terminal: bool, var: impl Fn(&str) -> Option<String>) -> Options {
         let set = |name: &str| var(name).filter(|value| !value.is_empty());
         let dumb = set("TERM").is_some_and(|term| term == "dumb");
         let width = set("COLUMNS").and_then(|columns| columns.trim().parse().ok());

@@ -9,7 +9,7 @@ use crate::credentials::SourceError;
 
 /// Where to send a request.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ContainerEndpoint {
+pub(crate) struct ContainerEndpoint {
     /// Its host may be an address in place of a name.
     pub url: String,
     /// The `Host` header, when the URL has an address in place of the name.
@@ -24,7 +24,7 @@ pub(crate) type Resolve<'a> = dyn Fn(&str, u16) -> Result<Vec<IpAddr>, String> +
 /// Checks that the keys will not cross a network in the clear: plain HTTP only to this host's
 /// own addresses. A name is allowed when all its addresses are; the request then goes to one of
 /// those, so that a second answer of the name server changes nothing.
-pub fn target(
+pub(crate) fn target(
     settings: &ContainerSettings,
     resolve: &Resolve<'_>,
 ) -> Result<ContainerEndpoint, SourceError> {

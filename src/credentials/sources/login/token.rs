@@ -16,7 +16,7 @@ pub struct LoginToken {
     /// The keys, with their expiry.
     pub credentials: Credentials,
     /// Whom to renew for.
-    pub client_id: String,
+    pub(crate) client_id: String,
     /// What to renew with, once.
     pub refresh_token: String,
     /// The key to prove with that the session is ours.

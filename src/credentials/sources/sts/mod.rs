@@ -55,7 +55,7 @@ pub(crate) struct StsCall<'a> {
     /// Parameters besides action and version.
     pub parameters: &'a [(&'static str, &'a str)],
     /// What to sign with; `None` sends the call unsigned.
-    pub signer: Option<&'a Credentials>,
+    pub(crate) signer: Option<&'a Credentials>,
     /// What an error message must not quote.
     pub secrets: &'a [&'a str],
 }
