@@ -48,8 +48,12 @@ impl std::error::Error for Unhealthy {}
 /// # Errors
 /// [`Unhealthy`] when it does not say so within a second.
 pub(crate) fn ask(bind: &str) -> Result<(), Unhealthy> {
+    ask_within(bind, PATIENCE)
+}
+
+fn ask_within(bind: &str, patience: Duration) -> Result<(), Unhealthy> {
     let address = address(bind).map_err(|error| Unhealthy::Address(bind.to_owned(), error))?;
-    let answer = exchange(address).map_err(|error| Unhealthy::Silent(address, error))?;
+    let answer = exchange(address, patience).map_err(|error| Unhealthy::Silent(address, error))?;
     let first_line = answer.lines().next().unwrap_or_default();
     if first_line.split(' ').nth(1) == Some("200") {
         return Ok(());
@@ -84,9 +88,9 @@ fn address(bind: &str) -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-fn exchange(address: SocketAddr) -> io::Result<String> {
-    let end = Instant::now() + PATIENCE;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+fn exchange(address: SocketAddr, patience: Duration) -> io::Result<String> {
+    let end = Instant::now() + patience;
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
     // A time-out of zero would be an error.
     let left = || {
         end.saturating_duration_since(Instant::now())
@@ -106,13 +110,14 @@ fn exchange(address: SocketAddr) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xray_test_support::DEADLINE;
     use xray_test_support::endpoint::{Endpoint, Reply};
     use xray_test_support::server::closed_address;
 
     /// The verdict on a daemon that answers with these bytes.
     fn ask_peer(answer: &'static str) -> Result<(), Unhealthy> {
         let peer = Endpoint::start(|_, _| Reply::RawThenClose(answer.into()));
-        let result = ask(&peer.address().to_string());
+        let result = ask_within(&peer.address().to_string(), DEADLINE);
         assert_eq!(peer.request_lines(), ["GET /healthz"]);
         result
     }

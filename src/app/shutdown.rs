@@ -139,8 +139,9 @@ impl Daemon {
     }
 }
 
-/// How long the uploader may take to answer.
-const ANSWER: Duration = Duration::from_millis(500);
+/// How long the uploader may take to answer. It needs microseconds, but may have to wait for the
+/// processor; without its answer the totals are unknown and the spool cannot be asked to keep anything.
+const ANSWER: Duration = Duration::from_secs(2);
 
 fn totals(channel: &UploadChannel) -> Option<SegmentCounts> {
     Some(channel.ask_snapshot(ANSWER)?.segments)

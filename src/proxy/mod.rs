@@ -75,6 +75,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Limit for a client to read its answer.
     pub answer: Duration,
+    /// For requests to end that the stop has interrupted.
+    pub interrupted: Duration,
 }
 
 impl Limits {
@@ -86,6 +88,7 @@ impl Limits {
         request: Duration::from_secs(10),
         idle: Duration::from_secs(15 * 60),
         answer: Duration::from_secs(30),
+        interrupted: Duration::from_secs(1),
     };
 
     /// The same, as far as this process may open files when `reserved` are left to uploading.

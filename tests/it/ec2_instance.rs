@@ -7,7 +7,6 @@ use xray_test_support::DEADLINE;
 use xray_test_support::daemon::Launch;
 use xray_test_support::ec2::{Ec2, FakeEc2, ROLES, keys};
 use xray_test_support::endpoint::{Endpoint, Reply};
-use xray_test_support::http_client::exchange;
 use xray_test_support::keys::{Keys, timestamp};
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::server::closed_address;
@@ -51,14 +50,13 @@ fn a_silent_metadata_service_delays_nothing() {
         .env("AWS_METADATA_SERVICE_TIMEOUT", "60")
         .start();
     UdpClient::new(daemon.udp).document(segment(1));
-    let health = exchange(daemon.tcp, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_eq!(health.unwrap().status, 200);
+    assert_eq!(daemon.operator("/healthz").status, 200);
     let said = |text: &str| daemon.log().iter().any(|line| line.contains(text));
     assert!(!said("Using region") && !said("AWS credentials"));
 
     speaks.update(|speaks| *speaks = true);
     fake.wait_for("the document", |state| state.accepted.len() == 1);
-    assert!(said(&format!("Using region: {REGION} (from EC2 metadata)")));
+    daemon.wait_log(&format!("Using region: {REGION} (from EC2 metadata)"));
 }
 
 /// The service hands out what it has when it cannot renew it.

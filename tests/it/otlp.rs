@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use xray_test_support::daemon::{Daemon, Launch, Running};
+use xray_test_support::daemon::{Daemon, Launch};
 use xray_test_support::endpoint::{Endpoint, Reply};
 use xray_test_support::http::{Request, Response};
 use xray_test_support::http_client::exchange;
@@ -13,7 +13,7 @@ use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::process::Signal;
 use xray_test_support::sigv4::{parse_date, verify};
 use xray_test_support::totals::Totals;
-use xray_test_support::watch::{DEADLINE, wait_until};
+use xray_test_support::watch::DEADLINE;
 use xray_test_support::xray::{FakeXray, Fault, KEY_ID, REGION, SECRET};
 
 pub const PROTOBUF: &str = "application/x-protobuf";
@@ -80,16 +80,6 @@ fn otlp_port(daemon: &Daemon) -> SocketAddr {
     line.split_once(text).unwrap().1.trim().parse().unwrap()
 }
 
-fn metrics(tcp: SocketAddr) -> String {
-    let get = b"GET /metrics HTTP/1.1\r\nHost: xray\r\nConnection: close\r\n\r\n";
-    String::from_utf8(exchange(tcp, get).unwrap().body).unwrap()
-}
-
-#[track_caller]
-fn wait_metric(daemon: &Running, line: &str) {
-    wait_until(line, || metrics(daemon.tcp).lines().any(|l| l == line));
-}
-
 fn bodies(fake: &FakeXray) -> Vec<Vec<u8>> {
     fake.read(|state| state.exports.iter().map(|one| one.body.clone()).collect())
 }
@@ -147,7 +137,7 @@ fn spans_reach_x_ray_byte_for_byte_on_both_ports() {
         "xray_spans_held 0",
         "xray_proxy_requests_total{action=\"v1/traces\",outcome=\"2xx\"} 8",
     ] {
-        wait_metric(&daemon, line);
+        daemon.wait_metric(line);
     }
     daemon.wait_log("Successfully sent 3 spans");
     let log = daemon.stop().log;
@@ -168,9 +158,8 @@ fn an_outage_loses_no_span() {
         accepted(daemon.tcp, body);
     }
     daemon.wait_log("[Error] cannot upload spans: ");
-    wait_metric(&daemon, "xray_span_requests_held 30");
-    let health = b"GET /healthz HTTP/1.1\r\nHost: xray\r\nConnection: close\r\n\r\n";
-    let health = exchange(daemon.tcp, health).unwrap();
+    daemon.wait_metric("xray_span_requests_held 30");
+    let health = daemon.operator("/healthz");
     let text = String::from_utf8(health.body).unwrap();
     assert_eq!(health.status, 200);
     assert!(text.contains("cannot upload spans for"), "{text}");
@@ -244,10 +233,10 @@ fn what_an_operator_can_cure_is_said_and_waited_for() {
         let daemon = Launch::against(&fake).start();
         accepted(daemon.tcp, &spans(2, "waits"));
         daemon.wait_log(line);
-        wait_metric(&daemon, "xray_spans_held 2");
+        daemon.wait_metric("xray_spans_held 2");
         well_again(&fake);
         fake.wait_for("the spans", |state| state.exports.len() == 1);
-        wait_metric(&daemon, "xray_spans_delivered_total 2");
+        daemon.wait_metric("xray_spans_delivered_total 2");
     }
 }
 
@@ -275,7 +264,7 @@ fn what_x_ray_refuses_for_good_is_counted_and_said_in_its_words() {
         "xray_spans_refused_total 7",
         "xray_span_requests_refused_total 1",
     ] {
-        wait_metric(&daemon, line);
+        daemon.wait_metric(line);
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use xray_test_support::DEADLINE;
 use xray_test_support::daemon::{Launch, Running};
-use xray_test_support::http_client::HttpClient;
 use xray_test_support::load::{UdpClient, noisy_segment, segment};
 use xray_test_support::process::Signal;
 use xray_test_support::scratch::ScratchDir;
@@ -49,27 +48,11 @@ impl Spool {
     }
 }
 
-/// The value of a metric without labels. A daemon on a machine that is busy with others may need more
-/// than one question.
-fn metric(daemon: &Running, name: &str) -> u64 {
-    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let end = Instant::now() + DEADLINE;
-    loop {
-        let response = HttpClient::connect(daemon.tcp).ask(request);
-        let text = String::from_utf8_lossy(&response.body).into_owned();
-        let mut lines = text.lines();
-        if let Some(value) = lines.find_map(|line| line.strip_prefix(name)) {
-            return value.trim().parse().unwrap();
-        }
-        assert!(Instant::now() < end, "no {name} in\n{text}");
-    }
-}
-
 #[track_caller]
 fn wait_metric(daemon: &Running, name: &str, done: impl Fn(u64) -> bool) {
     let end = Instant::now() + DEADLINE;
-    while !done(metric(daemon, name)) {
-        assert!(Instant::now() < end, "{name} is {}", metric(daemon, name));
+    while !done(daemon.metric(name)) {
+        assert!(Instant::now() < end, "{name} is {}", daemon.metric(name));
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -97,7 +80,9 @@ fn killed_while_x_ray_hangs_it_loses_the_last_seconds_and_nothing_else() {
 fn killed_while(fault: Fault) {
     let hangs = matches!(fault, Fault::Hang);
     const RATE: usize = 500;
-    const ALL: usize = 4 * RATE;
+    const ALL: usize = 6 * RATE;
+    // Two seconds by the daemon's own rules; the rest is for a busy machine.
+    const OLD: usize = ALL - 4 * RATE;
     let spool = Spool::new();
     let mut fake = FakeXray::start();
     fake.inject(fault);
@@ -109,9 +94,7 @@ fn killed_while(fault: Fault) {
     fake.recover();
     let daemon = spool.launch(&fake).start();
     let found = daemon.wait_log("segments of an earlier run in the spool");
-    fake.wait_at_most(RECOVERY, "what was kept", |state| {
-        state.different() >= ALL - 2 * RATE
-    });
+    fake.wait_at_most(RECOVERY, "what was kept", |state| state.different() >= OLD);
     wait_metric(&daemon, "xray_segments_spooled", |spooled| spooled == 0);
     wait_metric(&daemon, "xray_segments_held", |held| held == 0);
     if !hangs {
@@ -119,7 +102,7 @@ fn killed_while(fault: Fault) {
     }
     fake.read(|state| {
         let times = state.times_accepted();
-        let missing = (0..ALL - 2 * RATE).find(|n| !times.contains_key(segment(*n).as_str()));
+        let missing = (0..OLD).find(|n| !times.contains_key(segment(*n).as_str()));
         assert_eq!(missing, None, "{found}");
     });
     let totals = Totals::at_the_end_of(&daemon.stop().log);
@@ -287,13 +270,10 @@ fn a_second_signal_ends_it_at_once_and_keeps_everything() {
     fake.wait_for("the request", |state| state.unanswered.len() == 1);
     daemon.signal(Signal::TERM);
     daemon.wait_log("signal again to end at once");
-    let end = Instant::now() + DEADLINE;
-    while !daemon.log().iter().any(|l| l.contains("a second signal")) {
-        assert!(Instant::now() < end);
-        daemon.signal(Signal::TERM);
-        // A third one would end even the spool.
-        thread::sleep(Duration::from_millis(100));
-    }
+    // One that comes close behind the first is its echo, and a third one would end even the spool.
+    thread::sleep(Duration::from_secs(1));
+    daemon.signal(Signal::TERM);
+    daemon.wait_log("a second signal");
     let ended = daemon.wait_exit(DEADLINE);
     assert_eq!(ended.code, Some(1));
     let kept = |line: &String| {
@@ -337,17 +317,15 @@ fn the_metrics_tell_of_it() {
     (0..20).for_each(|n| client.document(segment(n)));
     // Now and then they are read for a probe, and are held again for a moment.
     wait_metric(&daemon, "xray_segments_spooled", |spooled| spooled == 20);
-    assert_eq!(metric(&daemon, "xray_spool_up"), 1);
-    let on_disk: u64 = spool
-        .files()
-        .iter()
-        .map(|file| file.metadata().unwrap().len())
-        .sum();
-    assert_eq!(metric(&daemon, "xray_spool_bytes"), on_disk);
+    assert_eq!(daemon.metric("xray_spool_up"), 1);
+    wait_metric(&daemon, "xray_spool_bytes", |bytes| {
+        let lengths = spool.files().into_iter().map(|file| file.metadata());
+        bytes == lengths.map(|file| file.unwrap().len()).sum::<u64>()
+    });
     fake.recover();
     fake.wait_for("all", |state| state.different() == 20);
     wait_metric(&daemon, "xray_spool_bytes", |bytes| bytes == 0);
-    assert_eq!(metric(&daemon, "xray_segments_sent_total"), 20);
+    assert_eq!(daemon.metric("xray_segments_sent_total"), 20);
 }
 
 #[test]
@@ -363,7 +341,7 @@ fn of_two_daemons_with_one_directory_the_second_says_who_holds_it() {
     // It works without.
     UdpClient::new(second.udp).document(segment(1));
     fake.wait_for("one", |state| state.different() == 1);
-    assert_eq!(metric(&second, "xray_spool_up"), 0);
+    assert_eq!(second.metric("xray_spool_up"), 0);
     // And takes over when the first one ends.
     fake.inject(Fault::Gone);
     first.stop();
@@ -494,7 +472,7 @@ fn a_big_spool_is_sent_within_a_minute_beside_new_load() {
     let daemon = launch.start();
     let client = UdpClient::new(daemon.udp);
     let mut sent = 0;
-    while metric(&daemon, "xray_spool_bytes") < KEPT_BYTES {
+    while daemon.metric("xray_spool_bytes") < KEPT_BYTES {
         client.load_of(noisy_segment, sent..sent + 5_000, 10_000);
         sent += 5_000;
     }

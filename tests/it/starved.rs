@@ -16,11 +16,8 @@ use xray_test_support::http_client::exchange;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::process::Signal;
 use xray_test_support::totals::Totals;
-use xray_test_support::watch::wait_until;
 use xray_test_support::xray::{FakeXray, Fault};
 
-const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: xray\r\nConnection: close\r\n\r\n";
-const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: xray\r\nConnection: close\r\n\r\n";
 const RULES: &[u8] = b"POST /GetSamplingRules HTTP/1.1\r\nHost: xray\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
 const TARGETS: &[u8] = b"POST /SamplingTargets HTTP/1.1\r\nHost: xray\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
 
@@ -42,7 +39,8 @@ fn silent_clients(daemon: &Running, number: usize, start: &[u8]) -> Vec<TcpStrea
 
 #[track_caller]
 fn is_healthy(daemon: &Running) {
-    assert_eq!(exchange(daemon.tcp, HEALTH).expect("health").status, 200);
+    let health = daemon.operator("/healthz");
+    assert_eq!(health.status, 200, "{health:?}");
 }
 
 /// Sends segments until all of them have arrived.
@@ -170,10 +168,19 @@ fn clients_leave_threads(fake: &mut FakeXray, daemon: &Running, tasks: usize) {
                 }
             });
         }
+        let _end = SetAtEnd(&over);
         delivers(fake, daemon, first);
         is_healthy(daemon);
-        over.store(true, SeqCst);
     });
+}
+
+/// Tells the clients to end, also where a check has failed: the scope waits for them.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
 }
 
 #[test]
@@ -201,7 +208,10 @@ fn without_a_thread_to_be_had_the_shutdown_delivers() {
     };
     let mut fake = FakeXray::start();
     fake.inject(Fault::Delay(Duration::from_millis(200)));
-    let daemon = Launch::against(&fake).by_shell(&group.enter()).start();
+    let daemon = Launch::against(&fake)
+        .by_shell(&group.enter())
+        .args(["--shutdown-timeout", "60s"])
+        .start();
     let client = UdpClient::new(daemon.udp);
     client.document(segment(0));
     fake.wait_for("the first segment", |state| !state.accepted.is_empty());
@@ -221,16 +231,17 @@ fn without_a_thread_to_be_had_the_shutdown_delivers() {
 /// The same by the limit of a user, which does not hold for root.
 #[test]
 fn few_tasks_of_the_user() {
-    const USER: &str = "61234";
+    // Another run of these tests at the same time must not share the limit.
+    let user = (50_000 + std::process::id() % 15_000).to_string();
     let able = Command::new("setpriv")
-        .args(["--reuid", USER, "true"])
+        .args(["--reuid", &user, "true"])
         .status();
     if !able.is_ok_and(|status| status.success()) {
         eprintln!("not run: this user may not become another");
         return;
     }
     let mut fake = FakeXray::start();
-    let limits = format!("exec prlimit --nproc=24 setpriv --reuid {USER} --clear-groups");
+    let limits = format!("exec prlimit --nproc=24 setpriv --reuid {user} --clear-groups");
     let daemon = Launch::against(&fake).by_shell(&limits).start();
     clients_leave_threads(&mut fake, &daemon, 24);
 }
@@ -269,15 +280,7 @@ fn half_sent_bodies_take_little_memory() {
     took_little(daemon);
     drop(clients);
     // What clients that have gone took is there for others at once.
-    let memory = || -> u64 {
-        let metrics = exchange(daemon.tcp, METRICS).unwrap().body;
-        let metrics = String::from_utf8(metrics).unwrap();
-        let line = metrics
-            .lines()
-            .find(|l| l.starts_with("xray_proxy_memory_bytes "));
-        line.unwrap().split(' ').nth(1).unwrap().parse().unwrap()
-    };
-    wait_until("their memory is free", || memory() == 0);
+    daemon.wait_metric("xray_proxy_memory_bytes 0");
     let mut body = start;
     body.resize(600_000 + 400_000 + 80, b'x');
     let head = body.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;

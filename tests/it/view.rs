@@ -56,13 +56,6 @@ fn post_spans(to: SocketAddr, headers: &str, body: &str) -> Response {
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
-fn metric(daemon: &Running, name: &str) -> u64 {
-    let text = String::from_utf8(get(daemon.tcp, "/metrics", "Host: x\r\n").body).unwrap();
-    let prefix = format!("{name} ");
-    let value = text.lines().find_map(|line| line.strip_prefix(&prefix));
-    value.unwrap().parse().unwrap()
-}
-
 #[test]
 fn the_page_is_served_with_a_strict_policy_to_pages_of_its_own_only() {
     let daemon = launch("--exporter console").start();
@@ -213,7 +206,7 @@ fn with_x_ray_everything_is_delivered_and_shown() {
         "1-6553f100-5f84c7a3e7d24ab39c55c2e0"
     );
     assert_eq!(found["daemon"]["exporter"], "xray");
-    assert_eq!(metric(&daemon, "xray_segments_shown_total"), 0);
+    assert_eq!(daemon.metric("xray_segments_shown_total"), 0);
     let totals = Totals::at_the_end_of(&daemon.stop().log);
     assert_eq!((totals.received, totals.sent), (300, 300));
 }
@@ -250,7 +243,7 @@ fn old_traces_make_room_within_the_memory_of_the_buffer() {
         assert_eq!(number("limit_bytes"), 2 << 20, "half of -m");
         assert!(number("used_bytes") <= number("limit_bytes"), "{about}");
         assert!(number("dropped") > ALL as u64 / 2, "{about}");
-        assert!(metric(&daemon, "xray_buffer_used_bytes") <= 2 << 20);
+        assert!(daemon.metric("xray_buffer_used_bytes") <= 2 << 20);
         let peak = daemon.peak_kb();
         assert!(peak < 48 << 10, "{peak} KB");
         daemon.stop();
@@ -267,18 +260,16 @@ fn what_is_shown_is_not_counted_as_sent() {
         let client = UdpClient::new(daemon.udp);
         client.document(segment(1));
         client.raw(b"malformed");
-        wait_until("the segment", || {
-            metric(&daemon, "xray_segments_shown_total") == 1
-        });
-        assert_eq!(metric(&daemon, "xray_segments_sent_total"), 0);
-        assert_eq!(metric(&daemon, "xray_segments_received_total"), 2);
-        let health = get(daemon.tcp, "/healthz", "Host: x\r\n");
+        daemon.wait_metric("xray_segments_shown_total 1");
+        daemon.wait_metric("xray_segments_received_total 2");
+        assert_eq!(daemon.metric("xray_segments_sent_total"), 0);
+        let health = daemon.operator("/healthz");
         assert_eq!((health.status, &health.body[..]), (200, &b"ok\n"[..]));
         let taken = post_spans(daemon.tcp, JSON, SPANS);
         assert_eq!((taken.status, &taken.body[..]), (200, &b"{}"[..]));
         daemon.wait_log(shown);
-        assert_eq!(metric(&daemon, "xray_spans_shown_total"), 1);
-        assert_eq!(metric(&daemon, "xray_spans_delivered_total"), 0);
+        assert_eq!(daemon.metric("xray_spans_shown_total"), 1);
+        assert_eq!(daemon.metric("xray_spans_delivered_total"), 0);
         let ended = daemon.stop();
         let lines = match exporter {
             "json" => &ended.stderr,

@@ -136,8 +136,9 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
+    /// Long enough for this thread to get the processor ten times over, and short enough to wait for.
     fn soon() -> Instant {
-        Instant::now() + Duration::from_millis(900)
+        Instant::now() + HEAD_START * 10
     }
 
     fn listener() -> (TcpListener, SocketAddr) {

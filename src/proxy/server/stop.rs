@@ -1,15 +1,12 @@
 //! The end of the server: current requests may finish, new ones get 503.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Server;
 use super::connection::{ClientConnection, ConnectionPhase};
 use crate::proxy::OnOver;
 use crate::proxy::exchange::Stage;
-
-/// How long interrupted requests may take to end.
-const INTERRUPTED: Duration = Duration::from_secs(1);
 
 pub(super) struct StoppingServer {
     began: Instant,
@@ -73,7 +70,7 @@ impl Server {
             }
         } else if now >= stopping.deadline && !stopping.is_interrupted {
             stopping.is_interrupted = true;
-            stopping.deadline = now + INTERRUPTED;
+            stopping.deadline = now + self.limits.interrupted;
             self.service.handler.stop();
             for index in (0..self.connections.len()).rev() {
                 match self.connections[index].phase {

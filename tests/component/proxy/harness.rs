@@ -150,7 +150,11 @@ pub fn parts(
 ) -> ProxyParts {
     ProxyParts {
         otlp: None,
-        limits,
+        limits: Limits {
+            // A thread that is to end may have to wait for the processor.
+            interrupted: DEADLINE,
+            ..limits
+        },
         resources,
         origins: AllowedOrigins::default(),
         operator: operator(),

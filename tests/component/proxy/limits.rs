@@ -150,7 +150,8 @@ fn a_trickle_does_not_keep_a_connection() {
 #[test]
 fn an_idle_connection_ends_in_silence() {
     let limits = Limits {
-        idle: Duration::from_millis(50),
+        // The client must have asked by then.
+        idle: Duration::from_secs(3),
         ..Limits::DEFAULT
     };
     let (address, server) = server(limits, Arc::new(LocalSampling));
@@ -176,7 +177,8 @@ fn an_answer_that_is_not_taken_is_given_up() {
         }
     }
     let limits = Limits {
-        answer: Duration::from_millis(50),
+        // The answer to the second client must be written by then.
+        answer: Duration::from_secs(3),
         ..connections(1)
     };
     let (address, server) = server(limits, Arc::new(Endless));

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
+use crate::http::Response;
+use crate::http_client::exchange;
 use crate::process::{Ended, Process, Signal, Stdout, limited_command};
 use crate::procfs;
 use crate::scratch::ScratchDir;
@@ -239,6 +242,49 @@ impl Running {
     /// Datagrams that the kernel dropped because the socket's buffer was full.
     pub fn kernel_drops(&self) -> u64 {
         procfs::drops(self.udp)
+    }
+
+    /// What it answers to `GET` of one of the paths for operators. Asked again while the thread that
+    /// delivers does not answer in time, because it may have to wait for the processor.
+    #[track_caller]
+    pub fn operator(&self, path: &str) -> Response {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", self.tcp);
+        let request = format!("{head}Connection: close\r\n\r\n");
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let answer = exchange(self.tcp, request.as_bytes()).expect("an answer");
+            let text = String::from_utf8_lossy(&answer.body);
+            if !text.contains("does not answer") || Instant::now() > end {
+                return answer;
+            }
+        }
+    }
+
+    /// The metrics of this moment.
+    #[track_caller]
+    pub fn metrics(&self) -> String {
+        let answer = self.operator("/metrics");
+        String::from_utf8(answer.body).expect("text")
+    }
+
+    /// The value of a metric without labels, as soon as there is one.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> u64 {
+        let value = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(' ')?.parse());
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let text = self.metrics();
+            if let Some(value) = text.lines().find_map(value) {
+                return value.expect("a number");
+            }
+            assert!(Instant::now() < end, "no {name} in\n{text}");
+        }
+    }
+
+    /// Waits for a line of the metrics.
+    #[track_caller]
+    pub fn wait_metric(&self, line: &str) {
+        wait_until(line, || self.metrics().lines().any(|l| l == line));
     }
 
     /// Waits until the daemon has taken every datagram from the kernel.

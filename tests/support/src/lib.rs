@@ -24,6 +24,7 @@ pub mod http;
 pub mod http_client;
 pub mod keys;
 pub mod load;
+mod ports;
 pub mod process;
 pub mod procfs;
 pub mod scratch;

@@ -4,6 +4,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use crate::procfs;
+use crate::watch::wait_until;
+
 /// The header that most SDKs send, without the newline.
 pub const HEADER: &str = r#"{"format":"json","version":1}"#;
 
@@ -36,8 +39,17 @@ pub fn noisy_segment(n: usize) -> String {
     )
 }
 
+/// A load looks at the daemon's receive buffer after so many datagrams, and waits while more than so
+/// many bytes are in it, as the kernel counts them. Even eight clients at once stay below the buffer
+/// that Linux grants where nobody has raised `net.core.rmem_max`.
+const BETWEEN_LOOKS: u32 = 16;
+const MOST_QUEUED: u64 = 32 << 10;
+
 /// A client on a socket of its own.
-pub struct UdpClient(UdpSocket);
+pub struct UdpClient {
+    socket: UdpSocket,
+    to: SocketAddr,
+}
 
 impl UdpClient {
     /// A client of the daemon at `to`.
@@ -49,14 +61,15 @@ impl UdpClient {
         };
         let socket = UdpSocket::bind(local).unwrap();
         socket.connect(to).unwrap();
-        Self(socket)
+        Self { socket, to }
     }
 
     /// Sends one datagram as it is.
     pub fn raw(&self, datagram: &[u8]) {
         // ECONNREFUSED tells of an earlier datagram: this one is still to be sent.
-        if self.0.send(datagram).is_err() {
-            self.0.send(datagram).expect("the daemon's port is closed");
+        if self.socket.send(datagram).is_err() {
+            let again = self.socket.send(datagram);
+            again.expect("the daemon's port is closed");
         }
     }
 
@@ -67,12 +80,14 @@ impl UdpClient {
         self.raw(&datagram);
     }
 
-    /// Sends the segments of a range, at `rate` a second.
+    /// Sends the segments of a range, at most `rate` a second. Waits where the daemon's receive buffer
+    /// fills up: on a busy machine the daemon may have to wait for the processor, and what the kernel
+    /// drops meanwhile is nothing that the daemon could do better.
     pub fn load(&self, segments: Range<usize>, rate: u32) {
         self.load_of(segment, segments, rate);
     }
 
-    /// Sends what `document` makes of the numbers of a range, at `rate` a second.
+    /// As [`load`](Self::load), of what `document` makes of the numbers of the range.
     pub fn load_of(&self, document: fn(usize) -> String, segments: Range<usize>, rate: u32) {
         let start = Instant::now();
         for (sent, n) in (0u32..).zip(segments) {
@@ -84,6 +99,11 @@ impl UdpClient {
                 std::thread::sleep(early);
             }
             self.document(document(n));
+            if sent % BETWEEN_LOOKS == BETWEEN_LOOKS - 1 {
+                wait_until("the daemon reads its datagrams", || {
+                    procfs::queued(self.to) <= MOST_QUEUED
+                });
+            }
         }
     }
 }

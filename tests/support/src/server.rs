@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::connection::{Connection, Stream};
 use crate::http::{Request, Response};
+use crate::ports;
 use crate::watch::Watch;
 
 /// What a server does with connections and requests.
@@ -110,7 +111,7 @@ pub struct Server<H: Handler> {
 impl<H: Handler> Server<H> {
     /// Starts on a free port of 127.0.0.1.
     pub fn start(handler: Arc<H>, tls: Option<Arc<ServerConfig>>) -> Self {
-        Self::on(bind_outside_the_ephemeral_range(), handler, tls)
+        Self::on(ports::listener(), handler, tls)
     }
 
     /// Starts where `listener` is bound.
@@ -253,21 +254,8 @@ fn serve<H: Handler>(shared: &Shared<H>, stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A port that no outgoing connection is given: a client of a server that is gone could otherwise
-/// connect to itself, and a server that comes back could find its port taken.
-fn bind_outside_the_ephemeral_range() -> TcpListener {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = (std::process::id() % 15_000) as u16;
-    loop {
-        let port = 15_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 15_000;
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-            return listener;
-        }
-    }
-}
-
 /// An address where nobody listens.
 pub fn closed_address() -> SocketAddr {
-    let listener = bind_outside_the_ephemeral_range();
+    let listener = ports::listener();
     listener.local_addr().unwrap()
 }
