@@ -241,7 +241,7 @@ fn show(store: Arc<SharedStore>) -> Result<(Arc<SharedStore>, Feed), StartError>
     Ok((store, feed))
 }
 
-/// How to show traces here, if that is what was asked for.
+/// How to show traces here; `None` if they go to X-Ray.
 fn style(settings: &TargetSettings) -> Option<PrintStyle> {
     let console = || {
         let env = |name: &str| (settings.env)(name);

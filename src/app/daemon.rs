@@ -270,8 +270,8 @@ impl Daemon {
     }
 }
 
-/// Binds the socket for OTLP, where one is asked for. Where traces may be shown on this machine,
-/// a program that has taken the port is no reason not to start: 4318 is that of every collector.
+/// Binds the socket for OTLP, if it is configured. If traces may be shown on this machine, the
+/// daemon starts even when the port is taken: 4318 is the port of every collector.
 fn otlp(config: &Config) -> Result<Option<TcpListener>, StartError> {
     let Some(address) = &config.otlp else {
         return Ok(None);

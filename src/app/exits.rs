@@ -34,7 +34,7 @@ pub(super) enum Exit {
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignalAction {
-    /// Deliver what is held and end. The name is that of the official daemon's log.
+    /// Deliver the held segments and end. The name is the one in the official daemon's log.
     ShutDown(&'static str),
     /// A terminal was closed, or a log file was rotated.
     HangUp,

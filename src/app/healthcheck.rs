@@ -1,4 +1,4 @@
-//! Health: what `GET /healthz` answers, and the command that asks for it.
+//! Health: the answer to `GET /healthz`, and the command that requests it.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -18,7 +18,7 @@ const MAX_ANSWER: u64 = 4096;
 pub(crate) enum Unhealthy {
     /// The address cannot be resolved.
     Address(String, io::Error),
-    /// Nobody answers there.
+    /// There is no answer from this address.
     Silent(SocketAddr, io::Error),
     /// Something else answers there, or the daemon says that it is not well.
     Says(SocketAddr, String),

@@ -55,8 +55,8 @@ impl Daemon {
         }
     }
 
-    /// Where there is a spool, lets it keep what is held, which takes a moment unless the disk hangs. A
-    /// further signal ends even that. Returns how every segment ended.
+    /// If there is a spool, lets it store the held segments, which is quick unless the disk hangs.
+    /// Another signal ends even that. Returns how every segment ended.
     fn keep(&self, stopping: &mut StoppingDaemon) -> Option<SegmentCounts> {
         self.channel.ask_snapshot(ANSWER)?.spool?;
         stopping.first = Some(Instant::now());
@@ -71,7 +71,7 @@ impl Daemon {
             .ok()?
     }
 
-    /// Delivers what is held, within the time for it, and says what became of every segment.
+    /// Delivers the held segments within the time limit, and returns how every segment ended.
     fn stop(&self, stopping: &mut StoppingDaemon) -> Result<SegmentCounts, CutShort> {
         if !self.shutdown_delay.is_zero() {
             log::info!("still receiving for {:?}", self.shutdown_delay);

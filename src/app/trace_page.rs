@@ -39,7 +39,7 @@ pub(super) fn announce(tcp: SocketAddr, any_host: bool) {
     }
 }
 
-/// Where a browser on this machine finds the page; `None` when it may not be asked for there.
+/// The address of the page for a browser on this machine; `None` when it is not served there.
 fn reachable(tcp: SocketAddr, any_host: bool) -> Option<SocketAddr> {
     // A socket on all IPv6 addresses also accepts IPv4.
     let ip = match tcp.ip() {

@@ -120,12 +120,7 @@ impl Batch {
         self.memory.capacity()
     }
 
-    /// Whether one request can carry the documents of both batches.
-    pub fn can_append(&self, next: &Batch) -> bool {
-        self.count + next.count <= MAX_DOCUMENTS && self.end + next.end <= FULL_BYTES
-    }
-
-    /// Appends the documents of `next`. The caller has asked [`Batch::can_append`].
+    /// Appends the documents of `next`, whether or not one request can carry so many.
     pub fn append(&mut self, next: &Batch) {
         if next.is_empty() {
             return;

@@ -22,10 +22,10 @@ use file::{FileSettings, Located, Origin};
 /// when `-c` names another, so that a broken one never goes unnoticed.
 pub(crate) const DEFAULT_PATHS: [&str; 2] = ["/etc/amazon/xray/cfg.yaml", "cfg.yaml"];
 
-/// Where the daemon listens, by UDP and by TCP, unless it is told otherwise.
+/// The default address, for UDP and TCP.
 pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:2000";
 const DEFAULT_CONCURRENCY: usize = 8;
-/// How long delivering what is held may take at the end, unless a flag says otherwise.
+/// The default limit for delivering held segments in the shutdown.
 pub(crate) const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_SAMPLING_CACHE: Duration = Duration::from_secs(60 * 60);
 const DEFAULT_SPOOL_LIMIT_MB: u32 = 256;
@@ -98,7 +98,7 @@ pub struct Config {
     pub(crate) sampling_cache: Duration,
     /// How long to keep receiving after a signal to stop.
     pub(crate) shutdown_delay: Duration,
-    /// How long delivering what is held may take after that.
+    /// The limit for delivering held segments after that.
     pub(crate) shutdown_timeout: Duration,
     /// Warnings, to be logged once the log works.
     pub warnings: Vec<String>,

@@ -66,7 +66,7 @@ pub enum Renewal {
 pub enum SourceError {
     /// A setting or file is missing or wrong. Asking again helps only once it has changed.
     Setting(String),
-    /// Nobody answered.
+    /// There was no answer.
     Unreachable {
         /// Who was asked.
         from: String,

@@ -105,7 +105,7 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
-/// What is read before anything is bound.
+/// Settings that are read before the sockets are bound.
 pub(crate) struct TargetSettings {
     /// Flags and cfg.yaml.
     pub config: Config,

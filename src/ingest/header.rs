@@ -29,7 +29,7 @@ const SPACED: &[u8; 33] = b"{\"format\": \"json\", \"version\": 1}\n";
 /// The document in `datagram`: every byte after the first newline, later newlines included.
 ///
 /// # Errors
-/// [`Malformed`], by the rules of the official daemon.
+/// [`MalformedDatagram`], by the rules of the official daemon.
 pub fn document(datagram: &[u8]) -> Result<&[u8], MalformedDatagram> {
     let usual = datagram.strip_prefix(COMPACT);
     let usual = usual.or_else(|| datagram.strip_prefix(SPACED));

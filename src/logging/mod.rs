@@ -84,7 +84,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What the log is to be.
+/// The settings of the log.
 #[derive(Debug)]
 pub(crate) struct LogSettings<'a> {
     /// The file to append to. `None`: a stream.
@@ -102,7 +102,7 @@ pub(crate) struct LogSettings<'a> {
 /// Starts the log that the configuration asks for, with a thread named `log` that writes it.
 ///
 /// # Errors
-/// An unwritable log file, or no thread to be had.
+/// When the log file cannot be written, or the system refuses the thread.
 pub(crate) fn init(settings: &LogSettings<'_>) -> Result<(), LogError> {
     let mut sink: Box<dyn Write + Send> = match settings.file {
         Some(path) => {

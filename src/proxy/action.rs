@@ -143,7 +143,7 @@ impl ApiAction {
         ACTIONS[self.index()].3
     }
 
-    /// Whom it is for.
+    /// The service that it is for.
     pub(super) fn service(self) -> AwsService {
         match self {
             ApiAction::OtlpLogs => AwsService::Logs,

@@ -1,4 +1,4 @@
-//! Signs requests anew and sends them to X-Ray.
+//! Signs clients' requests with the daemon's credentials and sends them to X-Ray.
 
 use std::io::{self, Read};
 use std::sync::Arc;

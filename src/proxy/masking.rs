@@ -143,7 +143,7 @@ impl SecretSearch {
         self.release(self.matched, out);
     }
 
-    /// Reads the characters at the front of `input`; what is left of it.
+    /// Reads the characters at the front of `input`. Returns the rest.
     fn advance<'a>(&mut self, mut input: &'a [u8], ended: bool, out: &mut Vec<u8>) -> &'a [u8] {
         loop {
             if self.matched == 0 {

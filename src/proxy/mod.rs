@@ -191,9 +191,9 @@ impl ProxyServer {
         })
     }
 
-    /// Lets requests under way finish until `deadline`, then interrupts them; answers new ones
-    /// with 503 until the server is dropped. `on_over` is told once, when none is under way or
-    /// those that were interrupted had their time: whether all have ended.
+    /// Lets requests under way finish until `deadline`, then interrupts them; answers new ones with
+    /// 503 until the server is dropped. `on_over` is called once, when no request is under way or
+    /// the time of the interrupted ones is over, with whether all have ended.
     pub fn begin_stop(&self, deadline: Instant, on_over: OnOver) {
         self.mailbox.send(ServerMessage::Stop { deadline, on_over });
     }

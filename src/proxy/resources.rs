@@ -10,7 +10,7 @@ use super::system_limits::ThreadRoom;
 use crate::http::server::MAX_HEAD;
 
 /// The stack of a thread that serves a client. A TLS handshake in a debug build is the deepest it
-/// goes. Only what is used of it takes memory.
+/// goes. Only the used part of it takes memory.
 const STACK: usize = 256 * 1024;
 
 /// What a thread takes: the part of its stack that is used, and the kernel's own.

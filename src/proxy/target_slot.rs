@@ -43,7 +43,7 @@ impl TargetSlot {
         }
     }
 
-    /// Nobody waits for the target or gets it any more. Returns the target, if it was set.
+    /// From now on [`wait`](Self::wait) returns `None` at once. Returns the target, if it was set.
     pub(super) fn stop(&self) -> Option<Arc<Target>> {
         let before = std::mem::replace(&mut *self.lock(), KnownTarget::Stopped);
         self.changed.notify_all();

@@ -12,10 +12,10 @@ use crate::view::SharedStore;
 use crate::view::api::{self, ConnectedAddress};
 use crate::view::store::EventStream;
 
-/// Between two looks whether the client of a stream has gone.
+/// Interval between two checks whether the client of a stream has gone.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Answers what the page asks for, and hands everything else to another handler.
+/// Answers the requests of the page, and passes all others to another handler.
 pub struct TracePage {
     /// What is shown.
     pub store: Arc<SharedStore>,
@@ -101,7 +101,7 @@ struct Events {
     store: Arc<SharedStore>,
     stream: EventStream,
     call: Arc<CancellableCall>,
-    /// The event at hand, and how much of it has been read.
+    /// The current event, and how much of it has been read.
     text: Vec<u8>,
     read: usize,
 }

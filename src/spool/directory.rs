@@ -117,7 +117,7 @@ impl SpoolDirectory {
         stat.ok().map(|stat| stat.st_ino)
     }
 
-    /// Removes a file. One that is gone already is removed.
+    /// Removes a file. A missing file is not an error.
     pub(super) fn remove_file(&self, number: u64) -> io::Result<()> {
         match at::unlinkat(&self.fd, name(number), AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
@@ -221,7 +221,7 @@ pub(super) fn is_trusted_owner(
     owner == 0 || owner == user || owner_of_new_file() == Some(owner)
 }
 
-/// Whom the file system makes the owner of what this process creates.
+/// The owner that the file system gives to files of this process.
 fn owner_of_new_file(directory: &OwnedFd) -> Option<u32> {
     let name = format!("probe-{}", std::process::id());
     let probe = at::openat(directory, &name, NEW_FILE, Mode::RUSR | Mode::WUSR).ok()?;

@@ -1,4 +1,4 @@
-//! One file of the spool: what is appended to it, read from it and settled in it.
+//! One file of the spool: appending, reading and settling records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -21,7 +21,7 @@ pub(crate) struct SpoolFile {
     pub marker: SyncMarker,
     /// When the oldest document that was not settled at the last count was received.
     pub oldest: Option<SystemTime>,
-    /// What is to be read.
+    /// The records that are to be read.
     pub(crate) unread: RecordAmount,
     /// Where the first record begins.
     start: u64,

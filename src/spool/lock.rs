@@ -18,7 +18,7 @@ const MAX_HOLDER: usize = 200;
 /// Why there is no lock.
 #[derive(Debug)]
 pub(super) enum LockError {
-    /// Somebody else has it.
+    /// Another process has it.
     Held(String),
     /// The system cannot lock, or cannot write the file.
     System(io::Error),

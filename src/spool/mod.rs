@@ -144,7 +144,7 @@ pub(crate) struct SpoolIdentity {
     role: String,
 }
 
-/// Longest text of an [`SpoolIdentity`]; that of AWS's longest role name, and a host name is shorter.
+/// Longest text in a [`SpoolIdentity`]: more than the longest role ARN and the longest host name.
 const MAX_TEXT: usize = 2048;
 
 impl SpoolIdentity {

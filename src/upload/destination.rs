@@ -96,8 +96,8 @@ impl Destination {
         queue.into_iter().chain(retry).min()
     }
 
-    /// What goes out next, in the form in which it is sent. `None` where nothing waits, or there is no
-    /// room for what comes next.
+    /// The next item, in the form in which it is sent. `None` if nothing waits, or there is no room
+    /// for the next item.
     pub(super) fn pop(&mut self, room: RequestRoom, now: Instant) -> Option<Item> {
         let queue_first = !self.back_off.is_healthy() && self.prefers_queue;
         if queue_first && let Some(item) = self.pop_queued(room) {
@@ -109,7 +109,7 @@ impl Destination {
             .or_else(|| self.pop_queued(room))
     }
 
-    /// What was not refused yet: what is new and what was read from the spool take turns.
+    /// The next item that was not refused yet: new items and items from the spool take turns.
     fn pop_queued(&mut self, room: RequestRoom) -> Option<Item> {
         let [first, second] = if self.prefers_restored {
             [&mut self.restored, &mut self.queue]

@@ -268,7 +268,7 @@ impl Item {
     }
 }
 
-/// What becomes of an item that is to be split.
+/// The result of splitting an item.
 #[derive(Debug)]
 pub(super) enum Split {
     Halves([Item; 2]),
@@ -340,7 +340,7 @@ impl RequestRoom {
         self.is_idle || request <= self.request && item.growth() <= self.growth
     }
 
-    /// What is left for others that are joined with the item.
+    /// The remaining room for others that are joined with the item.
     pub(super) fn without(&self, item: &Item) -> RequestRoom {
         let request = item.body.opened_bytes();
         RequestRoom {

@@ -12,7 +12,7 @@ pub(super) const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 const SAME_REASON: Duration = Duration::from_secs(60);
 const OTHER_REASON: Duration = Duration::from_secs(10);
 
-/// What has been logged of the outage under way.
+/// What was already logged of the current outage.
 #[derive(Debug)]
 pub(super) struct OutageLog {
     api: XRayApi,

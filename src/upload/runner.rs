@@ -54,7 +54,7 @@ pub(crate) struct RunnerParts {
     pub(crate) on_drained: Box<dyn Fn() + Send>,
 }
 
-/// How the spool is told something.
+/// The uploader's connection to the spool.
 pub(crate) struct SpoolParts {
     /// Its channel.
     pub messages: Sender<SpoolMessage>,

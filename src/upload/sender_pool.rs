@@ -13,7 +13,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// After the system has refused a thread, no new one is started for this long.
 const REFUSED: Duration = Duration::from_secs(5);
 
-/// A request takes ten seconds at most: a sender that is out for longer hangs.
+/// A request takes ten seconds at most. A sender that takes longer counts as hanging.
 const OVERDUE: Duration = Duration::from_secs(60);
 
 /// What is in flight.

@@ -46,7 +46,7 @@ pub(crate) struct TracePart<'a> {
     pub(crate) root: bool,
 }
 
-/// What a [`Part`] is written in.
+/// What a [`TracePart`] is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     XRay,
@@ -130,7 +130,7 @@ fn segments(document: &str, found: &mut dyn FnMut(TracePart<'_>)) -> Result<(), 
     if any { Ok(()) } else { Err(Unreadable::Empty) }
 }
 
-/// Gives `found` what the text of a [`Part`] says; nothing when it cannot be read.
+/// Passes the content of a [`TracePart`] to `found`; nothing when it cannot be read.
 pub(crate) fn spans(format: Format, text: &str, found: &mut dyn FnMut(Span<'_>)) {
     let Ok(document) = parse(text) else { return };
     match format {

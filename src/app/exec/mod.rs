@@ -206,8 +206,8 @@ impl RunningProcesses {
                 }
                 Ok(ExecEvent::Signal(signal)) => {
                     if ends(signal) {
-                        // What the program has sent so far goes out at once: it may not be given the
-                        // time to end.
+                        // Segments that the program has sent so far are delivered at once, because
+                        // the program may soon be killed.
                         send(self.daemon, Signal::TERM);
                     }
                     if !signals::came_from_terminal(signal) {

@@ -124,7 +124,7 @@ macro_rules! text {
     };
 }
 
-/// A flag whose text must be understood, or the error says what is.
+/// A flag with a parser of its own; its error says which values are allowed.
 macro_rules! parsed {
     ($field:ident, $placeholder:literal, $parse:expr, $otherwise:literal) => {
         FlagKind::Value($placeholder, |flags, value| {

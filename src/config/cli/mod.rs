@@ -65,8 +65,8 @@ impl std::error::Error for UsageError {}
 ///
 /// The word of a command may stand before, between or after the flags, because an image's entry
 /// point brings flags of its own. Any other word ends the flags, and the rest is ignored; as the
-/// first argument, behind a command, and behind `--` it is an error, because whoever writes it
-/// expects something else.
+/// first argument, behind a command, and behind `--` it is an error, because the user must
+/// have meant something else.
 ///
 /// # Errors
 /// An unknown command or flag, a missing or malformed value, or an argument that is not UTF-8.

@@ -1,4 +1,4 @@
-//! Which source to ask: chosen once, from what is configured, in the order of the Go SDK, which
+//! Chooses the source of credentials once, by the configuration, in the order of the Go SDK, which
 //! the official daemon uses. A source that fails is not followed by another. No I/O.
 
 mod profile;

@@ -1,4 +1,4 @@
-//! What a profile of the shared files asks for.
+//! Reads which source of credentials a profile of the shared files asks for.
 
 use super::{Plan, PlanSearch};
 use crate::aws::profile::Profile;

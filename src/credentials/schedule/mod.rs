@@ -19,7 +19,7 @@ const WINDOW: Duration = Duration::from_secs(300);
 const FORCED: Duration = Duration::from_secs(30);
 /// Without usable credentials: 1, 2, 4 … seconds between attempts, up to this many.
 const SLOWEST: Duration = Duration::from_secs(30);
-/// Attempts that are made although nobody has asked for credentials.
+/// Attempts that are made although no thread has asked for credentials.
 const UNASKED: u32 = 6;
 /// EC2 credentials are looked at this often, as the Go SDK does.
 const HOURLY: Duration = Duration::from_secs(3600);

@@ -63,7 +63,7 @@ impl AssumedRole {
         }
     }
 
-    /// The base's credentials, asked for when they are due.
+    /// The base's credentials, fetched when a renewal is due.
     fn signer(&mut self) -> Result<IssuedCredentials, SourceError> {
         let (now, time) = ((self.timing.reading)(), (self.timing.now)());
         let random = (self.timing.random)();

@@ -19,7 +19,7 @@ use crate::http::dns::Resolver;
 use crate::http::error::{TransportError, TransportErrorKind};
 use crate::http::url;
 
-/// More addresses than these are not told in an error.
+/// At most this many addresses are named in an error.
 const MAX_TOLD: usize = 3;
 
 /// ureq looks the host up for every request, even if it then uses an open connection. So this does

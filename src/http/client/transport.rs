@@ -12,8 +12,8 @@ use super::stream::{Stream, TimeLimits};
 use crate::http::call;
 use crate::http::error::{TransportError, TransportErrorKind};
 
-/// What is read from the network at once. Answers are short; it grows for longer headers, which
-/// ureq wants to see whole, up to ureq's limit on them.
+/// Size of the input buffer. Answers are short; it grows for longer headers, which ureq wants to
+/// see whole, up to ureq's limit on them.
 const INPUT: usize = 4 * 1024;
 
 #[derive(Debug)]
@@ -161,7 +161,7 @@ struct HttpBuffers {
     /// How much of the output waits to be sent.
     filled: usize,
     input: Vec<u8>,
-    /// What has come and was not used yet.
+    /// The input that was not used yet.
     came: std::ops::Range<usize>,
     /// Whether the last use of the input used any of it.
     was_useful: bool,

@@ -106,7 +106,7 @@ impl TrustStore {
         }
     }
 
-    /// Adds a file that somebody named: it must be there, and hold a certificate.
+    /// Adds a file that the configuration names: it must exist and contain a certificate.
     fn add_named(&mut self, source: &'static str, path: &str) -> Result<(), AgentError> {
         let before = self.roots.len();
         let reason = match self.add_file(Path::new(path)) {

@@ -61,7 +61,7 @@ struct Name {
     addresses: Addresses,
     /// When the addresses were found.
     told: Option<Instant>,
-    /// When the look-up that has not ended was asked for.
+    /// When the current look-up was requested.
     asked: Option<Instant>,
     /// How many look-ups have ended.
     ended: u64,

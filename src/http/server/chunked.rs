@@ -2,7 +2,7 @@
 
 use super::{MAX_HEAD, RequestRefusal, append};
 
-/// Bytes of a chunk-size line with its extensions. Nobody sends any.
+/// Bytes of a chunk-size line with its extensions, which real clients do not send.
 const MAX_SIZE_LINE: usize = 256;
 
 /// The state of the decoder after the last byte.

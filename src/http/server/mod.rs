@@ -111,7 +111,7 @@ impl fmt::Debug for Request {
 pub enum RequestRefusal {
     /// Not HTTP, or HTTP that two readers could understand in two ways: 400.
     Malformed(&'static str),
-    /// The body is, or says it will be, larger than what is taken: 413.
+    /// The body is larger than allowed, or announces it: 413.
     BodyTooLarge,
     /// An `Expect` other than `100-continue`: 417.
     Expectation,

@@ -1,6 +1,6 @@
 //! Spans in protobuf: the field 1 of the request holds `ResourceSpans`, the field 2 of which holds
 //! `ScopeSpans`, the field 2 of which is a span (trace_service.proto and trace.proto in
-//! open-telemetry/opentelemetry-proto). What is in a span is not looked at.
+//! open-telemetry/opentelemetry-proto). The content of a span is not read.
 
 use std::io::BufRead;
 

@@ -20,7 +20,7 @@ const TURN: usize = 4;
 /// Bytes that every connection may hold without a charge: enough for a usual sampling call.
 pub(super) const OWN_MEMORY: usize = 4 * 1024;
 
-/// What a client of gRPC is told.
+/// The hint for clients of gRPC.
 const GRPC_HINT: &str = "this port speaks OTLP over HTTP/1.1 only: set \
                          OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf";
 
@@ -31,7 +31,7 @@ pub(super) struct ClientConnection {
     pub(super) phase: ConnectionPhase,
     /// Since when it is in its phase.
     pub(super) since: Instant,
-    /// When the request at hand began to come in.
+    /// When the current request began to arrive.
     pub(super) began: Instant,
     pub(super) last_byte: Instant,
     /// A request has come by this connection before.
@@ -61,7 +61,7 @@ pub(super) enum ConnectionPhase {
     Draining,
 }
 
-/// What is known of a client while it is not read from.
+/// The state of a client while nothing is read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Client {
     There,
@@ -70,7 +70,7 @@ pub(super) enum Client {
     Gone,
 }
 
-/// What has come of the bytes of a client.
+/// The result of reading from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
     /// More has to come.
@@ -140,7 +140,7 @@ impl ClientConnection {
         Received::Nothing
     }
 
-    /// Understands what has been read.
+    /// Parses the bytes that were read.
     pub(super) fn advance(&mut self, now: Instant) -> Received {
         if matches!(self.phase, ConnectionPhase::Idle) && !self.reader.is_idle() {
             self.began = now;
@@ -161,7 +161,7 @@ impl ClientConnection {
         }
     }
 
-    /// The answer is out: the next request may come, or be here already.
+    /// The answer has been sent: the next request may come, or have arrived already.
     pub(super) fn next_request(&mut self, now: Instant) -> Received {
         self.enter(ConnectionPhase::Idle, now);
         match self.stream.set_nonblocking(true) {
@@ -213,7 +213,7 @@ impl ClientConnection {
         matches!((&*self.stream).write(bytes), Ok(n) if n == bytes.len())
     }
 
-    /// Gives up the answer, for a client that is gone or taken for gone.
+    /// Cancels the answer, for a client that has gone or counts as gone.
     pub(super) fn give_up(&mut self) {
         if let ConnectionPhase::Busy(progress) = &self.phase {
             progress.call.cancel();

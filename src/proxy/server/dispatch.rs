@@ -178,7 +178,7 @@ impl Server {
         }
     }
 
-    /// The answer of a connection is out.
+    /// The answer of a connection has been sent.
     pub(super) fn finished(&mut self, id: u64, keep_open: bool, now: Instant) {
         let Some(index) = self.index_of(id) else {
             return;

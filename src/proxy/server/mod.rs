@@ -43,7 +43,8 @@ const WAIT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) enum ServerMessage {
     /// A request has been answered.
     Finished { id: u64, keep_open: bool },
-    /// Requests under way may finish until the deadline; then `on_over` is told whether all have.
+    /// Current requests may finish until the deadline; then `on_over` is called with whether all
+    /// have.
     Stop { deadline: Instant, on_over: OnOver },
     /// End at once.
     Close,
@@ -144,8 +145,8 @@ impl Server {
         }
     }
 
-    /// Waits until something happens: whether somebody wants to connect, and which connections
-    /// have something to say.
+    /// Waits for events. Returns whether there are new connections, and which connections are
+    /// ready.
     fn wait(&self, now: Instant) -> Result<(bool, Vec<(usize, PollFlags)>), Errno> {
         let mut polled = vec![PollFd::new(&self.wakeups, PollFlags::IN)];
         if self.accept_after.is_none() {
@@ -300,7 +301,7 @@ impl Server {
     }
 }
 
-/// What is waited for on a connection; `None` where nothing can come any more.
+/// The poll events of a connection; `None` where nothing can come any more.
 fn events(connection: &ClientConnection) -> Option<PollFlags> {
     match (&connection.phase, connection.client) {
         (ConnectionPhase::Idle | ConnectionPhase::Receiving | ConnectionPhase::Draining, _) => {

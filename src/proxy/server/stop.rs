@@ -12,7 +12,7 @@ pub(super) struct StoppingServer {
     began: Instant,
     deadline: Instant,
     is_interrupted: bool,
-    /// To be told; `None` once it was.
+    /// The callback; `None` after it was called.
     on_over: Option<OnOver>,
 }
 

@@ -61,7 +61,7 @@ pub struct Unprocessed {
     pub message: String,
 }
 
-/// What is to be done with the documents of a request.
+/// What to do with the documents of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning<'a> {
     /// X-Ray has taken the request, but for the documents named.

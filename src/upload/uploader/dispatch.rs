@@ -12,7 +12,7 @@ use crate::upload::sender_pool::{Choice, InFlight, Load};
 impl Uploader {
     /// Sends everything that may be sent now.
     pub(super) fn dispatch(&mut self, now: Now) {
-        // What is unsent goes to the spool then.
+        // Unsent items go to the spool then.
         if self.spooling.is_some()
             && self
                 .shutdown
@@ -92,7 +92,7 @@ impl Uploader {
     pub(super) fn next_request(&self, now: Instant) -> Option<(Instant, XRayApi)> {
         self.target.as_ref()?;
         self.usable_credentials()?;
-        // Telemetry never goes out as a probe.
+        // Telemetry is never sent as a probe.
         if self.telemetry_body.is_some() && self.destinations.segments.back_off.is_healthy() {
             return Some((self.renewal_wait.unwrap_or(now), XRayApi::Segments));
         }

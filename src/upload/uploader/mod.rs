@@ -110,7 +110,7 @@ pub(super) struct Uploader {
 #[derive(Debug, Clone, Copy)]
 struct Shutdown {
     deadline: Instant,
-    /// When what is unsent goes to the spool, if there is one.
+    /// When unsent items go to the spool, if there is one.
     last_phase: Instant,
     readers_ended: bool,
     drained_reported: bool,

@@ -36,7 +36,7 @@ impl Uploader {
         self.report_waiting(now);
     }
 
-    /// Whether a request of so many bytes fits beside what is held, now and when it is sent.
+    /// Whether there is memory for a request of this many bytes, now and when it is sent.
     pub(super) fn has_room_for_spans(&self, bytes: usize) -> bool {
         // A compressed item takes more memory when it is sent, and that must fit too.
         let waiting = self.destinations.otlp.largest_growth();
@@ -133,8 +133,8 @@ impl Uploader {
         self.limits.buffer / 2
     }
 
-    /// Bytes of memory that spans leave to segments: spans that nobody takes must not change what is
-    /// done with segments.
+    /// Bytes of memory that are reserved for segments: spans that X-Ray does not accept must not
+    /// affect segments.
     pub(super) fn segment_limit(&self) -> usize {
         self.limits.buffer.saturating_sub(self.span_memory())
     }

@@ -1,4 +1,4 @@
-//! What is counted when bodies go to the spool and come back.
+//! The counting of bodies that go to the spool and come back.
 
 use super::Uploader;
 use crate::spool::{RecordAmount, XRayApi};

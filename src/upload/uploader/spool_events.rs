@@ -139,7 +139,7 @@ impl Uploader {
         is_alone || self.has_room_for_spans(bytes)
     }
 
-    /// Memory has been filled since the spool was told to read: the record stays there.
+    /// The memory has become full since the `Read` was sent, so the record stays in the spool.
     fn give_back(&mut self, record: RecordId, copy: CopyRef, item: &SpoolItem, now: Instant) {
         if let Some(spooling) = &mut self.spooling {
             spooling.copies.ended(Some(copy));

@@ -65,8 +65,8 @@ impl Uploader {
         Some(due.max(spooling.store_at.unwrap_or(due)))
     }
 
-    /// Stores a copy of what is in flight for long, since it may never be answered; in the last seconds
-    /// of the shutdown, of all that is in flight.
+    /// Stores copies of requests that have been in flight for long, since they may never be
+    /// answered; in the last seconds of the shutdown, of all requests in flight.
     pub(super) fn copy_in_flight(&mut self, now: Now) {
         let is_last_phase = self.is_last_phase(now.instant);
         let Some(spooling) = &mut self.spooling else {

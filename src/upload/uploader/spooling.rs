@@ -211,7 +211,7 @@ impl Uploader {
 
     /// Makes room in memory before it runs out.
     fn store_overflow(&mut self, api: XRayApi, left: &mut usize, now: Now) {
-        // One request with spans may be so large alone: it goes out at once where it can.
+        // A single request with spans may be so large. It is sent at once if possible.
         let can_go = self.requests_in_flight(api) == 0 && !self.cannot_send(api);
         if api == XRayApi::Otlp && can_go {
             return;
@@ -271,7 +271,7 @@ impl Uploader {
         true
     }
 
-    /// Bytes of memory of what is sent to this API.
+    /// Bytes of memory of the items for this API.
     pub(super) fn memory_of(&self, api: XRayApi) -> usize {
         match api {
             XRayApi::Segments => self.segment_memory(),
@@ -279,7 +279,7 @@ impl Uploader {
         }
     }
 
-    /// Most bytes of memory that what is sent to this API may take now.
+    /// Most bytes of memory that the items for this API may take now.
     pub(super) fn memory_limit_of(&self, api: XRayApi) -> usize {
         match api {
             XRayApi::Segments => self.segment_limit(),

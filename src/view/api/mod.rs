@@ -52,7 +52,7 @@ pub(crate) struct ApiResponse {
     pub(crate) send_body: bool,
 }
 
-/// The body of a [`Response`].
+/// The body of a [`ApiResponse`].
 #[derive(Debug)]
 pub(crate) enum ApiBody {
     /// All of it.

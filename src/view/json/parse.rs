@@ -27,7 +27,7 @@ pub(super) struct JsonNode {
     pub(super) next: u32,
 }
 
-/// What a value is. The members of an object are a [`Kind::String`] and a value in turn.
+/// What a value is. The members of an object are a [`JsonKind::String`] and a value in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JsonKind {
     Null,

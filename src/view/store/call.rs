@@ -12,7 +12,7 @@ pub(super) struct ServiceNode {
     pub(super) name: Box<str>,
 }
 
-/// What is known of a [`Node`].
+/// The properties of a [`ServiceNode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum NodeKind {
     /// It calls the roots.

@@ -41,7 +41,7 @@ pub(super) struct Digest {
     pub(super) annotations: Box<str>,
 }
 
-/// What is needed of one span.
+/// The relevant data of one span.
 #[derive(Debug)]
 pub(super) struct Fact {
     pub(super) id: String,
@@ -73,7 +73,7 @@ impl Digest {
             annotations,
             ..
         } = joined;
-        // What has no start comes last. What starts at the same nanosecond stays in the order of
+        // Entries without a start come last. Entries with the same start stay in the order of
         // arrival.
         facts.sort_by_cached_key(|fact| (fact.start.unwrap_or(f64::INFINITY) * 1e9) as i64);
         let root = facts.iter().find(|fact| fact.parent.is_none());

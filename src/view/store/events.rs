@@ -43,7 +43,7 @@ pub(crate) struct EventStream {
     _open: Streams,
 }
 
-/// What is to be done for a stream.
+/// The next step of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StreamStep {
     /// Write this, and ask again.

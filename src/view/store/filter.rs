@@ -1,9 +1,9 @@
-//! Which traces are asked for.
+//! Selects traces by the parameters of a request.
 
 use super::digest::{Digest, annotation_line};
 use crate::view::model::Mark;
 
-/// Traces answered when nobody says how many, and at most.
+/// The default and the highest number of traces in an answer.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 10_000;
 /// Characters of a value that an error repeats.

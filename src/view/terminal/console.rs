@@ -38,7 +38,7 @@ impl Console {
         }
     }
 
-    /// What is printed from now on has lines of this width, brought into range.
+    /// Later output has lines of this width, brought into range.
     pub fn resize(&mut self, width: usize) {
         self.options.width = clamp(width);
     }
@@ -105,7 +105,7 @@ impl Console {
         self.traces.iter().any(|trace| trace.news)
     }
 
-    /// Prints what is left, at exit.
+    /// Prints the remaining traces, at exit.
     pub fn finish(&mut self, out: &mut String) {
         for mut trace in self.traces.drain(..).filter(|trace| trace.news) {
             print(&mut trace, &self.options, out);
@@ -115,7 +115,7 @@ impl Console {
     fn make_room(&mut self, out: &mut String) {
         let mut weight: usize = self.traces.iter().map(Trace::weight).sum();
         while self.traces.len() > MAX_TRACES || weight > MAX_WEIGHT && self.traces.len() > 1 {
-            // What is printed already goes first.
+            // Traces that were printed are removed first.
             let at = self.traces.iter().position(|trace| !trace.news);
             let mut trace = self.traces.remove(at.unwrap_or(0));
             weight -= trace.weight();

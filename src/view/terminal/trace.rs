@@ -92,7 +92,7 @@ impl Trace {
         true
     }
 
-    /// Folds what is more than can be shown.
+    /// Folds entities above the limit.
     pub(super) fn fold(&mut self) {
         if self.entities.len() > MAX_SHOWN {
             self.folded

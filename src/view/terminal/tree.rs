@@ -117,7 +117,7 @@ pub(super) fn rows(trace: &Trace) -> Vec<Row<'_>> {
     rows
 }
 
-/// What is to become a row.
+/// A row that is still to be made.
 enum NextRow {
     Entity(usize),
     Folded(Count),

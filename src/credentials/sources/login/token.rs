@@ -23,7 +23,7 @@ pub struct LoginToken {
     pub proof_key: String,
     /// Where the session began; `None` in files of older tools.
     pub region: Option<String>,
-    /// All that the file holds. What is not known here is written back as it was.
+    /// The whole content of the file. Unknown fields are written back unchanged.
     file: Map<String, Value>,
 }
 

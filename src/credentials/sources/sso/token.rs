@@ -17,7 +17,7 @@ pub struct SsoToken {
     /// Until when.
     pub expires: SystemTime,
     renewal: Option<TokenRenewal>,
-    /// All that the file holds. What is not known here is written back as it was.
+    /// The whole content of the file. Unknown fields are written back unchanged.
     file: Map<String, Value>,
 }
 
