@@ -7,7 +7,7 @@
 // `make doc` builds the documentation of private items too.
 #![allow(rustdoc::private_intra_doc_links)]
 
-mod app;
+pub mod app;
 pub mod proxy;
 pub mod otlp;
 pub mod admin;
@@ -20,8 +20,8 @@ pub mod credentials;
 pub mod aws;
 pub mod http;
 pub mod config;
-pub(crate) mod logging;
-mod cgroup;
+pub mod logging;
+pub mod cgroup;
 mod protobuf;
 pub(crate) mod env;
 

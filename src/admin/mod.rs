@@ -2,7 +2,7 @@
 
 pub mod endpoints;
 pub(crate) mod metrics;
-mod process;
+pub mod process;
 mod proxy_metrics;
 pub(crate) mod request_counts;
 mod span_metrics;

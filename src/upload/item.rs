@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::copies::CopyRef;
+use super::packer::Packer;
 use super::sender::Payload;
 use super::spans::SpanRequest;
-use crate::batch::compressed::{CompressedBody, Compressor};
+use crate::batch::compressed::CompressedBody;
 use crate::batch::{Batch, FULL_BYTES, MAX_DOCUMENTS};
 use crate::spool::{BodyKind, XRayApi};
 
@@ -89,19 +90,19 @@ impl ItemBody {
         }
     }
 
-    /// Converts it to the form in which it waits and is stored: compressed, unless the client has
-    /// compressed it.
-    pub(super) fn compress(&mut self, compressor: &mut Compressor) {
+    /// Brings it into the form in which it waits and is stored: compressed, unless a client has done so.
+    pub(super) fn compress(&mut self, packer: &mut Packer) {
         let kind = self.kind();
         let compressed = match self {
-            ItemBody::Batch(batch) => batch.compress(compressor),
-            ItemBody::Otlp(request) => request.compress(compressor),
+            ItemBody::Batch(batch) => batch.compress(&mut packer.compressor),
+            ItemBody::Otlp(request) => request.compress(&mut packer.compressor),
             ItemBody::Compressed { .. } => return,
         };
-        *self = ItemBody::Compressed {
-            body: Arc::new(compressed),
-            kind,
-        };
+        let body = Arc::new(compressed);
+        let before = std::mem::replace(self, ItemBody::Compressed { body, kind });
+        if let ItemBody::Batch(batch) = before {
+            packer.freed.push(batch);
+        }
     }
 
     /// Converts it to the form in which it is sent.
@@ -171,8 +172,10 @@ pub(super) enum RetryCause {
     Suspected,
     /// A part of a batch that was refused.
     Split,
-    /// X-Ray took others of the same request and asked to send these again.
+    /// X-Ray asked to send these documents of a request again.
     Unprocessed,
+    /// The service failed at it several times in a row, and others wait.
+    Failed,
 }
 
 impl History {

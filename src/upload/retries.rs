@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::item::{History, Item, RequestRoom, RetryCause, Sizes, Split};
-use crate::batch::compressed::Compressor;
+use super::packer::Packer;
 
 /// Items with a [`History`], in the order in which they were refused. They wait apart from the
 /// queue, so that a bad document does not hold up its neighbours.
@@ -43,10 +43,14 @@ impl Retries {
         let mut item = self.remove(index);
         let is_to_be_halved = item.history.is_some_and(|history| {
             let others_passed = deliveries > history.last_refusal;
-            history.cause == RetryCause::Suspected && (others_passed || is_alone)
+            match history.cause {
+                RetryCause::Suspected => others_passed || is_alone,
+                RetryCause::Failed => others_passed,
+                RetryCause::Split | RetryCause::Unprocessed => false,
+            }
         });
-        if is_to_be_halved {
-            let history = Some(History::new(RetryCause::Suspected, deliveries, now));
+        if let Some(history) = item.history.filter(|_| is_to_be_halved) {
+            let history = Some(History::new(history.cause, deliveries, now));
             match item.split() {
                 Split::Halves([mut first, mut second]) => {
                     first.history = history;
@@ -63,7 +67,7 @@ impl Retries {
     }
 
     /// Compresses the first item that is not compressed. Returns whether there was one.
-    pub(super) fn compress_oldest(&mut self, compressor: &mut Compressor) -> bool {
+    pub(super) fn compress_oldest(&mut self, packer: &mut Packer) -> bool {
         if self.sizes.plain == 0 {
             return false;
         }
@@ -72,7 +76,7 @@ impl Retries {
             return false;
         };
         self.sizes -= &*item;
-        item.body.compress(compressor);
+        item.body.compress(packer);
         self.sizes += &*item;
         true
     }
@@ -82,14 +86,14 @@ impl Retries {
         self.items.iter().filter_map(not_before).min()
     }
 
-    /// The item that was refused first.
-    pub(super) fn front(&self) -> Option<&Item> {
-        self.items.first()
-    }
-
     /// Everything that waits.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
         self.items.iter()
+    }
+
+    /// The same. The bodies must not be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.items.iter_mut()
     }
 
     /// Takes the item that was refused first as it is.
@@ -97,7 +101,18 @@ impl Retries {
         (!self.items.is_empty()).then(|| self.remove(0))
     }
 
-    /// Lets every item be sent at once, because the daemon is about to end.
+    /// Takes an item that was queued before this time as it is.
+    pub(super) fn pop_older(&mut self, than: Instant) -> Option<Item> {
+        let index = self.items.iter().position(|item| item.queued_at <= than)?;
+        Some(self.remove(index))
+    }
+
+    /// When the oldest item was queued. `None` without any.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.items.iter().map(|item| item.queued_at).min()
+    }
+
+    /// Lets every item go at once, because there is no later.
     pub(super) fn begin_shutdown(&mut self, now: Instant) {
         for history in self
             .items

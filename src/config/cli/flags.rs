@@ -21,19 +21,19 @@ pub enum Exporter {
 
 /// The flags that were given; `None` is "not given", so that cfg.yaml decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flags {
+pub struct Flags {
     /// `-a`: ARN reported in telemetry.
-    pub(crate) resource_arn: Option<String>,
+    pub resource_arn: Option<String>,
     /// `-o`: no EC2 instance metadata.
     pub local_mode: Option<bool>,
     /// `-m`: MB that held documents may use; 0 or less means automatic.
-    pub(crate) buffer_memory: Option<i64>,
+    pub buffer_memory: Option<i64>,
     /// `-n`: AWS region.
     pub region: Option<String>,
     /// `-b`: UDP address, `host:port`.
     pub bind: Option<String>,
     /// `-t`: TCP address, `host:port`.
-    pub(crate) bind_tcp: Option<String>,
+    pub bind_tcp: Option<String>,
     /// `--otlp`: TCP address for OTLP, `host:port`.
     pub otlp: Option<String>,
     /// `-r`: role to assume.
@@ -43,9 +43,9 @@ pub(crate) struct Flags {
     /// `-c`: path of the configuration file.
     pub config: Option<String>,
     /// `-f`: path of the log file.
-    pub(crate) log_file: Option<String>,
+    pub log_file: Option<String>,
     /// `-l`: log level, not yet checked.
-    pub(crate) log_level: Option<String>,
+    pub log_level: Option<String>,
     /// `-p`: HTTP proxy for uploads.
     pub proxy_address: Option<String>,
     /// `--exporter`.
@@ -55,21 +55,21 @@ pub(crate) struct Flags {
     /// `--view`: show the page with the traces.
     pub view: Option<bool>,
     /// `--view-any-host`: not only to this machine.
-    pub(crate) view_any_host: Option<bool>,
+    pub view_any_host: Option<bool>,
     /// `--log-format`.
-    pub(crate) log_format: Option<LogFormat>,
+    pub log_format: Option<LogFormat>,
     /// `--allow-origin`: web pages of these origins may send requests by TCP.
-    pub(crate) allow_origin: Option<String>,
+    pub allow_origin: Option<String>,
     /// `--sampling-cache`: how long sampling rules are served from before.
-    pub(crate) sampling_cache: Option<Duration>,
+    pub sampling_cache: Option<Duration>,
     /// `--spool`: directory for what waits longer than memory allows.
     pub spool: Option<String>,
     /// `--spool-limit`: MB that its files may take.
-    pub(crate) spool_limit: Option<i64>,
+    pub spool_limit: Option<i64>,
     /// `--shutdown-delay`: how long to keep receiving after a signal to stop.
-    pub(crate) shutdown_delay: Option<Duration>,
+    pub shutdown_delay: Option<Duration>,
     /// `--shutdown-timeout`: how long delivering what is held may take after that.
-    pub(crate) shutdown_timeout: Option<Duration>,
+    pub shutdown_timeout: Option<Duration>,
     /// `-v`.
     pub version: Option<bool>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// `strconv.ParseBool`: these twelve words and no others.
 #[must_use]
-pub(crate) fn boolean(word: &str) -> Option<bool> {
+pub fn boolean(word: &str) -> Option<bool> {
     match word {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
@@ -16,7 +16,7 @@ pub(crate) fn boolean(word: &str) -> Option<bool> {
 /// `strconv.ParseInt(word, 0, 64)`: a sign, a prefix (`0x`, `0o`, `0b`, and a bare `0` for
 /// octal), and underscores between digits or after the prefix.
 #[must_use]
-pub(crate) fn integer(word: &str) -> Option<i64> {
+pub fn integer(word: &str) -> Option<i64> {
     let (negative, unsigned) = match word.as_bytes().first()? {
         b'-' => (true, &word[1..]),
         b'+' => (false, &word[1..]),

@@ -15,10 +15,9 @@ mod manual;
 use std::ffi::OsString;
 use std::fmt;
 
-pub use commands::{Command, help};
-pub(crate) use commands::{CommandWord, HOSTED};
-pub use flags::Exporter;
-pub(crate) use flags::Flags;
+pub(crate) use commands::HOSTED;
+pub use commands::{Command, CommandWord, help};
+pub use flags::{Exporter, Flags};
 use flags::{FLAGS, FlagKind};
 pub use manual::manual;
 
@@ -27,7 +26,7 @@ pub(crate) const EXIT_USAGE: u8 = 2;
 
 /// A parsed command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Parsed {
+pub struct Parsed {
     /// What to do.
     pub command: Command,
     /// The settings given. Meaningless for [`Command::Help`].
@@ -37,12 +36,12 @@ pub(crate) struct Parsed {
     /// For [`Command::Exec`]: the program and its arguments. Empty for the daemon beside it.
     pub program: Vec<OsString>,
     /// Whether this is the daemon that [`Command::Exec`] has started.
-    pub(crate) is_hosted: bool,
+    pub is_hosted: bool,
 }
 
 /// A command line that cannot be understood: print this on stderr and exit with [`EXIT_USAGE`].
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UsageError {
+pub struct UsageError {
     message: String,
     /// The command that it asks for. Without one, print [`help`] on stdout as well, as the
     /// official daemon does.
@@ -70,7 +69,7 @@ impl std::error::Error for UsageError {}
 ///
 /// # Errors
 /// An unknown command or flag, a missing or malformed value, or an argument that is not UTF-8.
-pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageError> {
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageError> {
     let mut parsed = Parsed::default();
     match read(&mut args.into_iter(), &mut parsed) {
         Ok(()) => Ok(parsed),

@@ -77,6 +77,31 @@ fn in_an_outage_all_but_the_last_second_is_on_disk_and_all_is_sent_afterwards() 
     assert_eq!(simulation.disk().documents(), 0);
 }
 
+/// What was refused waits apart from the queue, but not apart from the disk.
+#[test]
+fn what_something_in_between_refuses_is_on_disk_too() {
+    for answer in [
+        Answer::WithoutReason,
+        Answer::Refused,
+        Answer::AllToBeRetried,
+    ] {
+        let mut simulation = with(FakeSpool::default(), 3_000_000);
+        for _ in 0..100 {
+            simulation.documents(50, 1000);
+            simulation.run(Some(&answer), Duration::from_millis(100));
+        }
+        simulation.run(Some(&answer), Duration::from_secs(30));
+        let counts = simulation.uploader.counts();
+        assert!(counts.held <= 2 * 50, "{answer:?} {counts}");
+        let left = 5000 - counts.rejected;
+        assert_eq!(counts.spooled + counts.held, left, "{answer:?} {counts}");
+        simulation.run(Some(&Answer::Delivered), MANY);
+        let counts = simulation.uploader.counts();
+        assert_eq!((counts.sent, counts.held), (left, 0), "{answer:?} {counts}");
+        assert_eq!(simulation.disk().documents(), 0);
+    }
+}
+
 #[test]
 fn while_x_ray_only_hangs_all_but_the_last_seconds_is_on_disk() {
     let mut simulation = with(FakeSpool::default(), 30_000_000);
@@ -107,6 +132,29 @@ fn what_is_in_flight_is_copied_after_two_seconds_and_not_before() {
     simulation.run(Some(&Answer::Delivered), Duration::from_secs(1));
     assert_eq!(simulation.uploader.counts().sent, 50);
     assert_eq!(simulation.disk().documents(), 0);
+}
+
+/// What it refuses waits in memory until it is clear whether the documents are at fault.
+#[test]
+fn while_x_ray_refuses_everything_all_but_the_last_seconds_is_on_disk() {
+    for answer in [Answer::WithoutReason, Answer::Refused] {
+        let mut simulation = with(FakeSpool::default(), 30_000_000);
+        for _ in 0..600 {
+            simulation.documents(10, 100);
+            simulation.run(Some(&answer), Duration::from_millis(100));
+        }
+        let counts = simulation.uploader.counts();
+        let (in_memory, on_disk) = (22 * 10, simulation.disk().documents());
+        let rejected = counts.rejected;
+        assert!(counts.held > 2 * in_memory, "{counts}");
+        let kept = on_disk + in_memory + rejected;
+        assert!(kept >= 6000, "{on_disk} of {counts}");
+        simulation.run(Some(&Answer::Delivered), MANY);
+        let counts = simulation.uploader.counts();
+        assert_eq!(counts.sent + rejected, 6000, "{counts}");
+        assert_eq!(counts.restored, 0, "{counts}");
+        assert_eq!(simulation.disk().documents(), 0);
+    }
 }
 
 #[test]
