@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 const OWN_GROUPS: &str = "/proc/self/cgroup";
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// What is asked of a controller: its name, and the file as version 1 and version 2 call it.
+/// A controller's name, and the name of its file in version 1 and in version 2.
 #[derive(Clone, Copy, Debug)]
 pub struct Controller {
     /// As the kernel calls it.

@@ -1,5 +1,5 @@
-//! What settings from outside have in common: blank is unset, a switch is on when it says `true`, and
-//! no file is read further than its kind can be long.
+//! Rules for all settings from outside: a blank value is unset, a switch is on when it is `true`,
+//! and a file is read up to a limit only.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,13 +1,13 @@
-//! The wire format of protobuf (protobuf.dev/programming-guides/encoding), as far as OTLP needs it: a
-//! few lines, against tens of kilobytes of binary for a general decoder.
+//! The wire format of protobuf (protobuf.dev/programming-guides/encoding), as far as OTLP needs it.
+//! A general decoder would make the binary tens of kilobytes larger.
 
-/// The bytes are not what they should be.
+/// The bytes are not a valid message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(crate) struct MalformedProtobuf;
 
 /// The value of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Value<'a> {
+pub(crate) enum FieldValue<'a> {
     /// Varint, fixed64 or fixed32.
     Number(u64),
     /// String, bytes or an embedded message.
@@ -19,25 +19,27 @@ pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
     /// The next field and its number; `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, Malformed> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, FieldValue<'a>)>, MalformedProtobuf> {
         if self.0.is_empty() {
             return Ok(None);
         }
         let tag = self.varint()?;
         let field = match tag & 7 {
-            0 => Value::Number(self.varint()?),
-            1 => Value::Number(little_endian(self.take(8)?)),
+            0 => FieldValue::Number(self.varint()?),
+            1 => FieldValue::Number(little_endian(self.take(8)?)),
             2 => {
                 let length = self.varint()?;
-                Value::Bytes(self.take(usize::try_from(length).map_err(|_| Malformed)?)?)
+                FieldValue::Bytes(
+                    self.take(usize::try_from(length).map_err(|_| MalformedProtobuf)?)?,
+                )
             }
-            5 => Value::Number(little_endian(self.take(4)?)),
-            _ => return Err(Malformed),
+            5 => FieldValue::Number(little_endian(self.take(4)?)),
+            _ => return Err(MalformedProtobuf),
         };
         Ok(Some((tag >> 3, field)))
     }
 
-    fn varint(&mut self) -> Result<u64, Malformed> {
+    fn varint(&mut self) -> Result<u64, MalformedProtobuf> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];
@@ -46,11 +48,11 @@ impl<'a> Fields<'a> {
                 return Ok(value);
             }
         }
-        Err(Malformed)
+        Err(MalformedProtobuf)
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
+    fn take(&mut self, length: usize) -> Result<&'a [u8], MalformedProtobuf> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(MalformedProtobuf)?;
         self.0 = rest;
         Ok(taken)
     }
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn all(bytes: &[u8]) -> Result<Vec<(u64, Value<'_>)>, Malformed> {
+    fn all(bytes: &[u8]) -> Result<Vec<(u64, FieldValue<'_>)>, MalformedProtobuf> {
         let mut fields = Fields(bytes);
         let mut all = Vec::new();
         while let Some(field) = fields.next()? {
@@ -99,14 +101,14 @@ mod tests {
     fn fields_of_every_wire_type() {
         let bytes = b"\x08\x96\x01\x12\x02hi\x19\x01\0\0\0\0\0\0\x80\x25\x02\0\0\0";
         let expected = [
-            (1, Value::Number(150)),
-            (2, Value::Bytes(b"hi")),
-            (3, Value::Number(1 | 1 << 63)),
-            (4, Value::Number(2)),
+            (1, FieldValue::Number(150)),
+            (2, FieldValue::Bytes(b"hi")),
+            (3, FieldValue::Number(1 | 1 << 63)),
+            (4, FieldValue::Number(2)),
         ];
         assert_eq!(all(bytes).unwrap(), expected);
         for malformed in [&b"\x08"[..], b"\x12\x05hi", b"\x0b", b"\x19\0", &[0xff; 11]] {
-            assert_eq!(all(malformed), Err(Malformed), "{malformed:?}");
+            assert_eq!(all(malformed), Err(MalformedProtobuf), "{malformed:?}");
         }
     }
 
@@ -120,8 +122,8 @@ mod tests {
             for (number, value, bytes) in &fields {
                 put_number(*number, *value, &mut out);
                 put_bytes(*number, bytes, &mut out);
-                expected.push((u64::from(*number), Value::Number(*value)));
-                expected.push((u64::from(*number), Value::Bytes(bytes)));
+                expected.push((u64::from(*number), FieldValue::Number(*value)));
+                expected.push((u64::from(*number), FieldValue::Bytes(bytes)));
             }
             prop_assert_eq!(all(&out), Ok(expected));
         }

@@ -1,4 +1,4 @@
-//! The container endpoint: keys are asked for over plain http only from this host, whatever the URI
+//! The container endpoint: keys are requested over plain http only from this host, whatever the URI
 //! and the name server say, and no error shows the path, which can be a secret.
 #![no_main]
 

@@ -3,18 +3,20 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xray::http::server::{MAX_BODY, MAX_HEAD, MAX_HEADERS, Reader, Refusal, Request, Step};
+use xray::http::server::{
+    MAX_BODY, MAX_HEAD, MAX_HEADERS, ReadStep, Request, RequestReader, RequestRefusal,
+};
 
-fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Refusal>) {
-    let mut reader = Reader::default();
+fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Request>, Option<RequestRefusal>) {
+    let mut reader = RequestReader::default();
     let mut requests = Vec::new();
     for piece in pieces {
         reader.feed(piece);
         loop {
             match reader.step() {
-                Ok(Step::Request(request)) => requests.push(request),
-                Ok(Step::Continue) => {}
-                Ok(Step::NeedMore) => break,
+                Ok(ReadStep::Request(request)) => requests.push(request),
+                Ok(ReadStep::Continue) => {}
+                Ok(ReadStep::NeedMore) => break,
                 Err(refusal) => {
                     assert_eq!(reader.step(), Err(refusal));
                     assert!(!reader.is_idle() && reader.memory() == 0);

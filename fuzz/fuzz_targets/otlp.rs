@@ -6,13 +6,13 @@
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use xray::otlp::{self, Refusal};
+use xray::otlp::{self, OtlpRefusal};
 use xray::view::otlp_line;
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
-fn read(content_type: &str, content_encoding: &str, body: &[u8]) -> Result<usize, Refusal> {
+fn read(content_type: &str, content_encoding: &str, body: &[u8]) -> Result<usize, OtlpRefusal> {
     let content_type = content_type.as_bytes();
     let read = otlp::read("POST", content_type, content_encoding.as_bytes(), body);
     if let Err(refusal) = read {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use xray::aws::profile::{Kind, Profile, Sections, parse};
+use xray::aws::profile::{Profile, ProfileFile, Sections, parse};
 
 /// Writes sections in the spelling that leaves nothing to interpretation: values in quotes, and
 /// line ends of Windows, so that a carriage return at the end of a value stays in it.
@@ -23,7 +23,7 @@ fn write(sections: &BTreeMap<String, Profile>, prefix: &str, out: &mut String) {
     }
 }
 
-fn check(text: &str, kind: Kind) -> Sections {
+fn check(text: &str, kind: ProfileFile) -> Sections {
     let sections = parse(text, kind);
     assert!(sections.warnings.len() <= 20);
     for warning in &sections.warnings {
@@ -51,10 +51,10 @@ fn check(text: &str, kind: Kind) -> Sections {
 
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
-    for kind in [Kind::Config, Kind::Credentials] {
+    for kind in [ProfileFile::Config, ProfileFile::Credentials] {
         let sections = check(&text, kind);
         let mut plain = String::new();
-        if kind == Kind::Config {
+        if kind == ProfileFile::Config {
             write(&sections.profiles, "profile ", &mut plain);
             write(&sections.sso_sessions, "sso-session ", &mut plain);
             write(&sections.services, "services ", &mut plain);

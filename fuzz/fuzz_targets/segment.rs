@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use xray::batch::ids;
-use xray::ingest::header::{Malformed, document};
+use xray::ingest::header::{MalformedDatagram, document};
 
 /// The members of a JSON object, in order, repeated ones too, values as they are written.
 struct Members(Vec<(String, Box<RawValue>)>);
@@ -70,10 +70,10 @@ fn cut(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fuzz_target!(|datagram: &[u8]| {
     let expected = match cut(datagram) {
-        None | Some((_, [])) => Err(Malformed::NoDocument),
+        None | Some((_, [])) => Err(MalformedDatagram::NoDocument),
         Some((header, rest)) => match is_header(header) {
             Some(true) => Ok(rest),
-            Some(false) => Err(Malformed::Header),
+            Some(false) => Err(MalformedDatagram::Header),
             None => return,
         },
     };

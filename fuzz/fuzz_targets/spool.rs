@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use libfuzzer_sys::fuzz_target;
-use xray::batch::compressed::{CompressedBody, Compressor, Encoding};
+use xray::batch::compressed::{BodyEncoding, CompressedBody, Compressor};
 use xray::spool::format::{FileHeader, SyncMarker, encode_record};
 use xray::spool::reader::{ReaderStep, RecordReader};
 use xray::spool::{BodyKind, SpoolItem};
@@ -69,7 +69,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let length = usize::from(u16::from_le_bytes(*length));
-    if let Ok(body) = CompressedBody::from_stored(rest.to_vec(), Encoding::Lz4, length, 1) {
+    if let Ok(body) = CompressedBody::from_stored(rest.to_vec(), BodyEncoding::Lz4, length, 1) {
         assert_eq!(body.open().len(), length);
     }
 

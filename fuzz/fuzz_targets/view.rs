@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use xray::view::store::{Daemon, Filter, Store};
+use xray::view::store::{DaemonInfo, Filter, Store};
 use xray::view::{Console, Options, json_line, otlp_line};
 
 fn drawn(documents: &[&str], options: Options) -> String {
@@ -28,7 +28,7 @@ fn drawn(documents: &[&str], options: Options) -> String {
 /// What the page is told of these documents, and of the bytes as a request of OpenTelemetry.
 fn answered(documents: &[&str], body: &[u8], limit: usize) {
     let mut store = Store::new(limit);
-    let daemon = Daemon {
+    let daemon = DaemonInfo {
         version: "",
         udp: String::new(),
         exporter: "console",

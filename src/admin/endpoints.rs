@@ -1,4 +1,4 @@
-//! What operators ask the daemon on its TCP port: whether it is well, and what it has done.
+//! The answers to operators on the TCP port: whether the daemon works, and what it has done.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -10,7 +10,7 @@ use crate::admin::request_counts::RequestCounts;
 use crate::aws::clock::Clock;
 use crate::upload::UploadChannel;
 
-/// Path of the daemon's own health on the TCP port.
+/// Path of the health check on the TCP port.
 pub(crate) const HEALTH_PATH: &str = "/healthz";
 
 /// Path of the metrics.
@@ -19,8 +19,8 @@ const METRICS_PATH: &str = "/metrics";
 /// The paths that the daemon answers itself.
 pub(crate) const PATHS: &[&str] = &[HEALTH_PATH, METRICS_PATH];
 
-/// The thread that delivers answers within microseconds, or, in a container that has used up its
-/// share of the processor, after a fraction of a second.
+/// How long to wait for the uploader. It answers within microseconds, or after a fraction of a
+/// second in a container that has used up its share of the processor.
 const ANSWER: Duration = Duration::from_millis(500);
 
 /// An answer.

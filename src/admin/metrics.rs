@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::time::UNIX_EPOCH;
 
-use super::{span_metrics, spool_metrics};
+use super::{proxy_metrics, span_metrics, spool_metrics};
 use crate::admin::process::ProcessStatus;
-use crate::admin::request_counts::{AnsweredCount, RequestCounts};
+use crate::admin::request_counts::RequestCounts;
 use crate::aws::clock::Skew;
 use crate::upload::metrics::{LATENCY_BUCKETS, OUTCOMES, Snapshot, UploadMetrics};
 
@@ -116,7 +116,7 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
     span_metrics::render(&mut text, &upload.spans);
     spool_metrics::render(&mut text, upload.spool.as_ref());
     requests(&mut text, &upload.metrics);
-    calls(&mut text, snapshot.calls);
+    proxy_metrics::render(&mut text, snapshot.calls);
     credentials(&mut text, upload);
     head(
         &mut text,
@@ -171,78 +171,6 @@ fn credentials(text: &mut String, upload: &Snapshot) {
     }
 }
 
-fn calls(text: &mut String, calls: &RequestCounts) {
-    head(
-        text,
-        "proxy_requests_total",
-        "counter",
-        "Requests by TCP, by action and by how they were answered.",
-    );
-    for AnsweredCount {
-        action,
-        outcome,
-        count,
-    } in &calls.answered
-    {
-        let _ = writeln!(
-            text,
-            "xray_proxy_requests_total{{action=\"{action}\",outcome=\"{outcome}\"}} {count}"
-        );
-    }
-    labelled(
-        text,
-        ("proxy_refused_total", "counter", "reason"),
-        "Requests by TCP that were not served.",
-        &calls.refused,
-    );
-    labelled(
-        text,
-        ("proxy_connections", "gauge", "state"),
-        "Connections by TCP.",
-        &calls.connections,
-    );
-    let values = [
-        (
-            "proxy_connections_shed_total",
-            "counter",
-            "Connections by TCP closed to make room.",
-            calls.shed,
-        ),
-        (
-            "proxy_sent_again_total",
-            "counter",
-            "Requests by TCP sent again, because X-Ray had closed the kept connection.",
-            calls.sent_again,
-        ),
-        (
-            "proxy_memory_bytes",
-            "gauge",
-            "Memory that clients on TCP take.",
-            calls.memory_used,
-        ),
-        (
-            "proxy_memory_limit_bytes",
-            "gauge",
-            "Most memory that clients on TCP may take.",
-            calls.memory_limit,
-        ),
-    ];
-    plain(text, &values);
-}
-
-/// A metric with one label.
-fn labelled(
-    text: &mut String,
-    (name, kind, label): (&str, &str, &str),
-    help: &str,
-    values: &[(&'static str, u64)],
-) {
-    head(text, name, kind, help);
-    for (word, count) in values {
-        let _ = writeln!(text, "xray_{name}{{{label}=\"{word}\"}} {count}");
-    }
-}
-
 fn requests(text: &mut String, metrics: &UploadMetrics) {
     head(
         text,
@@ -283,7 +211,7 @@ pub(super) fn plain(text: &mut String, metrics: &[(&str, &str, &str, u64)]) {
     }
 }
 
-fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+pub(super) fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP xray_{name} {help}\n# TYPE xray_{name} {kind}");
 }
 
@@ -298,6 +226,7 @@ fn label(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::request_counts::AnsweredCount;
     use crate::credentials::CredentialStatus;
     use crate::upload::counters::SegmentCounts;
     use crate::upload::metrics::SpoolMetrics;

@@ -3,6 +3,7 @@
 pub mod endpoints;
 pub(crate) mod metrics;
 pub mod process;
-pub mod request_counts;
+mod proxy_metrics;
+pub(crate) mod request_counts;
 mod span_metrics;
 mod spool_metrics;

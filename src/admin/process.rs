@@ -1,5 +1,5 @@
-//! What the kernel says of this process, under the names that Prometheus' own clients use, so that
-//! dashboards and alerts for any program hold for this one. Absent where there is no `/proc`.
+//! Metrics of this process from `/proc`, under the names that Prometheus' own client libraries use,
+//! so that common dashboards and alerts work. Absent where there is no `/proc`.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,7 +10,7 @@ use rustix::process::{Resource, getrlimit};
 /// it is the same for every processor that this daemon is built for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The process now. A part that the kernel does not tell is `None`.
+/// The state of the process. A value that the kernel does not report is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ProcessStatus {
     /// Seconds of processor time, user and system together.
@@ -40,10 +40,10 @@ impl ProcessStatus {
         if told == ProcessStatus::default() {
             return told;
         }
-        // As Prometheus' clients have it, no limit is the largest number.
+        // Prometheus' client libraries report "no limit" as the largest number, too.
         let limit = |resource| Some(getrlimit(resource).current.unwrap_or(u64::MAX));
         ProcessStatus {
-            // One of them is the folder's own, for as long as it is read.
+            // One of them is the descriptor of this directory, which is open while it is read.
             open_descriptors: fs::read_dir("/proc/self/fd")
                 .ok()
                 .map(|entries| (entries.count() as u64).saturating_sub(1)),

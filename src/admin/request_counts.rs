@@ -1,4 +1,4 @@
-//! What the TCP port has answered since the start, and what it is doing now, as plain numbers.
+//! The counters and gauges of the TCP port, as plain numbers.
 
 /// A snapshot. The labels are fixed words: nothing in them comes from a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,13 +16,13 @@ pub struct RequestCounts {
     /// Bytes of memory that clients take now.
     pub memory_used: u64,
     /// Most bytes that they may take.
-    pub memory_limit: u64,
+    pub(crate) memory_limit: u64,
 }
 
 /// Requests of one kind with one outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnsweredCount {
-    /// The action of X-Ray's, `other` for those without a name here.
+    /// The action of X-Ray; `other` for an action that has no name here.
     pub action: &'static str,
     /// `2xx`, `3xx`, `4xx`, `429`, `5xx` as X-Ray answered; `kept` for an answer kept from before;
     /// otherwise why the daemon answered instead of X-Ray.

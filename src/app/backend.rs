@@ -1,4 +1,5 @@
-//! What stands behind the readers and the TCP front: X-Ray, or the terminal.
+//! The part that receives data from the readers and the TCP front: it sends to X-Ray, or shows
+//! traces in the terminal.
 
 use std::io::{IsTerminal, stdout};
 use std::net::UdpSocket;
@@ -16,45 +17,47 @@ use crate::config::SpoolConfig;
 use crate::config::cli::Exporter;
 use crate::credentials::plan::is_configured;
 use crate::credentials::sources::imds;
-use crate::credentials::target::{self, Found, Patience, Settings, TargetError};
+use crate::credentials::target::{self, FoundTarget, Patience, TargetError, TargetSettings};
 use crate::env;
 use crate::ingest::socket;
-use crate::proxy::{ClientResources, Counts, Handler, LocalSampling, SigningForwarder, TracePage};
+use crate::proxy::{
+    ClientResources, Counts, LocalSampling, RequestHandler, SigningForwarder, TracePage,
+};
 use crate::spool::{self, SpoolMessage, SpoolSettings};
 use crate::upload::counters::ReaderLedger;
 use crate::upload::message::{Event, Message, SpoolAnswer};
 use crate::upload::{Identity, Runner, RunnerParts, SpoolParts, UploadChannel, UploadLimits};
-use crate::view::printer::{Printer, Style};
+use crate::view::printer::{PrintStyle, Printer};
 use crate::view::{Console, Feed, Options, SharedStore};
 
 /// What the backend works with.
 pub(super) struct BackendParts {
-    pub settings: Settings,
-    pub channel: UploadChannel,
-    pub messages: Receiver<Message>,
-    pub readers: ReaderLedger,
-    pub recycle: SyncSender<Batch>,
-    pub limit: usize,
-    pub socket: Arc<UdpSocket>,
-    pub reading: Arc<AtomicBool>,
-    pub exit: Sender<Exit>,
-    pub clients: Arc<ClientResources>,
+    pub(crate) settings: TargetSettings,
+    pub(crate) channel: UploadChannel,
+    pub(crate) messages: Receiver<Message>,
+    pub(crate) readers: ReaderLedger,
+    pub(crate) recycle: SyncSender<Batch>,
+    pub(crate) limit: usize,
+    pub(crate) socket: Arc<UdpSocket>,
+    pub(crate) reading: Arc<AtomicBool>,
+    pub(crate) exit: Sender<Exit>,
+    pub(crate) clients: Arc<ClientResources>,
 }
 
 /// The running backend.
 pub(super) struct Backend {
     /// Answers what clients ask by TCP.
-    pub handler: Arc<dyn Handler>,
+    pub(crate) handler: Arc<dyn RequestHandler>,
     /// Answers what operators ask.
-    pub admin: AdminEndpoints,
+    pub(crate) admin: AdminEndpoints,
     /// Where requests of clients are counted.
-    pub counts: Arc<Counts>,
+    pub(crate) counts: Arc<Counts>,
     /// Whether the handler serves the page that shows traces.
-    pub has_page: bool,
+    pub(crate) has_page: bool,
     /// Whether traces are shown here instead of being sent.
-    pub shows_here: bool,
+    pub(crate) shows_here: bool,
     /// Shows the spans that are uploaded.
-    pub feed: Option<Feed>,
+    pub(crate) feed: Option<Feed>,
 }
 
 pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
@@ -91,7 +94,7 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         })
     };
     let (view, any_host) = (settings.config.view, settings.config.view_any_host);
-    let page = |store, others| -> Arc<dyn Handler> {
+    let page = |store, others| -> Arc<dyn RequestHandler> {
         Arc::new(TracePage {
             store,
             any_host,
@@ -100,16 +103,16 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
     };
     if let Some(style) = style(&settings) {
         if settings.config.spool.is_some() {
-            log::warn!("the spool (--spool) is not used: traces are shown here, and none waits");
+            log::warn!("the spool (--spool) is not used: traces are shown here and not sent");
         }
         let (exporter, by_default) = match style {
-            Style::Console(_) => ("console", true),
-            Style::Json => ("json", false),
+            PrintStyle::Console(_) => ("console", true),
+            PrintStyle::Json => ("json", false),
         };
         let store = view
             .unwrap_or(by_default)
             .then(|| trace_page::store(limit, udp, exporter));
-        let others: Arc<dyn Handler> = Arc::new(LocalSampling);
+        let others: Arc<dyn RequestHandler> = Arc::new(LocalSampling);
         let handler = match &store {
             Some(store) => page(Arc::clone(store), others),
             None => others,
@@ -200,7 +203,7 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
     let has_page = shown.is_some();
     let (handler, feed) = match shown {
         Some((store, feed)) => (page(store, forwarder), Some(feed)),
-        None => (forwarder as Arc<dyn Handler>, None),
+        None => (forwarder as Arc<dyn RequestHandler>, None),
     };
     Ok(Backend {
         handler,
@@ -212,7 +215,7 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
     })
 }
 
-/// Starts the thread that does the disk I/O. Answers how it is told what to do.
+/// Starts the thread that does the disk I/O. Returns the channel to it.
 fn start_spool(
     config: &SpoolConfig,
     channel: UploadChannel,
@@ -238,19 +241,19 @@ fn show(store: Arc<SharedStore>) -> Result<(Arc<SharedStore>, Feed), StartError>
     Ok((store, feed))
 }
 
-/// How to show traces here, if that is what was asked for.
-fn style(settings: &Settings) -> Option<Style> {
+/// How to show traces here; `None` if they go to X-Ray.
+fn style(settings: &TargetSettings) -> Option<PrintStyle> {
     let console = || {
         let env = |name: &str| (settings.env)(name);
         let options = Options {
             annotations: settings.config.annotations,
             ..Options::from_env(stdout().is_terminal(), env)
         };
-        Style::Console(Console::new(options))
+        PrintStyle::Console(Console::new(options))
     };
     match settings.config.exporter {
         Exporter::Xray => None,
-        Exporter::Json => Some(Style::Json),
+        Exporter::Json => Some(PrintStyle::Json),
         Exporter::Console => Some(console()),
         Exporter::Auto => {
             let role_arn = settings.config.role_arn.as_deref();
@@ -266,10 +269,10 @@ fn style(settings: &Settings) -> Option<Style> {
     }
 }
 
-/// The thread `credentials`: finds out whom to send to and as whom, then keeps the credentials
-/// fresh.
+/// The thread `credentials`: finds the region, the endpoint and the source of credentials, then
+/// renews the credentials.
 struct Identify {
-    settings: Settings,
+    settings: TargetSettings,
     clock: Arc<Clock>,
     forwarder: Arc<SigningForwarder>,
     channel: UploadChannel,
@@ -277,7 +280,7 @@ struct Identify {
 
 impl Identify {
     fn run(self) -> Result<(), TargetError> {
-        let Found {
+        let FoundTarget {
             target,
             region_source,
             credentials,
@@ -301,8 +304,8 @@ impl Identify {
         Ok(())
     }
 
-    /// What nobody waits for: a first connection to X-Ray, so that the first sampling call finds
-    /// it warm, and who this host is, for telemetry.
+    /// Work that nothing waits for: a first connection to X-Ray, so that the first sampling call
+    /// finds it open, and the names of this host, for telemetry.
     fn beside(&self, host: Option<imds::ImdsClient>) {
         let forwarder = Arc::clone(&self.forwarder);
         let channel = self.channel.clone();
@@ -315,13 +318,13 @@ impl Identify {
                 known(name).or_else(|| match imds.get(path) {
                     Ok(text) => Some(text.trim().to_owned()),
                     Err(error) => {
-                        log::debug!("telemetry goes without {path}: {error}");
+                        log::debug!("telemetry is sent without {path}: {error}");
                         None
                     }
                 })
             };
             let instance_id = ask("AWS_INSTANCE_ID", "meta-data/instance-id");
-            // Where nobody answered the first question, nobody is asked the second.
+            // If the metadata service did not answer the first request, there is no second one.
             let hostname = match instance_id {
                 Some(_) => ask("AWS_HOSTNAME", "meta-data/hostname"),
                 None => known("AWS_HOSTNAME"),
@@ -332,7 +335,7 @@ impl Identify {
             ));
         });
         if let Err(error) = started {
-            log::debug!("no connection is made ahead: {error}");
+            log::debug!("cannot connect to X-Ray in advance: {error}");
         }
     }
 }

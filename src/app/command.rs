@@ -1,4 +1,4 @@
-//! Does what the command line asks for, and answers the exit status.
+//! Runs the command that the command line asks for, and returns the exit status.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -26,7 +26,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     } = match cli::parse(args.iter().cloned()) {
         Ok(parsed) => parsed,
         Err(error) => {
-            // Nobody may be reading: a closed stream is no reason for a panic, here and below.
+            // The stream may be closed, which must not cause a panic, here and below.
             let _ = writeln!(io::stderr(), "{error}");
             if error.command.is_none() {
                 print(&cli::help());
@@ -64,7 +64,8 @@ fn refuse(error: &ConfigError) -> ExitCode {
 
 fn load(flags: &Flags, ignored: Option<String>) -> Result<Config, ConfigError> {
     let mut config = config::load(flags, &config::read_file)?;
-    // As in Go, but said: `-o true -n eu-west-1` has no region.
+    // Go ignores these arguments silently. `-o true -n eu-west-1` sets no region, so the daemon
+    // warns.
     config.warnings.extend(ignored.map(|word| {
         format!(
             "the command line is ignored from {word:?} on: it is neither a flag nor a flag's \
@@ -74,7 +75,7 @@ fn load(flags: &Flags, ignored: Option<String>) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// The report says what matters. Whoever asks for more than that gets the log beside it.
+/// The report is enough for most users. With `-l` the log is printed too.
 fn check(config: Result<Config, ConfigError>) -> ExitCode {
     if let Ok(config) = &config
         && config.log_level >= LevelFilter::Debug

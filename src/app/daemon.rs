@@ -16,7 +16,7 @@ use crate::admin::endpoints;
 use crate::aws::profile::{ProfileError, Profiles, read_file};
 use crate::config::cli::Exporter;
 use crate::config::{Config, DEFAULT_ADDRESS};
-use crate::credentials::target::{Settings, TargetError};
+use crate::credentials::target::{TargetError, TargetSettings};
 use crate::http::dns::Resolver;
 use crate::ingest::socket::{self, BindError};
 use crate::ingest::{ReaderParts, Readers};
@@ -38,7 +38,7 @@ pub(crate) enum StartError {
     Target(TargetError),
     /// The system refused a thread or a signal handler.
     System(&'static str, io::Error),
-    /// The shutdown was cut short: what was held is lost.
+    /// The shutdown was cut short: the segments in memory are lost.
     CutShort,
 }
 
@@ -75,16 +75,18 @@ const SPARE_BATCHES: usize = 4;
 /// The part of the buffer memory that batches may take in the channel.
 const CHANNEL_PART: usize = 8;
 
-/// A batch that is not full goes out this long after its first document. Tests set another time.
-const LINGER: Duration = Duration::from_secs(1);
-/// The same where traces are shown here: a batch costs nothing, and somebody waits for it.
-const LINGER_SHOWN: Duration = Duration::from_millis(50);
-const LINGER_VARIABLE: &str = "XRAY_TEST_LINGER_MS";
+/// A batch that is not full is handed over this long after its first document. Tests set another
+/// time.
+const BATCH_WAIT: Duration = Duration::from_secs(1);
+/// The same with `--exporter console` or `json`: no request is sent for a batch, and a person waits
+/// for the output.
+const BATCH_WAIT_SHOWN: Duration = Duration::from_millis(50);
+const BATCH_WAIT_VARIABLE: &str = "XRAY_TEST_BATCH_WAIT_MS";
 
 /// Runs the daemon until it is told to stop. `exits` is where signals come.
 ///
 /// # Errors
-/// [`StartError`] when it cannot begin its work.
+/// [`StartError`] when the daemon cannot start.
 pub(super) fn run(
     config: Config,
     (exit, exits): (Sender<Exit>, Receiver<Exit>),
@@ -141,7 +143,7 @@ pub(super) struct Daemon {
     pub(super) proxy: ProxyServer,
     /// Where it takes OTLP, if it has a port for that.
     pub(super) otlp: Option<SocketAddr>,
-    /// Where those that end say so.
+    /// The threads report their end here.
     pub(super) exit: Sender<Exit>,
     pub(super) channel: UploadChannel,
     pub(super) shutdown_delay: Duration,
@@ -149,9 +151,9 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the threads. Segments are received from here on; whom to send them to is found out by
-    /// a thread of its own, since that may take seconds. What uploads starts before the TCP front,
-    /// so that clients cannot take the last thread.
+    /// Starts the threads. Segments are received from here on. The region and the endpoint are
+    /// found by a thread of its own, since that may take seconds. The threads for uploading start
+    /// before the TCP front, so that clients cannot take the last thread that the system allows.
     pub(super) fn start(
         config: Config,
         Sockets { udp, tcp }: Sockets,
@@ -199,7 +201,7 @@ impl Daemon {
             shows_here,
             feed,
         } = backend::start(BackendParts {
-            settings: Settings {
+            settings: TargetSettings {
                 config,
                 env: Arc::new(env),
                 profiles,
@@ -220,9 +222,9 @@ impl Daemon {
             channel: channel.clone(),
             counts,
             recycled,
-            linger: linger().unwrap_or(match shows_here {
-                true => LINGER_SHOWN,
-                false => LINGER,
+            batch_wait: batch_wait().unwrap_or(match shows_here {
+                true => BATCH_WAIT_SHOWN,
+                false => BATCH_WAIT,
             }),
             reading,
             on_ended: {
@@ -272,8 +274,8 @@ impl Daemon {
     }
 }
 
-/// Binds the socket for OTLP, where one is asked for. Where traces may be shown on this machine,
-/// a program that has taken the port is no reason not to start: 4318 is that of every collector.
+/// Binds the socket for OTLP, if it is configured. If traces may be shown on this machine, the
+/// daemon starts even when the port is taken: 4318 is the port of every collector.
 fn otlp(config: &Config) -> Result<Option<TcpListener>, StartError> {
     let Some(address) = &config.otlp else {
         return Ok(None);
@@ -288,8 +290,8 @@ fn otlp(config: &Config) -> Result<Option<TcpListener>, StartError> {
     }
 }
 
-fn linger() -> Option<Duration> {
-    let text = std::env::var(LINGER_VARIABLE).ok()?;
+fn batch_wait() -> Option<Duration> {
+    let text = std::env::var(BATCH_WAIT_VARIABLE).ok()?;
     text.parse().ok().map(Duration::from_millis)
 }
 

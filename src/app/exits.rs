@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 use crate::credentials::target::TargetError;
 use crate::upload::counters::SegmentCounts;
 
-/// What main is told.
+/// The events that main waits for.
 pub(super) enum Exit {
     /// A signal has come.
     Signal(SignalAction),
@@ -34,7 +34,7 @@ pub(super) enum Exit {
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignalAction {
-    /// Deliver what is held and end. The name is that of the official daemon's log.
+    /// Deliver the held segments and end. The name is the one in the official daemon's log.
     ShutDown(&'static str),
     /// A terminal was closed, or a log file was rotated.
     HangUp,
@@ -77,14 +77,14 @@ pub(super) fn listen() -> io::Result<(Sender<Exit>, Receiver<Exit>)> {
         .stack_size(STACK)
         .spawn(move || {
             for action in signals.forever().filter_map(action) {
-                // Without main there is nobody left to end.
+                // If main has ended, there is no receiver any more.
                 let _ = exits.send(Exit::Signal(action));
             }
         })?;
     Ok((sender, receiver))
 }
 
-/// It only waits and sends.
+/// A small stack is enough, because the thread only waits and sends.
 const STACK: usize = 32 * 1024;
 
 fn action(signal: c_int) -> Option<SignalAction> {

@@ -1,4 +1,4 @@
-//! Health: what `GET /healthz` answers, and the command that asks for it.
+//! Health: the answer to `GET /healthz`, and the command that requests it.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::admin::endpoints::HEALTH_PATH;
 
-/// The whole question may take this long: probes often run once a second.
+/// Limit for the whole health check: orchestrators often run it once a second.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// An answer of ours is shorter.
+/// The daemon's own answer is shorter.
 const MAX_ANSWER: u64 = 4096;
 
 /// Why a daemon is not well, as the one line that the command prints.
@@ -18,7 +18,7 @@ const MAX_ANSWER: u64 = 4096;
 pub(crate) enum Unhealthy {
     /// The address cannot be resolved.
     Address(String, io::Error),
-    /// Nobody answers there.
+    /// There is no answer from this address.
     Silent(SocketAddr, io::Error),
     /// Something else answers there, or the daemon says that it is not well.
     Says(SocketAddr, String),
@@ -30,7 +30,7 @@ impl fmt::Display for Unhealthy {
             Unhealthy::Address(address, error) => {
                 write!(
                     f,
-                    "unhealthy: {address} is no address to ask at: {error}; pass the daemon's -t"
+                    "unhealthy: {address} is not an address of a daemon: {error}; pass the daemon's -t"
                 )
             }
             Unhealthy::Silent(address, error) => {
@@ -91,7 +91,7 @@ fn address(bind: &str) -> io::Result<SocketAddr> {
 fn exchange(address: SocketAddr, patience: Duration) -> io::Result<String> {
     let end = Instant::now() + patience;
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
-    // A zero duration would be refused: the least is a moment.
+    // A time-out of zero would be an error.
     let left = || {
         end.saturating_duration_since(Instant::now())
             .max(Duration::from_millis(1))
@@ -114,7 +114,7 @@ mod tests {
     use xray_test_support::endpoint::{Endpoint, Reply};
     use xray_test_support::server::closed_address;
 
-    /// What is said of a daemon that answers with these bytes.
+    /// The verdict on a daemon that answers with these bytes.
     fn ask_peer(answer: &'static str) -> Result<(), Unhealthy> {
         let peer = Endpoint::start(|_, _| Reply::RawThenClose(answer.into()));
         let result = ask_within(&peer.address().to_string(), DEADLINE);

@@ -1,4 +1,5 @@
-//! How many bytes of documents may be held, from the memory there is.
+//! Decides how many bytes of documents may be held, depending on the memory of the machine or
+//! container.
 
 use std::fs;
 
@@ -9,13 +10,13 @@ const MB: u64 = 1024 * 1024;
 /// The least that `-m` accepts, as in the official daemon.
 pub(crate) const MIN_MB: u64 = 3;
 
-/// What is held at least when nothing is said: half a minute at a thousand segments a second.
+/// The smallest default: half a minute at a thousand segments a second.
 const USUAL_MB: u64 = 16;
 
-/// Where the memory of a machine is told.
+/// The file that contains the memory size of the machine.
 const MEMINFO: &str = "/proc/meminfo";
 
-/// Where that of a control group is.
+/// The directory of the control groups.
 const GROUP_MEMORY: Controller = Controller {
     name: "memory",
     version1: "memory.limit_in_bytes",

@@ -3,7 +3,7 @@
 pub(crate) mod backend;
 mod check;
 mod exec;
-pub mod command;
+pub(crate) mod command;
 pub(crate) mod daemon;
 mod exits;
 mod shutdown;

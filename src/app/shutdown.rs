@@ -1,4 +1,4 @@
-//! The end of the daemon, step by step, within its time.
+//! The steps of the shutdown, each with its time limit.
 
 use std::net::UdpSocket;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -12,12 +12,12 @@ use crate::upload::UploadChannel;
 use crate::upload::counters::SegmentCounts;
 use crate::upload::message::Event;
 
-/// A signal this soon after the first is its echo: `timeout` and some supervisors signal a process
-/// and then its group, and a person needs longer to press a key twice.
+/// A second signal within this time is ignored: `timeout` and some supervisors signal a process and
+/// then its group, and a person needs longer to press a key twice.
 const ECHO: Duration = Duration::from_millis(300);
 
-/// How long after its deadline a step of the shutdown may still take. Only what waits for a stdout
-/// that nobody reads takes longer, and that may be for ever.
+/// How long after its deadline a step of the shutdown may still take. Only a write to a stdout that
+/// nobody reads takes longer, possibly for ever.
 const OVERDUE: Duration = Duration::from_secs(5);
 
 impl Daemon {
@@ -25,14 +25,14 @@ impl Daemon {
     /// `first` when the signal came that asks for it; `None` if it was something else.
     ///
     /// # Errors
-    /// When it was cut short: what was held is lost, but for what the spool keeps.
+    /// When it was cut short: the held segments are lost, except those in the spool.
     pub(super) fn shut_down(
         self,
         exits: Receiver<Exit>,
         logs_to_file: bool,
         first: Option<Instant>,
     ) -> Result<(), StartError> {
-        let mut stopping = Stopping {
+        let mut stopping = StoppingDaemon {
             exits,
             first,
             logs_to_file,
@@ -52,9 +52,9 @@ impl Daemon {
         }
     }
 
-    /// Where there is a spool, lets it keep what is held, which takes a moment unless the disk hangs. A
-    /// further signal ends even that. Answers how every segment ended.
-    fn keep(&self, stopping: &mut Stopping) -> Option<SegmentCounts> {
+    /// If there is a spool, lets it store the held segments, which is quick unless the disk hangs.
+    /// Another signal ends even that. Returns how every segment ended.
+    fn keep(&self, stopping: &mut StoppingDaemon) -> Option<SegmentCounts> {
         self.channel.ask_snapshot(ANSWER)?.spool?;
         stopping.first = Some(Instant::now());
         self.readers.end();
@@ -68,8 +68,8 @@ impl Daemon {
             .ok()?
     }
 
-    /// Delivers what is held, within the time for it, and says what became of every segment.
-    fn stop(&self, stopping: &mut Stopping) -> Result<SegmentCounts, CutShort> {
+    /// Delivers the held segments within the time limit, and returns how every segment ended.
+    fn stop(&self, stopping: &mut StoppingDaemon) -> Result<SegmentCounts, CutShort> {
         if !self.shutdown_delay.is_zero() {
             log::info!("still receiving for {:?}", self.shutdown_delay);
             let until = Instant::now() + self.shutdown_delay;
@@ -153,7 +153,7 @@ struct CutShort {
 }
 
 /// Main, while the daemon stops.
-struct Stopping {
+struct StoppingDaemon {
     exits: Receiver<Exit>,
     first: Option<Instant>,
     logs_to_file: bool,
@@ -161,7 +161,7 @@ struct Stopping {
     requests_ended: bool,
 }
 
-impl Stopping {
+impl StoppingDaemon {
     /// Waits for the end of the requests on TCP, at most until then.
     fn wait_for_requests(
         &mut self,
@@ -174,7 +174,7 @@ impl Stopping {
         Ok(())
     }
 
-    /// Waits for the end of the thread that delivers, at most until then. Answers how every segment ended.
+    /// Waits for the end of the thread that delivers, at most until then. Returns how every segment ended.
     fn wait_for_uploader(
         &mut self,
         until: Instant,

@@ -1,10 +1,10 @@
-//! The page that shows traces: whether there is one, what it may keep, and where it is.
+//! The page that shows traces: whether it is on, how much it may keep, and its address.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::view::SharedStore;
-use crate::view::store::Daemon;
+use crate::view::store::DaemonInfo;
 
 /// Most bytes of traces that are kept for the page.
 const MAX_STORE: usize = 32 * 1024 * 1024;
@@ -20,7 +20,7 @@ pub(super) fn store(
     udp: Option<SocketAddr>,
     exporter: &'static str,
 ) -> Arc<SharedStore> {
-    let daemon = Daemon {
+    let daemon = DaemonInfo {
         version: env!("CARGO_PKG_VERSION"),
         udp: udp.map_or_else(String::new, |address| address.to_string()),
         exporter,
@@ -39,9 +39,9 @@ pub(super) fn announce(tcp: SocketAddr, any_host: bool) {
     }
 }
 
-/// Where a browser on this machine finds the page; `None` when it may not be asked for there.
+/// The address of the page for a browser on this machine; `None` when it is not served there.
 fn reachable(tcp: SocketAddr, any_host: bool) -> Option<SocketAddr> {
-    // Whoever listens on all addresses listens on those of IPv4 too.
+    // A socket on all IPv6 addresses also accepts IPv4.
     let ip = match tcp.ip() {
         ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         ip => ip,

@@ -1,4 +1,4 @@
-//! Chance for waits.
+//! Random numbers for waiting times.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

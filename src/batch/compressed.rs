@@ -15,7 +15,7 @@ pub const MAX_BODY: usize = 8 * 1024 * 1024;
 
 /// How the bytes of a [`CompressedBody`] are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
+pub enum BodyEncoding {
     /// As they are: compression would have made them longer.
     Plain,
     /// One LZ4 block.
@@ -49,7 +49,7 @@ impl std::error::Error for BodyError {}
 #[derive(Clone, PartialEq, Eq)]
 pub struct CompressedBody {
     bytes: Box<[u8]>,
-    encoding: Encoding,
+    encoding: BodyEncoding,
     length: usize,
     count: usize,
 }
@@ -75,7 +75,7 @@ impl CompressedBody {
     /// [`BodyError`] when they do not open to exactly `length` bytes.
     pub fn from_stored(
         bytes: Vec<u8>,
-        encoding: Encoding,
+        encoding: BodyEncoding,
         length: usize,
         count: usize,
     ) -> Result<Self, BodyError> {
@@ -97,7 +97,7 @@ impl CompressedBody {
         CompressedBody {
             length: body.len(),
             bytes: body,
-            encoding: Encoding::Plain,
+            encoding: BodyEncoding::Plain,
             count,
         }
     }
@@ -109,7 +109,7 @@ impl CompressedBody {
     }
 
     fn try_open(&self) -> Result<Vec<u8>, BodyError> {
-        if self.encoding == Encoding::Plain {
+        if self.encoding == BodyEncoding::Plain {
             let is_whole = self.bytes.len() == self.length;
             return is_whole
                 .then(|| self.bytes.to_vec())
@@ -129,7 +129,7 @@ impl CompressedBody {
     }
 
     /// How the kept bytes are to be read.
-    pub fn encoding(&self) -> Encoding {
+    pub fn encoding(&self) -> BodyEncoding {
         self.encoding
     }
 
@@ -170,8 +170,8 @@ impl Compressor {
         }
         let written = block::compress_into_with_table(body, &mut self.output, &mut self.table);
         let (bytes, encoding) = match written {
-            Ok(length) if length < body.len() => (&self.output[..length], Encoding::Lz4),
-            _ => (body, Encoding::Plain),
+            Ok(length) if length < body.len() => (&self.output[..length], BodyEncoding::Lz4),
+            _ => (body, BodyEncoding::Plain),
         };
         CompressedBody {
             bytes: bytes.into(),
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn stored(bytes: &[u8], encoding: Encoding, length: usize) -> Result<Vec<u8>, BodyError> {
+    fn stored(bytes: &[u8], encoding: BodyEncoding, length: usize) -> Result<Vec<u8>, BodyError> {
         CompressedBody::from_stored(bytes.to_vec(), encoding, length, 1).map(|body| body.open())
     }
 
@@ -236,11 +236,11 @@ mod tests {
     fn a_body_longer_than_the_limit_is_never_opened() {
         // Nothing of that size may be allocated for it either.
         assert_eq!(
-            stored(b"x", Encoding::Lz4, usize::MAX),
+            stored(b"x", BodyEncoding::Lz4, usize::MAX),
             Err(BodyError::TooLong(usize::MAX))
         );
         assert_eq!(
-            stored(b"x", Encoding::Plain, MAX_BODY + 1),
+            stored(b"x", BodyEncoding::Plain, MAX_BODY + 1),
             Err(BodyError::TooLong(MAX_BODY + 1))
         );
         let longest = vec![b' '; MAX_BODY];
@@ -256,12 +256,15 @@ mod tests {
         let body = Compressor::default().compress(&[b'a'; 400], 1);
         for length in [0, 1, 399, 401, MAX_BODY] {
             assert_eq!(
-                stored(body.bytes(), Encoding::Lz4, length),
+                stored(body.bytes(), BodyEncoding::Lz4, length),
                 Err(BodyError::Corrupt),
                 "{length}"
             );
         }
-        assert_eq!(stored(b"abc", Encoding::Plain, 2), Err(BodyError::Corrupt));
+        assert_eq!(
+            stored(b"abc", BodyEncoding::Plain, 2),
+            Err(BodyError::Corrupt)
+        );
     }
 
     #[test]
@@ -340,7 +343,7 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..200),
             length in 0usize..2000,
         ) {
-            if let Ok(body) = stored(&bytes, Encoding::Lz4, length) {
+            if let Ok(body) = stored(&bytes, BodyEncoding::Lz4, length) {
                 prop_assert_eq!(body.len(), length);
             }
         }

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use xray_escape::escape;
 
-pub use ids::{DocumentIds, ids};
+pub(crate) use ids::DocumentIds;
+pub use ids::ids;
 
 /// Most documents in one request; X-Ray answers "Exceeding maximum segment count: 50" to more.
 pub const MAX_DOCUMENTS: usize = 50;
@@ -123,12 +124,7 @@ impl Batch {
         self.memory.capacity()
     }
 
-    /// Whether one request can carry the documents of both batches.
-    pub fn can_append(&self, next: &Batch) -> bool {
-        self.count + next.count <= MAX_DOCUMENTS && self.end + next.end <= FULL_BYTES
-    }
-
-    /// Appends the documents of `next`. The caller has asked [`Batch::can_append`].
+    /// Appends the documents of `next`, whether or not one request can carry so many.
     pub fn append(&mut self, next: &Batch) {
         if next.is_empty() {
             return;

@@ -16,31 +16,31 @@ use log::LevelFilter;
 
 use crate::config::cli::{Exporter, Flags};
 use crate::logging::LogFormat;
-use file::{Located, Origin, Settings};
+use file::{FileSettings, Located, Origin};
 
 /// Where a configuration file is looked for, in this order; the first that exists is loaded even
 /// when `-c` names another, so that a broken one never goes unnoticed.
-pub const DEFAULT_PATHS: [&str; 2] = ["/etc/amazon/xray/cfg.yaml", "cfg.yaml"];
+pub(crate) const DEFAULT_PATHS: [&str; 2] = ["/etc/amazon/xray/cfg.yaml", "cfg.yaml"];
 
-/// Where the daemon listens, by UDP and by TCP, unless it is told otherwise.
-pub const DEFAULT_ADDRESS: &str = "127.0.0.1:2000";
+/// The default address, for UDP and TCP.
+pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:2000";
 const DEFAULT_CONCURRENCY: usize = 8;
-/// How long delivering what is held may take at the end, unless a flag says otherwise.
-pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The default limit for delivering held segments in the shutdown.
+pub(crate) const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_SAMPLING_CACHE: Duration = Duration::from_secs(60 * 60);
 const DEFAULT_SPOOL_LIMIT_MB: u32 = 256;
 const MIN_SPOOL_LIMIT_MB: u32 = 1;
 const MIN_BUFFER_MB: u32 = 3;
-/// One TiB: above it, a slip of the keyboard.
+/// One TiB. A larger value is probably a typing error.
 const MAX_BUFFER_MB: u32 = 1 << 20;
 
 /// Where segments wait for longer than memory allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpoolConfig {
+pub(crate) struct SpoolConfig {
     /// The directory; it is created if only it is missing.
     pub directory: PathBuf,
     /// MB that its files may take, at least 1.
-    pub limit_mb: u32,
+    pub(crate) limit_mb: u32,
 }
 
 /// Final values. No field is secret.
@@ -49,9 +49,9 @@ pub struct Config {
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
     /// UDP address for segments, `host:port`, unresolved; [`DEFAULT_ADDRESS`] otherwise.
-    pub bind_udp: Option<String>,
+    pub(crate) bind_udp: Option<String>,
     /// TCP address for sampling calls, `host:port`, unresolved; [`DEFAULT_ADDRESS`] otherwise.
-    pub bind_tcp: Option<String>,
+    pub(crate) bind_tcp: Option<String>,
     /// TCP address for OTLP, `host:port`, unresolved. `None`: there is none, and only spans are taken.
     pub otlp: Option<String>,
     /// Region of flag or file; the environment and the metadata services are asked otherwise.
@@ -61,7 +61,7 @@ pub struct Config {
     /// External id that its trust policy asks for.
     pub external_id: Option<String>,
     /// ARN reported in telemetry.
-    pub resource_arn: Option<String>,
+    pub(crate) resource_arn: Option<String>,
     /// Where X-Ray is; from the region otherwise.
     pub endpoint: Option<String>,
     /// Do not verify TLS certificates.
@@ -69,21 +69,21 @@ pub struct Config {
     /// Do not ask the EC2 instance metadata service for region and identity.
     pub local_mode: bool,
     /// MB that held documents may use, at least 3; by the memory of the machine otherwise.
-    pub buffer_mb: Option<u32>,
+    pub(crate) buffer_mb: Option<u32>,
     /// Most simultaneous uploads, 1 to 256.
     pub concurrency: usize,
     /// HTTP proxy for uploads; by the environment otherwise.
     pub proxy_address: Option<String>,
     /// Log file; stdout otherwise.
-    pub log_file: Option<PathBuf>,
+    pub(crate) log_file: Option<PathBuf>,
     /// The spool, if there is to be one.
-    pub spool: Option<SpoolConfig>,
+    pub(crate) spool: Option<SpoolConfig>,
     /// Start a new log file at 50 MB and keep one old one.
-    pub log_rotation: bool,
+    pub(crate) log_rotation: bool,
     /// Least severe level that is logged.
-    pub log_level: LevelFilter,
+    pub(crate) log_level: LevelFilter,
     /// How a log line is written.
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
     /// Where segments go.
     pub exporter: Exporter,
     /// Show annotations in the terminal.
@@ -91,22 +91,22 @@ pub struct Config {
     /// Show the page with the traces; by the exporter otherwise.
     pub view: Option<bool>,
     /// Show it at any address and for any `Host`, not only to this machine.
-    pub view_any_host: bool,
+    pub(crate) view_any_host: bool,
     /// Origins whose web pages may send requests by TCP, with commas between them.
-    pub allow_origin: String,
+    pub(crate) allow_origin: String,
     /// How old sampling rules may be that are served while X-Ray is away.
-    pub sampling_cache: Duration,
+    pub(crate) sampling_cache: Duration,
     /// How long to keep receiving after a signal to stop.
-    pub shutdown_delay: Duration,
-    /// How long delivering what is held may take after that.
-    pub shutdown_timeout: Duration,
-    /// What to tell the operator once the log works.
+    pub(crate) shutdown_delay: Duration,
+    /// The limit for delivering held segments after that.
+    pub(crate) shutdown_timeout: Duration,
+    /// Warnings, to be logged once the log works.
     pub warnings: Vec<String>,
 }
 
 /// Why the daemon cannot start with this configuration: one message for each thing that is wrong.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError {
+pub(crate) struct ConfigError {
     /// Never empty. Parts come from files: escape before printing.
     pub problems: Vec<String>,
 }
@@ -125,7 +125,7 @@ impl std::error::Error for ConfigError {}
 ///
 /// # Errors
 /// A file that cannot be read or understood, or a value that cannot be used.
-pub fn load(
+pub(crate) fn load(
     flags: &Flags,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Config, ConfigError> {
@@ -174,7 +174,7 @@ fn unreadable(path: &Path, error: &io::Error, hint: &str) -> String {
 /// Flags over the file over defaults. An empty text in a flag undoes the file's.
 fn merge(
     flags: &Flags,
-    file: Settings,
+    file: FileSettings,
     read: Option<PathBuf>,
     mut warnings: Vec<String>,
 ) -> Result<Config, ConfigError> {

@@ -1,5 +1,4 @@
-//! The source that stands for all of them: builds what the plan says, and builds anew when the
-//! shared files say something else.
+//! Builds the source that the plan has chosen, and replaces it when the shared files have changed.
 
 use std::sync::Arc;
 
@@ -41,8 +40,8 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Chooses by `profiles`, without I/O. Why nothing can be chosen is told by
-    /// [`fetch`](Source::fetch), which reads the files again.
+    /// Chooses by `profiles`, without I/O. If nothing can be chosen, [`fetch`](Source::fetch),
+    /// which reads the files again, returns the reason.
     pub fn new(parts: Parts, profiles: &Profiles) -> Self {
         let nothing = SourceError::Setting("no source is chosen".to_owned());
         let mut chain = Self {
@@ -56,8 +55,8 @@ impl Chain {
         chain
     }
 
-    /// Replaces the source when the plan has become another one, so that what it remembers is
-    /// lost only then. Answers whether it did.
+    /// Replaces the source if the plan has changed. Otherwise the source and its state are kept.
+    /// Returns whether the source was replaced.
     fn choose(&mut self, profiles: &Profiles) -> Result<bool, SourceError> {
         let selection = select(&*self.parts.env, profiles, self.parts.role.as_ref())?;
         if self
@@ -77,21 +76,22 @@ impl Chain {
     }
 
     /// The source that was chosen and why, for the log.
-    pub fn choice(&self) -> String {
+    pub(crate) fn choice(&self) -> String {
         match &self.chosen {
             Ok((plan, source)) => format!("{} ({})", source.name(), plan.why()),
             Err(error) => format!("nowhere yet: {error}"),
         }
     }
 
-    /// Nobody can change the environment of a running process, so that it alone can tell.
+    /// The environment of a running process cannot be changed, so only the files can give other
+    /// keys.
     fn warn_of_the_past(&self, plan: &Plan) {
         let expires = set(&*self.parts.env, "AWS_CREDENTIAL_EXPIRATION");
         if let (Plan::Environment(..), Some(end)) = (plan, expires.as_deref().and_then(date::parse))
             && end <= (self.parts.sts.timing.now)()
         {
             log::warn!(
-                "AWS credentials: those of the environment expired at {}; start again with new ones",
+                "AWS credentials: those of the environment expired at {}; restart the daemon with new ones",
                 date::format(end)
             );
         }
@@ -178,12 +178,12 @@ impl Source for Chain {
             .map_err(|error| SourceError::Setting(error.to_string()))
             .and_then(|profiles| self.choose(&profiles));
         if matches!(changed, Ok(true)) {
-            log::info!("AWS credentials are asked for from: {}", self.choice());
+            log::info!("AWS credentials now come from: {}", self.choice());
         }
         match (&mut self.chosen, changed) {
             (Ok((_, source)), Ok(_)) => source.fetch(),
             (Ok((_, source)), Err(error)) => {
-                // Half-written, or away while it is replaced.
+                // The file may be half-written, or missing while it is being replaced.
                 log::warn!("AWS credentials: the new configuration is not used: {error}");
                 source.fetch()
             }
@@ -208,7 +208,8 @@ impl Source for Chain {
     }
 }
 
-/// The EC2 metadata service where nothing is configured. Its error tells all that was looked at.
+/// The EC2 metadata service where nothing is configured. Its error lists all places that were
+/// tried.
 struct LastResort {
     imds: Option<Box<InstanceRole>>,
     passed: Vec<String>,

@@ -1,4 +1,5 @@
-//! One bounded HTTP exchange with a credential endpoint, and when to repeat it.
+//! One HTTP exchange with a credential endpoint, bounded in time and size, and the rule for
+//! repeating it.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::{SourceError, Timing, plain};
 use crate::http::error::{TransportError, TransportErrorKind};
 use crate::http::url;
 
-/// No credential answer is longer. One that is gets dropped, not read.
+/// No credential answer is longer. A longer one is an error.
 const LARGEST: u64 = 64 * 1024;
 
 /// A request to a credential endpoint. All its text may be secret.
@@ -19,9 +20,9 @@ pub(crate) struct MetadataRequest<'a> {
     pub headers: &'a [(&'a str, &'a str)],
     /// Body; `None` for methods that have none.
     pub body: Option<&'a [u8]>,
-    /// For the connection to stand.
+    /// Limit for opening the connection.
     pub connect: Duration,
-    /// For the whole exchange, body included.
+    /// Limit for the whole exchange, body included.
     pub total: Duration,
 }
 
@@ -39,7 +40,7 @@ impl MetadataResponse {
         (200..300).contains(&self.status)
     }
 
-    /// Whether the same request may get a better answer soon.
+    /// Whether it makes sense to repeat the request soon.
     pub(crate) fn is_transient(&self) -> bool {
         self.status == 429 || self.status >= 500
     }
@@ -78,7 +79,7 @@ impl MetadataResponse {
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExchangeErrorKind {
-    /// Nobody is there: no address, no route, refused, or silent while connecting.
+    /// No connection: no address, no route, refused, or no answer while connecting.
     NoConnection,
     Silent,
     /// The exchange broke, or was not HTTP, or too large.

@@ -24,7 +24,7 @@ use crate::env::read_bounded;
 use sources::process::RunningProgram;
 
 pub use cache::CredentialCache;
-pub use cache::{CredentialSnapshot, CredentialStatus, IssuedCredentials};
+pub(crate) use cache::{CredentialSnapshot, CredentialStatus, IssuedCredentials};
 
 /// One place that credentials come from.
 pub trait Source: Send {
@@ -34,10 +34,11 @@ pub trait Source: Send {
     /// Asks for credentials. Blocks on I/O, for a bounded time, retries included.
     ///
     /// # Errors
-    /// When there are none to be had now. The cache asks again later.
+    /// When the source has none at this moment. The cache asks again later.
     fn fetch(&mut self) -> Result<Credentials, SourceError>;
 
-    /// The program that [`fetch`](Self::fetch) runs, to be killed where nobody waits for it.
+    /// The program that [`fetch`](Self::fetch) runs, so that it can be killed when nothing waits
+    /// for it any more.
     fn running(&self) -> RunningProgram {
         RunningProgram::default()
     }
@@ -55,7 +56,7 @@ pub enum Renewal {
     Fixed,
     /// Ahead of their expiry, or when the service refuses them.
     Timed,
-    /// As `Timed`, but they are used past their expiry while no newer ones can be had ("static
+    /// As `Timed`, but they are used after their expiry while there are no newer ones ("static
     /// stability"), because the EC2 metadata service may hand out expired ones that still work.
     Stable,
 }
@@ -65,14 +66,14 @@ pub enum Renewal {
 pub enum SourceError {
     /// A setting or file is missing or wrong. Asking again helps only once it has changed.
     Setting(String),
-    /// Nobody answered.
+    /// There was no answer.
     Unreachable {
         /// Who was asked.
         from: String,
-        /// What happened instead of an answer.
+        /// The error that occurred.
         why: String,
     },
-    /// An answer that says no.
+    /// The service refused.
     Refused {
         /// Who was asked.
         from: String,
@@ -90,11 +91,11 @@ pub enum SourceError {
         /// What is wrong with the answer.
         why: String,
     },
-    /// No source is configured, and the last resort did not answer either.
+    /// No source is configured, and the EC2 metadata service did not answer either.
     NoneFound {
-        /// The sources that were looked at, and why each was passed over.
+        /// The sources that were tried, and why each was not used.
         passed: Vec<String>,
-        /// What the last resort answered.
+        /// The error of the EC2 metadata service.
         last: Box<SourceError>,
     },
 }
@@ -132,12 +133,12 @@ impl fmt::Display for SourceError {
 
 impl std::error::Error for SourceError {}
 
-/// Time and chance as the sources and the cache see them, so that tests need not wait.
+/// Clocks, pauses and random numbers for the sources and the cache, so that tests need not wait.
 #[derive(Clone)]
 pub struct Timing {
     /// The time to compare expiries with, corrected for a wrong local clock.
     pub now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
-    /// The clocks of this host, to see how much time passes.
+    /// The clocks of this host, for measuring how much time has passed.
     pub reading: Arc<dyn Fn() -> Reading + Send + Sync>,
     /// Blocks between two attempts.
     pub sleep: Arc<dyn Fn(Duration) + Send + Sync>,

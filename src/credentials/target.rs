@@ -1,4 +1,4 @@
-//! Finds out whom to send to, and as whom.
+//! Finds the region, the endpoints and the source of credentials.
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct Target {
     pub forwards: ServiceClient,
     /// Carry what OpenTelemetry sends besides spans, where the daemon may pass it on.
     pub cloudwatch: Option<CloudWatchClients>,
-    /// Keys to sign with, never waited for.
+    /// The credentials to sign with. Reading them never waits.
     pub credentials: Arc<CredentialCache>,
 }
 
@@ -49,8 +49,8 @@ pub struct CloudWatchClients {
 }
 
 impl Target {
-    /// Lets the requests of clients that are under way, and all after them, fail at once.
-    pub fn shutdown_forwards(&self) {
+    /// Lets the clients' current requests and all later ones fail at once.
+    pub(crate) fn shutdown_forwards(&self) {
         self.forwards.shutdown();
         if let Some(CloudWatchClients {
             logs,
@@ -65,12 +65,12 @@ impl Target {
     }
 }
 
-/// The target, and what may be told of this host.
-pub struct Found {
+/// The target, with what was found on the way.
+pub(crate) struct FoundTarget {
     /// For all that send.
     pub target: Arc<Target>,
     /// Why this region: `AWS_REGION`, `EC2 metadata`.
-    pub region_source: String,
+    pub(crate) region_source: String,
     /// The credential source and why: `environment (AWS_ACCESS_KEY_ID is set)`.
     pub credentials: String,
     /// The proxy that requests go through: host and port.
@@ -105,22 +105,22 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
-/// What is read before anything is bound.
-pub struct Settings {
+/// Settings that are read before the sockets are bound.
+pub(crate) struct TargetSettings {
     /// Flags and cfg.yaml.
     pub config: Config,
     /// The environment.
     pub env: Env,
     /// The shared AWS files.
     pub profiles: Profiles,
-    /// Looks names up, on a thread that was started before anything could take the last one.
+    /// Looks names up, on a thread that was started before clients could take the last one.
     pub resolver: Resolver,
 }
 
 /// `AWS_EXECUTION_ENV` in a task on Fargate.
 const FARGATE: &str = "AWS_ECS_FARGATE";
 
-/// The task endpoint is on this host: it answers in milliseconds or not at all.
+/// Limit for the task endpoint. It is on this host: it answers in milliseconds or not at all.
 const TASK_CONNECT: Duration = Duration::from_secs(1);
 const TASK_TOTAL: Duration = Duration::from_secs(2);
 
@@ -139,11 +139,11 @@ pub(crate) enum Patience {
 /// # Errors
 /// When there is no region, or a setting cannot be used. Missing credentials are no error.
 pub(crate) fn resolve(
-    settings: &Settings,
+    settings: &TargetSettings,
     clock: &Arc<Clock>,
     patience: Patience,
-) -> Result<Found, TargetError> {
-    let Settings {
+) -> Result<FoundTarget, TargetError> {
+    let TargetSettings {
         config,
         env,
         profiles,
@@ -233,7 +233,7 @@ pub(crate) fn resolve(
     // Fargate has no metadata service of EC2.
     let on_fargate = set(&**env, "AWS_EXECUTION_ENV").as_deref() == Some(FARGATE);
     let ask_host = !config.local_mode && !on_fargate;
-    Ok(Found {
+    Ok(FoundTarget {
         region_source: region.source,
         credentials,
         through: service
@@ -245,7 +245,7 @@ pub(crate) fn resolve(
 }
 
 fn region(
-    settings: &Settings,
+    settings: &TargetSettings,
     metadata: &Agent,
     imds: &mut Option<imds::ImdsClient>,
     patience: Patience,

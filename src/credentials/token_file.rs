@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// A file that can be replaced. A renewal makes the token in the old one worthless, so that this is
-/// made before the renewal is asked for: where nothing can be written, nothing is renewed.
+/// A file that can be replaced. A renewal invalidates the token in the old file, so this is created
+/// before the renewal: where nothing can be written, nothing is renewed.
 pub(super) struct Replacement {
     target: PathBuf,
     temporary: PathBuf,
@@ -50,10 +50,10 @@ impl Replacement {
         Ok(replacement)
     }
 
-    /// Puts `text` in the place of the old content, at once and wholly.
+    /// Replaces the old content by `text`, atomically.
     ///
     /// # Errors
-    /// Why it could not be done. The old content is then still there.
+    /// Why the file could not be replaced. It still has the old content then.
     pub(super) fn commit(mut self, text: &str) -> io::Result<()> {
         self.file.rewind()?;
         self.file.write_all(text.as_bytes())?;
@@ -70,7 +70,7 @@ const SPARE: usize = 4096;
 
 impl Drop for Replacement {
     fn drop(&mut self) {
-        // It is there only when nothing has come of it.
+        // The file still exists only if the replacement has failed.
         let _ = fs::remove_file(&self.temporary);
     }
 }
@@ -110,7 +110,7 @@ mod tests {
         let folder = folder("missing");
         assert!(Replacement::begin(&folder.join("cache.json")).is_err());
         fs::remove_dir_all(&folder).unwrap();
-        // Nobody can make a file here, root neither.
+        // Even root cannot create a file here.
         assert!(Replacement::begin(Path::new("/proc/version")).is_err());
     }
 }

@@ -24,7 +24,7 @@ pub struct Escaped {
     pub is_ascii: bool,
 }
 
-/// Writes `text`, escaped, at `to` in `memory`, which grows as it must.
+/// Writes `text`, escaped, at `to` in `memory`, which grows if necessary.
 pub fn escape(text: &[u8], memory: &mut Vec<u8>, mut to: usize) -> Escaped {
     let mut all = 0;
     for piece in text.chunks(PIECE) {
@@ -41,7 +41,7 @@ pub fn escape(text: &[u8], memory: &mut Vec<u8>, mut to: usize) -> Escaped {
             };
         }
         if !tail.is_empty() {
-            // Filled up with what stands for itself, and is cut off.
+            // The word is padded with characters that need no escape, and the padding is cut off.
             let mut word = [b' '; WORD];
             word[..tail.len()].copy_from_slice(tail);
             all |= u64::from_le_bytes(word);
@@ -71,8 +71,9 @@ fn escape_word(bits: u64, to: usize, out: &mut [u8]) -> usize {
     let mut marks = to_escape(bits);
     let mut added = 0;
     loop {
-        // Without a mark this is 8: what is written then stands behind the end. So the first is not
-        // asked for; every eighth byte of a document is a quote, and nobody foresees where.
+        // Without any quote or backslash this is 8, and the bytes that are written then lie behind
+        // the end. So there is no branch on whether the word has one: in a document every eighth
+        // byte is a quote, and the branch could not be predicted.
         let at = marks.trailing_zeros() / 8;
         let backslash = at as usize + added;
         window[backslash] = b'\\';
@@ -118,7 +119,7 @@ fn has_control(word: u64) -> bool {
 
 /// The high bit of each byte that is a quote or a backslash.
 fn to_escape(word: u64) -> u64 {
-    // No sum reaches the next byte, so that each is told apart.
+    // No addition overflows into the next byte, so each byte is tested separately.
     let not_zeros = |word: u64| ((word & !HIGH) + !HIGH) | word;
     let (quote, backslash) = (u64::from(b'"'), u64::from(b'\\'));
     !(not_zeros(word ^ (quote * ONES)) & not_zeros(word ^ (backslash * ONES))) & HIGH

@@ -1,7 +1,7 @@
 //! Ends a call from another thread.
 //!
-//! ureq makes a call on the thread that asks for it, and does not tell which connection it uses. So
-//! a variable of the thread says which call the connection works for.
+//! ureq makes a call on the calling thread and does not reveal the connection that it uses. So a
+//! thread-local variable holds the call that a connection is used for.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -10,23 +10,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use ureq::unversioned::transport::ShutdownHandle;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Arc<Call>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Arc<CancellableCall>>> = const { RefCell::new(None) };
 }
 
 /// One call, which may be sent more than once.
 #[derive(Debug, Default)]
-pub(crate) struct Call {
-    state: Mutex<State>,
+pub(crate) struct CancellableCall {
+    state: Mutex<CallState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct CallState {
     is_cancelled: bool,
     /// Closes the connection that the call uses now.
     connection: Option<Weak<dyn ShutdownHandle>>,
 }
 
-impl Call {
+impl CancellableCall {
     /// Sends the call by `send`, which uses an agent of [`crate::http::client`].
     pub(crate) fn send<T>(self: &Arc<Self>, send: impl FnOnce() -> T) -> T {
         self.finish();
@@ -54,12 +54,12 @@ impl Call {
         self.lock().connection = None;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, CallState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The call that this thread makes now, if it makes any, goes by this connection.
+/// Registers the connection of the call that this thread is making, if it is making one.
 ///
 /// # Errors
 /// When it was cancelled before.
@@ -123,7 +123,7 @@ mod tests {
         true
     }
 
-    fn get(agent: &Agent, call: &Arc<Call>, address: SocketAddr) -> Result<u16, Error> {
+    fn get(agent: &Agent, call: &Arc<CancellableCall>, address: SocketAddr) -> Result<u16, Error> {
         call.send(|| agent.get(format!("http://{address}/")).call())
             .map(|response| response.status().as_u16())
     }
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_call_is_ended_by_another_thread() {
         let (listener, address) = listen();
-        let call = Arc::new(Call::default());
+        let call = Arc::new(CancellableCall::default());
         let calling = thread::spawn({
             let call = Arc::clone(&call);
             move || get(&agent(address), &call, address)
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_call_that_was_ended_before_is_not_sent() {
         let (listener, address) = listen();
-        let call = Arc::new(Call::default());
+        let call = Arc::new(CancellableCall::default());
         call.cancel();
         assert!(get(&agent(address), &call, address).is_err());
         let (mut stream, _) = listener.accept().unwrap();
@@ -167,11 +167,11 @@ mod tests {
             }
         });
         let agent = agent(address);
-        let first = Arc::new(Call::default());
+        let first = Arc::new(CancellableCall::default());
         assert_eq!(get(&agent, &first, address).unwrap(), 200);
         first.finish();
         first.cancel();
-        let second = Arc::new(Call::default());
+        let second = Arc::new(CancellableCall::default());
         assert_eq!(get(&agent, &second, address).unwrap(), 200);
         server.join().unwrap();
     }

@@ -1,4 +1,4 @@
-//! Why a request got no answer, in words that name the host, or the proxy.
+//! The error of a request without an answer. Its message names the host or the proxy.
 
 use std::fmt;
 use std::io;
@@ -17,9 +17,9 @@ pub struct TransportError {
 /// The kinds that are counted or treated differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TransportErrorKind {
-    /// The name has no address, or nobody tells it.
+    /// The name has no address, or no name server answers.
     UnknownHost,
-    /// Every address refused, the last one in so many words.
+    /// All addresses failed, and the last one refused the connection.
     Refused,
     /// This host has no route to any of the addresses.
     NoRoute,
@@ -34,7 +34,7 @@ pub enum TransportErrorKind {
     /// A connection that had carried a request before was closed by the other side before a byte of
     /// this answer: the same request may be sent once more on a fresh one.
     ClosedIdle,
-    /// Anything else.
+    /// Any other error.
     Other,
 }
 
@@ -80,7 +80,7 @@ impl TransportError {
         }
     }
 
-    /// The kind of an error that a connection ended with, if it says more than ureq's own.
+    /// The kind of the connection's own error, if it is more precise than ureq's.
     pub(crate) fn kind_of(error: &ureq::Error) -> Option<TransportErrorKind> {
         match error {
             ureq::Error::Other(inner) => Some(inner.downcast_ref::<TransportError>()?.kind),

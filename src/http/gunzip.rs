@@ -1,5 +1,5 @@
-//! Decompression of bodies with `Content-Encoding: gzip` (RFC 1952), piece by piece: however long a
-//! body becomes, one piece of it takes memory.
+//! Decompression of bodies with `Content-Encoding: gzip` (RFC 1952), piece by piece: only one piece
+//! is in memory, however long the body becomes.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -46,25 +46,25 @@ impl std::error::Error for GunzipError {}
 
 /// Reads what was compressed. An error of a read is explained by [`failure`](Self::failure).
 ///
-/// The checksum is left to whoever gets the body: here only its length matters.
+/// The checksum is not verified. X-Ray does that; here only the length matters.
 pub(crate) struct Gunzip<'a> {
     input: &'a [u8],
     state: Box<InflateState>,
     piece: Box<[u8]>,
-    /// What of the piece was not read yet.
+    /// The part of the piece that was not read yet.
     start: usize,
     end: usize,
     /// Bytes that may still come, of the whole body.
     left: usize,
     /// Bytes of the member at hand, modulo 2^32, as its trailer counts them.
     length: u32,
-    place: Place,
+    place: MemberPosition,
     failure: Option<GunzipError>,
 }
 
-/// Where in a member the next byte of the input stands.
+/// The part of a member that the next input byte belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum MemberPosition {
     Header,
     Data,
     Over,
@@ -81,7 +81,7 @@ impl<'a> Gunzip<'a> {
             end: 0,
             left: limit,
             length: 0,
-            place: Place::Header,
+            place: MemberPosition::Header,
             failure: None,
         }
     }
@@ -96,9 +96,9 @@ impl<'a> Gunzip<'a> {
         (self.start, self.end) = (0, 0);
         while self.end == 0 {
             match self.place {
-                Place::Over => return Ok(()),
-                Place::Header => self.header()?,
-                Place::Data => self.data()?,
+                MemberPosition::Over => return Ok(()),
+                MemberPosition::Header => self.header()?,
+                MemberPosition::Data => self.data()?,
             }
         }
         Ok(())
@@ -128,7 +128,7 @@ impl<'a> Gunzip<'a> {
         }
         self.state.reset(DataFormat::Raw);
         self.length = 0;
-        self.place = Place::Data;
+        self.place = MemberPosition::Data;
         Ok(())
     }
 
@@ -154,7 +154,11 @@ impl<'a> Gunzip<'a> {
         }
         // Members may follow each other; zeros are padding.
         let is_over = self.input.iter().all(|byte| *byte == 0);
-        self.place = if is_over { Place::Over } else { Place::Header };
+        self.place = if is_over {
+            MemberPosition::Over
+        } else {
+            MemberPosition::Header
+        };
         Ok(())
     }
 

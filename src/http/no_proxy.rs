@@ -108,7 +108,7 @@ fn bare(host: &str) -> &str {
         .unwrap_or(host)
 }
 
-/// An IPv4-mapped IPv6 address is the IPv4 host it stands for.
+/// An IPv4-mapped IPv6 address counts as the IPv4 address in it.
 fn address(host: &str) -> Option<IpAddr> {
     host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }

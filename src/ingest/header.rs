@@ -6,18 +6,18 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 
 /// Why a datagram is not a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Malformed {
+pub enum MalformedDatagram {
     /// No newline, or nothing after it.
     NoDocument,
     /// The first line is not `{"format":"json","version":1}` in one of its accepted spellings.
     Header,
 }
 
-impl fmt::Display for Malformed {
+impl fmt::Display for MalformedDatagram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Malformed::NoDocument => "Missing header or segment",
-            Malformed::Header => "Invalid header",
+            MalformedDatagram::NoDocument => "Missing header or segment",
+            MalformedDatagram::Header => "Invalid header",
         })
     }
 }
@@ -29,30 +29,30 @@ const SPACED: &[u8; 33] = b"{\"format\": \"json\", \"version\": 1}\n";
 /// The document in `datagram`: every byte after the first newline, later newlines included.
 ///
 /// # Errors
-/// [`Malformed`], by the rules of the official daemon.
-pub fn document(datagram: &[u8]) -> Result<&[u8], Malformed> {
+/// [`MalformedDatagram`], by the rules of the official daemon.
+pub fn document(datagram: &[u8]) -> Result<&[u8], MalformedDatagram> {
     let usual = datagram.strip_prefix(COMPACT);
     let usual = usual.or_else(|| datagram.strip_prefix(SPACED));
     let document = match usual {
         Some(document) => document,
         None => {
             let newline = datagram.iter().position(|&byte| byte == b'\n');
-            let (header, rest) = datagram.split_at(newline.ok_or(Malformed::NoDocument)?);
+            let (header, rest) = datagram.split_at(newline.ok_or(MalformedDatagram::NoDocument)?);
             if rest.len() > 1 && !is_header(header) {
-                return Err(Malformed::Header);
+                return Err(MalformedDatagram::Header);
             }
             &rest[1..]
         }
     };
     if document.is_empty() {
-        return Err(Malformed::NoDocument);
+        return Err(MalformedDatagram::NoDocument);
     }
     Ok(document)
 }
 
-/// Go's `encoding/json` into `{Format string; Version int}` with the error ignored: keys in any
-/// case, the last well-typed value of a key wins, invalid UTF-8 is replaced, and nothing is read
-/// from text that is not one JSON value.
+/// Decodes like Go's `encoding/json` into `{Format string; Version int}` with the error ignored:
+/// keys in any case, the last value of the right type wins, invalid UTF-8 is replaced, and text
+/// that is not one JSON value gives nothing.
 fn is_header(line: &[u8]) -> bool {
     let text = String::from_utf8_lossy(line);
     match serde_json::from_str::<Header>(&text) {
@@ -86,11 +86,11 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         let mut header = Header::default();
         while let Some(key) = map.next_key::<String>()? {
             if key.eq_ignore_ascii_case("format") {
-                if let Scalar::Text(format) = map.next_value()? {
+                if let HeaderValue::Text(format) = map.next_value()? {
                     header.format = format;
                 }
             } else if key.eq_ignore_ascii_case("version") {
-                if let Scalar::Integer(version) = map.next_value()? {
+                if let HeaderValue::Integer(version) = map.next_value()? {
                     header.version = version;
                 }
             } else {
@@ -102,13 +102,13 @@ impl<'de> Visitor<'de> for HeaderVisitor {
 }
 
 /// A value of the header: the two types that matter, and every other one, read past.
-enum Scalar {
+enum HeaderValue {
     Text(String),
     Integer(i64),
     Other,
 }
 
-impl<'de> Deserialize<'de> for Scalar {
+impl<'de> Deserialize<'de> for HeaderValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ScalarVisitor)
     }
@@ -117,44 +117,44 @@ impl<'de> Deserialize<'de> for Scalar {
 struct ScalarVisitor;
 
 impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar;
+    type Value = HeaderValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Text(text.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<HeaderValue, E> {
+        Ok(HeaderValue::Text(text.to_owned()))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
-        Ok(i64::try_from(number).map_or(Scalar::Other, Scalar::Integer))
+    fn visit_u64<E>(self, number: u64) -> Result<HeaderValue, E> {
+        Ok(i64::try_from(number).map_or(HeaderValue::Other, HeaderValue::Integer))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
-        Ok(Scalar::Integer(number))
+    fn visit_i64<E>(self, number: i64) -> Result<HeaderValue, E> {
+        Ok(HeaderValue::Integer(number))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
+    fn visit_f64<E>(self, _: f64) -> Result<HeaderValue, E> {
+        Ok(HeaderValue::Other)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
+    fn visit_bool<E>(self, _: bool) -> Result<HeaderValue, E> {
+        Ok(HeaderValue::Other)
     }
 
-    fn visit_unit<E>(self) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
+    fn visit_unit<E>(self) -> Result<HeaderValue, E> {
+        Ok(HeaderValue::Other)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<HeaderValue, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
+        Ok(HeaderValue::Other)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderValue, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
+        Ok(HeaderValue::Other)
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
         let expected = if accepted {
             Ok(&b"{}"[..])
         } else {
-            Err(Malformed::Header)
+            Err(MalformedDatagram::Header)
         };
         let shown = String::from_utf8_lossy(header);
         assert_eq!(document(&datagram), expected, "header {shown:?}");
@@ -240,7 +240,7 @@ mod tests {
             b"{\"format\":\"json\",\"version\":1}\n",
             br#"{"format": "json", "version": 1}\n{"a":1}"#,
         ] {
-            assert_eq!(document(datagram), Err(Malformed::NoDocument));
+            assert_eq!(document(datagram), Err(MalformedDatagram::NoDocument));
         }
     }
 }

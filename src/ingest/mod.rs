@@ -1,4 +1,4 @@
-//! From the UDP datagram into a batch.
+//! Reads UDP datagrams and puts their documents into batches.
 
 pub mod header;
 mod open_batch;

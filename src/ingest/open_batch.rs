@@ -25,7 +25,7 @@ pub struct OpenBatch {
     since: Option<Instant>,
     unreported: Unreported,
     published: Arc<ReaderCounts>,
-    /// Memory of delivered batches. Only the first reader has any.
+    /// Memory of delivered batches, for new ones. Only the first reader has any.
     recycled: Option<Receiver<Batch>>,
 }
 
@@ -47,7 +47,7 @@ impl OpenBatch {
         }
     }
 
-    /// Takes one datagram. Answers whether the batch must be handed over now.
+    /// Takes one datagram. Returns whether the batch must be handed over now.
     pub fn push(&mut self, datagram: &[u8], now: impl FnOnce() -> Instant) -> bool {
         if datagram.is_empty() {
             self.unreported.empty += 1;
@@ -76,8 +76,8 @@ impl OpenBatch {
         self.since
     }
 
-    /// Gives what has come to `hand_over` and begins anew. The counts change only after it, so that
-    /// the uploader can tell that a batch is on its way.
+    /// Passes the batch to `hand_over` and begins a new one. The published counts change only
+    /// afterwards, so that the uploader can see that a batch is on its way.
     pub fn hand_over(&mut self, hand_over: impl FnOnce(HandOver)) {
         let next = self
             .recycled
@@ -119,7 +119,7 @@ impl OpenBatch {
     }
 }
 
-fn log_malformed(malformed: header::Malformed, datagram: &[u8]) {
+fn log_malformed(malformed: header::MalformedDatagram, datagram: &[u8]) {
     if let Some(held_back) = MALFORMED.allow(Instant::now()) {
         let excerpt = logging::escape(datagram, 64);
         log::warn!(

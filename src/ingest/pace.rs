@@ -1,8 +1,8 @@
-//! Whether one reader can keep up.
+//! Decides whether a second reader is needed.
 
 use std::time::{Duration, Instant};
 
-/// The time is looked at after so many datagrams. When they took less than this, above 100,000 a
+/// The clock is read after this many datagrams. When they took less than this, above 100,000 a
 /// second, a second reader is worth it. Two that always read would wake each other for nothing:
 /// measured, a third more CPU a segment at 1,000 to 100,000 a second.
 const STRETCH: u32 = 1024;
@@ -23,9 +23,9 @@ impl Pace {
         }
     }
 
-    /// Counts a datagram; after a stretch of them, answers whether a second reader is worth it. While
-    /// it helps, this one sees half of the datagrams.
-    /// After a time-out, for which `came` is false, it is not.
+    /// Counts a datagram; after a stretch of them, answers whether a second reader is worth it.
+    /// While it helps, this one sees half of the datagrams. After a time-out (`came` is false) one
+    /// reader is enough.
     pub(super) fn step(&mut self, came: bool, now: impl FnOnce() -> Instant) -> Option<bool> {
         if !came {
             *self = Pace::new();

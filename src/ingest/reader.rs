@@ -34,7 +34,7 @@ const KERNEL_OVERHEAD: usize = 256;
 
 /// What a reader does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum ReaderPhase {
     /// Waits for datagrams and lets batches fill.
     Read,
     /// The shutdown has begun: hands over at once what comes.
@@ -46,34 +46,34 @@ pub(super) enum Phase {
 }
 
 /// One thread that reads from the socket into its own open batch.
-pub(super) struct Reader<'a> {
+pub(super) struct DatagramReader<'a> {
     pub socket: &'a UdpSocket,
     pub channel: &'a UploadChannel,
     pub open: OpenBatch,
     /// How long a batch that is not full waits for more documents.
-    pub linger: Duration,
-    /// Whether this reader may set the time-out of the socket, which belongs to all readers.
-    pub owns_timeout: bool,
+    pub(crate) batch_wait: Duration,
+    /// Whether this reader may set the time-out of the socket, which all readers share.
+    pub(crate) owns_timeout: bool,
     /// The time-out that this reader has set last.
     pub timeout: Option<Duration>,
 }
 
-impl Reader<'_> {
+impl DatagramReader<'_> {
     /// Reads until it is over. `phase` is asked after every datagram, with `true`, and after every
     /// time-out, with `false`. `polling` is the time-out while another reader waits on the same
     /// socket.
     pub(super) fn run(
         &mut self,
-        mut phase: impl FnMut(bool) -> Phase,
+        mut phase: impl FnMut(bool) -> ReaderPhase,
         polling: impl Fn() -> Option<Duration>,
     ) {
         let mut memory = vec![0; BUFFER];
         let buffer = &mut memory[..MAX_DATAGRAM];
         let mut came = true;
-        while phase(came) == Phase::Read {
+        while phase(came) == ReaderPhase::Read {
             match self.socket.recv(buffer) {
                 // The thread that begins the shutdown wakes the readers with it.
-                Ok(0) if phase(true) != Phase::Read => break,
+                Ok(0) if phase(true) != ReaderPhase::Read => break,
                 Ok(length) => {
                     came = true;
                     self.push(&buffer[..length]);
@@ -89,10 +89,10 @@ impl Reader<'_> {
             self.look_at_the_time(came, polling());
         }
         self.hand_over();
-        if phase(true) == Phase::End || self.socket.set_nonblocking(true).is_err() {
+        if phase(true) == ReaderPhase::End || self.socket.set_nonblocking(true).is_err() {
             return;
         }
-        while phase(true) == Phase::Drain {
+        while phase(true) == ReaderPhase::Drain {
             if !self.read_waiting(buffer) {
                 std::thread::sleep(POLL);
             }
@@ -100,7 +100,7 @@ impl Reader<'_> {
         self.read_waiting(buffer);
     }
 
-    /// Reads what the kernel holds, and hands it over. Answers whether anything was there.
+    /// Reads what the kernel holds, and hands it over. Returns whether anything was there.
     fn read_waiting(&mut self, buffer: &mut [u8]) -> bool {
         let end = Instant::now() + LAST_READ;
         let most = SockRef::from(self.socket).recv_buffer_size();
@@ -123,11 +123,12 @@ impl Reader<'_> {
         }
     }
 
-    /// Hands over a batch whose time has come, and sets the time-out for one whose time will come.
+    /// Hands over the batch if it is old enough; otherwise sets the time-out so that the reader
+    /// wakes when it is.
     fn look_at_the_time(&mut self, came: bool, polling: Option<Duration>) {
         let mut left = None;
         if let Some(since) = self.open.since() {
-            let remaining = (since + self.linger).saturating_duration_since(Instant::now());
+            let remaining = (since + self.batch_wait).saturating_duration_since(Instant::now());
             if remaining.is_zero() {
                 self.hand_over();
             } else {

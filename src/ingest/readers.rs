@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::open_batch::OpenBatch;
 use super::pace::Pace;
-use super::reader::{Phase, Reader};
+use super::reader::{DatagramReader, ReaderPhase};
 use super::socket;
 use crate::batch::Batch;
 use crate::upload::UploadChannel;
 use crate::upload::counters::ReaderCounts;
 
-/// Several times what the way of a datagram into a batch and a line of the log take.
+/// Several times the stack that a datagram and a log line need.
 const STACK: usize = 64 * 1024;
 
 /// The time-out of the socket while both readers wait on it.
@@ -32,22 +32,22 @@ pub(crate) struct ReaderParts {
     /// Memory of delivered batches.
     pub recycled: Receiver<Batch>,
     /// How long a batch that is not full waits for more documents.
-    pub linger: Duration,
+    pub(crate) batch_wait: Duration,
     /// True until the readers have ended.
     pub reading: Arc<AtomicBool>,
     /// Called when they have ended.
-    pub on_ended: Box<dyn Fn() + Send>,
+    pub(crate) on_ended: Box<dyn Fn() + Send>,
 }
 
 pub(crate) struct Readers {
-    shared: Arc<Shared>,
+    shared: Arc<ReadersShared>,
 }
 
-struct Shared {
+struct ReadersShared {
     socket: Arc<UdpSocket>,
     channel: UploadChannel,
     counts: [Arc<ReaderCounts>; 2],
-    linger: Duration,
+    batch_wait: Duration,
     phase: AtomicU8,
     /// Whether `udp-2` is wanted.
     is_crowded: AtomicBool,
@@ -65,11 +65,11 @@ impl Readers {
     /// # Errors
     /// When the system refuses a thread.
     pub(crate) fn start(parts: ReaderParts) -> io::Result<Readers> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ReadersShared {
             socket: parts.socket,
             channel: parts.channel,
             counts: parts.counts,
-            linger: parts.linger,
+            batch_wait: parts.batch_wait,
             phase: AtomicU8::new(READ),
             is_crowded: AtomicBool::new(false),
             has_helper: AtomicBool::new(false),
@@ -101,8 +101,8 @@ impl Readers {
 
 fn spawn(
     name: &str,
-    shared: &Arc<Shared>,
-    work: impl FnOnce(&Arc<Shared>) + Send + 'static,
+    shared: &Arc<ReadersShared>,
+    work: impl FnOnce(&Arc<ReadersShared>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let shared = Arc::clone(shared);
     thread::Builder::new()
@@ -111,7 +111,7 @@ fn spawn(
         .spawn(move || work(&shared))
 }
 
-impl Shared {
+impl ReadersShared {
     fn read_first(self: &Arc<Self>, recycled: Receiver<Batch>) {
         let mut pace = Pace::new();
         let mut helper: Option<JoinHandle<()>> = None;
@@ -119,7 +119,7 @@ impl Shared {
         reader.run(
             |came| {
                 let phase = self.phase();
-                if phase == Phase::Read
+                if phase == ReaderPhase::Read
                     && let Some(is_crowded) = pace.step(came, Instant::now)
                 {
                     self.is_crowded.store(is_crowded, SeqCst);
@@ -152,28 +152,28 @@ impl Shared {
 
     fn read_second(&self) {
         let phase = |_| match self.phase() {
-            Phase::Read if !self.is_crowded.load(SeqCst) => Phase::End,
+            ReaderPhase::Read if !self.is_crowded.load(SeqCst) => ReaderPhase::End,
             phase => phase,
         };
         self.reader(1, None).run(phase, || None);
     }
 
-    fn reader(&self, number: usize, recycled: Option<Receiver<Batch>>) -> Reader<'_> {
-        Reader {
+    fn reader(&self, number: usize, recycled: Option<Receiver<Batch>>) -> DatagramReader<'_> {
+        DatagramReader {
             socket: &self.socket,
             channel: &self.channel,
             open: OpenBatch::new(number, Arc::clone(&self.counts[number]), recycled),
-            linger: self.linger,
+            batch_wait: self.batch_wait,
             owns_timeout: number == 0,
             timeout: None,
         }
     }
 
-    fn phase(&self) -> Phase {
+    fn phase(&self) -> ReaderPhase {
         match self.phase.load(SeqCst) {
-            READ => Phase::Read,
-            DRAIN => Phase::Drain,
-            _ => Phase::LastRead,
+            READ => ReaderPhase::Read,
+            DRAIN => ReaderPhase::Drain,
+            _ => ReaderPhase::LastRead,
         }
     }
 }

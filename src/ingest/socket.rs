@@ -184,7 +184,8 @@ pub(crate) fn wake_readers(socket: &UdpSocket) {
         // ENOTCONN is the answer on an unconnected socket, and all readers wake all the same.
         let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Read);
     } else {
-        // Elsewhere that wakes nobody. Without the datagram the shutdown ends at its deadline.
+        // On other systems that does not wake the thread, so an empty datagram is sent. If that
+        // fails, the shutdown ends at its deadline.
         let _ = send_nothing(socket);
     }
 }

@@ -1,5 +1,5 @@
-//! Makes any text safe for one line of a log: nothing that moves a cursor, starts a line or
-//! turns the direction of writing gets through, and nothing is longer than it may be.
+//! Makes any text safe for one line of a log: characters that move the cursor, start a line or
+//! change the direction of writing are escaped, and the length is limited.
 
 use std::fmt::{self, Write};
 
@@ -46,7 +46,8 @@ impl Line {
         self.text
     }
 
-    /// Adds what stands for `source` bytes and is `length` bytes long, or counts it as cut.
+    /// Appends the text for `source` input bytes, which is `length` bytes long, or counts them as
+    /// cut.
     fn push(&mut self, source: usize, shown: fmt::Arguments<'_>, length: usize) {
         if self.cut > 0 || self.text.len() + length > self.max {
             self.cut += source;
@@ -139,7 +140,8 @@ mod tests {
             prop_assert!(shown.len() <= max || escaped.matches('…').count() > 1);
         }
 
-        /// The log escapes a whole message in which parts are escaped already.
+        /// Escaping twice must change nothing: the log escapes whole messages in which parts are
+        /// escaped already.
         #[test]
         fn escaping_twice_changes_nothing(text in ".*") {
             let once = escape(&text, 10_000);

@@ -1,4 +1,4 @@
-//! A log file that starts anew at a size and keeps its predecessor.
+//! A log file that is rotated at a size, with one old file kept.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -50,8 +50,8 @@ impl LogFile {
         })
     }
 
-    /// Follows the path when the file was renamed or deleted. While that fails, the old file is
-    /// written on: a log in the wrong place is better than none.
+    /// Opens the path again when the file was renamed or deleted. If that fails, lines still go to
+    /// the old file, because a log in the wrong place is better than none.
     fn follow_path(&mut self) {
         let is_told = REOPEN.swap(false, Relaxed);
         if !is_told && self.path_checked.elapsed() < PATH_CHECK_INTERVAL {
@@ -69,10 +69,10 @@ impl LogFile {
         }
     }
 
-    /// Starts anew. When that fails, the old file goes on growing until the next try, a whole
-    /// limit later: a log too long is better than none.
+    /// Rotates the file. If that fails, the file grows by another limit before the next attempt,
+    /// because a log that is too long is better than none.
     fn rotate(&mut self, limit: u64, needed: u64) {
-        // Somebody else may have truncated it.
+        // Another program may have truncated it.
         self.size = self.file.metadata().map_or(self.size, |m| m.len());
         if self.size + needed <= limit {
             return;

@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 pub(crate) struct RateLimit {
     max: u32,
     window: Duration,
-    state: Mutex<State>,
+    state: Mutex<LimitState>,
 }
 
-struct State {
+struct LimitState {
     since: Option<Instant>,
     passed: u32,
     held: u64,
 }
 
-/// How many messages were held back before the one that was let through. Its text is empty for
-/// none, and otherwise belongs at the end of that message.
+/// How many messages were suppressed before the one that is logged. As text it is empty for none,
+/// and otherwise stands at the end of that message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeldBack(pub u64);
 
@@ -39,7 +39,7 @@ impl RateLimit {
         RateLimit {
             max,
             window,
-            state: Mutex::new(State {
+            state: Mutex::new(LimitState {
                 since: None,
                 passed: 0,
                 held: 0,

@@ -28,7 +28,7 @@ pub(crate) use escape::escape;
 use file::LogFile;
 pub(crate) use file::reopen;
 pub(crate) use limit::{HeldBack, RateLimit};
-use queue::Queue;
+use queue::LogQueue;
 
 /// Size at which a log file starts anew, as in the official daemon.
 const MAX_FILE_BYTES: u64 = 50 * 1024 * 1024;
@@ -36,10 +36,10 @@ const MAX_FILE_BYTES: u64 = 50 * 1024 * 1024;
 /// Longest message; a longer one is cut.
 const MAX_MESSAGE_BYTES: usize = 4096;
 
-/// How long a process that ends waits for its last lines.
+/// How long the process waits at its end for the last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-static QUEUE: OnceLock<Queue> = OnceLock::new();
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
 /// Why there can be no log.
 #[derive(Debug)]
@@ -84,15 +84,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// What the log is to be.
+/// The settings of the log.
 #[derive(Debug)]
 pub(crate) struct LogSettings<'a> {
     /// The file to append to. `None`: a stream.
     pub file: Option<&'a PathBuf>,
     /// Whether the file starts anew at a size.
-    pub rotates: bool,
+    pub(crate) rotates: bool,
     /// Whether the stream is stderr, because a program reads something else from stdout.
-    pub to_stderr: bool,
+    pub(crate) to_stderr: bool,
     /// The least important level that is written.
     pub level: LevelFilter,
     /// How a line looks.
@@ -102,7 +102,7 @@ pub(crate) struct LogSettings<'a> {
 /// Starts the log that the configuration asks for, with a thread named `log` that writes it.
 ///
 /// # Errors
-/// An unwritable log file, or no thread to be had.
+/// When the log file cannot be written, or the system refuses the thread.
 pub(crate) fn init(settings: &LogSettings<'_>) -> Result<(), LogError> {
     let mut sink: Box<dyn Write + Send> = match settings.file {
         Some(path) => {
@@ -112,7 +112,8 @@ pub(crate) fn init(settings: &LogSettings<'_>) -> Result<(), LogError> {
             Box::new(file)
         }
         None => {
-            // A program reads the documents: nothing else may stand between them.
+            // Another program reads the documents from stdout, so nothing else may be written
+            // there.
             let (name, stream) = match settings.to_stderr {
                 true => ("stderr", io::stderr().as_fd().try_clone_to_owned()),
                 false => ("stdout", io::stdout().as_fd().try_clone_to_owned()),
@@ -125,7 +126,7 @@ pub(crate) fn init(settings: &LogSettings<'_>) -> Result<(), LogError> {
         }
     };
     let format = settings.format;
-    let queue = Queue::default();
+    let queue = LogQueue::default();
     let writer = queue.clone();
     thread::Builder::new()
         .name("log".to_owned())
@@ -149,7 +150,7 @@ pub(crate) fn init(settings: &LogSettings<'_>) -> Result<(), LogError> {
             let line = line(format, now(), record.level(), *record.args());
             out.write_all(line.as_bytes())
         });
-    // It fails only where there is a logger already: in tests.
+    // It fails only if there is a logger already, as in tests.
     let _ = builder.try_init();
     let _ = QUEUE.set(queue);
     Ok(())
@@ -163,7 +164,7 @@ pub(crate) fn flush() {
     }
 }
 
-/// Says on stderr, in the log's format, why the daemon cannot start: for when there is no log yet.
+/// Writes to stderr, in the log's format, why the daemon cannot start. Used before the log is open.
 pub(crate) fn startup_error(message: &str) {
     let line = line(
         LogFormat::Text,
@@ -171,7 +172,7 @@ pub(crate) fn startup_error(message: &str) {
         Level::Error,
         format_args!("{message}"),
     );
-    // With stderr closed there is nobody left to tell.
+    // If stderr is closed, the message cannot be shown.
     let _ = io::stderr().write_all(line.as_bytes());
 }
 

@@ -1,26 +1,26 @@
-//! Lines on their way to the log: a thread that logs never waits for the disk, or for the program that reads
-//! the pipe behind stdout.
+//! The queue of log lines, so that a thread that logs never waits for the disk, or for the program
+//! that reads stdout.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Bytes that may wait. A reader that has stalled for longer than this lasts costs lines, never
-/// the daemon.
+/// Bytes that may wait. If the reader of the log stalls for longer, lines are lost, and the daemon
+/// goes on.
 const MAX_WAITING: usize = 256 * 1024;
 
 /// The writing end. Clones share one queue.
 #[derive(Clone, Default)]
-pub(super) struct Queue(Arc<Shared>);
+pub(super) struct LogQueue(Arc<QueueShared>);
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct QueueShared {
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     lines: Vec<u8>,
     /// Lines that did not fit or could not be written.
     lost: u64,
@@ -28,15 +28,15 @@ struct State {
     writing: bool,
 }
 
-impl Queue {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl LogQueue {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until everything is written, but no longer than `timeout`. True if it is.
     #[must_use]
     pub(super) fn flush(&self, timeout: Duration) -> bool {
-        let busy = |state: &mut State| state.writing || !state.lines.is_empty();
+        let busy = |state: &mut QueueState| state.writing || !state.lines.is_empty();
         let (state, _) = self
             .0
             .changed
@@ -64,7 +64,8 @@ impl Queue {
             if lost > 0 {
                 lines.splice(0..0, report(lost));
             }
-            // A full disk or a closed pipe may be a passing thing: count, and go on.
+            // A full disk or a closed pipe may recover, so lost lines are counted and writing goes
+            // on.
             failed = match sink.write_all(&lines) {
                 Ok(()) => 0,
                 Err(_) => lost + count,
@@ -77,7 +78,7 @@ impl Queue {
 
 /// Takes one line, ending in a newline, in each call. Never blocks on anything but the lock, and
 /// never fails.
-impl Write for Queue {
+impl Write for LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut state = self.state();
         if state.lines.len() + line.len() > MAX_WAITING {
@@ -120,8 +121,8 @@ mod tests {
         }
     }
 
-    fn start() -> (Queue, Sender<io::Result<()>>, Receiver<Vec<u8>>) {
-        let queue = Queue::default();
+    fn start() -> (LogQueue, Sender<io::Result<()>>, Receiver<Vec<u8>>) {
+        let queue = LogQueue::default();
         let (permit, permits) = channel();
         let (written, output) = channel();
         let writer = queue.clone();
@@ -150,7 +151,7 @@ mod tests {
         assert_eq!(text(&output), expected);
     }
 
-    /// A reader that has stalled must cost lines, not time or memory.
+    /// If the reader of the log stalls, lines are lost, but neither time nor memory.
     #[test]
     fn a_stalled_reader_costs_lines_and_they_are_counted() {
         let (mut queue, permit, output) = start();

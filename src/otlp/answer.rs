@@ -1,12 +1,12 @@
 //! Answers to clients, in the encoding of their requests: `ExportTraceServiceResponse` for what was
 //! accepted, `google.rpc.Status` for what was not (OTLP specification, "OTLP/HTTP Response").
 
-use super::{Encoding, Refusal};
+use super::{OtlpEncoding, OtlpRefusal};
 use crate::protobuf::{put_bytes, put_number};
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct OtlpAnswer {
     /// HTTP status.
     pub status: u16,
     /// `Content-Type`.
@@ -16,36 +16,36 @@ pub struct Answer {
 }
 
 /// All spans of a request were accepted: an empty message.
-pub fn accepted(encoding: Encoding) -> Answer {
-    Answer {
+pub(crate) fn accepted(encoding: OtlpEncoding) -> OtlpAnswer {
+    OtlpAnswer {
         status: 200,
         content_type: encoding.content_type(),
         body: match encoding {
-            Encoding::Protobuf => Vec::new(),
-            Encoding::Json => b"{}".to_vec(),
+            OtlpEncoding::Protobuf => Vec::new(),
+            OtlpEncoding::Json => b"{}".to_vec(),
         },
     }
 }
 
 /// A request with this `Content-Type` was refused. JSON where the encoding is not known.
-pub fn refused(refusal: Refusal, content_type: &[u8]) -> Answer {
-    let encoding = Encoding::of(content_type).unwrap_or(Encoding::Json);
-    Answer {
+pub fn refused(refusal: OtlpRefusal, content_type: &[u8]) -> OtlpAnswer {
+    let encoding = OtlpEncoding::of(content_type).unwrap_or(OtlpEncoding::Json);
+    OtlpAnswer {
         status: refusal.status(),
         content_type: encoding.content_type(),
         body: status(encoding, refusal.code(), &refusal.to_string()),
     }
 }
 
-fn status(encoding: Encoding, code: u8, message: &str) -> Vec<u8> {
+fn status(encoding: OtlpEncoding, code: u8, message: &str) -> Vec<u8> {
     match encoding {
-        Encoding::Protobuf => {
+        OtlpEncoding::Protobuf => {
             let mut body = Vec::new();
             put_number(1, code.into(), &mut body);
             put_bytes(2, message.as_bytes(), &mut body);
             body
         }
-        Encoding::Json => serde_json::json!({ "code": code, "message": message })
+        OtlpEncoding::Json => serde_json::json!({ "code": code, "message": message })
             .to_string()
             .into_bytes(),
     }

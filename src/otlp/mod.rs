@@ -11,8 +11,10 @@ mod encoding;
 use std::fmt;
 use std::io::BufRead;
 
-pub use answer::{Answer, accepted, refused};
-pub use encoding::{Coding, Encoding};
+pub(crate) use answer::accepted;
+pub use answer::{OtlpAnswer, refused};
+pub(crate) use encoding::Coding;
+pub use encoding::OtlpEncoding;
 
 use crate::http::gunzip::{Gunzip, GunzipError};
 use count::NotOtlp;
@@ -20,24 +22,24 @@ use count::NotOtlp;
 /// Bytes of a request, when it is not compressed any more, and spans in one request, that X-Ray's
 /// endpoint takes: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-OTLPEndpoint.html
 /// says 5 MB and 10,000.
-pub const MAX_BYTES: usize = 5 * 1024 * 1024;
+pub(crate) const MAX_BYTES: usize = 5 * 1024 * 1024;
 /// See [`MAX_BYTES`].
-pub const MAX_SPANS: usize = 10_000;
+pub(crate) const MAX_SPANS: usize = 10_000;
 
 /// What is known of a request that X-Ray may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spans {
     /// How the body is written.
-    pub encoding: Encoding,
+    pub(crate) encoding: OtlpEncoding,
     /// How it is compressed.
-    pub coding: Coding,
+    pub(crate) coding: Coding,
     /// Its spans.
     pub count: usize,
 }
 
 /// Why a request is refused. The text tells the client what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum OtlpRefusal {
     /// The method is not `POST`.
     Method,
     /// `Content-Type` is neither protobuf nor JSON.
@@ -47,7 +49,7 @@ pub enum Refusal {
     /// The body is not gzip.
     Gzip,
     /// The body is not what `Content-Type` says.
-    Malformed(Encoding),
+    Malformed(OtlpEncoding),
     /// More than [`MAX_BYTES`].
     TooLong,
     /// More than [`MAX_SPANS`].
@@ -58,15 +60,15 @@ pub enum Refusal {
     Full,
 }
 
-impl Refusal {
+impl OtlpRefusal {
     /// The HTTP status.
     pub fn status(self) -> u16 {
         match self {
-            Refusal::Method => 405,
-            Refusal::ContentType | Refusal::Coding => 415,
-            Refusal::Gzip | Refusal::Malformed(_) | Refusal::TooManySpans(_) => 400,
-            Refusal::TooLong | Refusal::TooLongForMemory(_) => 413,
-            Refusal::Full => 503,
+            OtlpRefusal::Method => 405,
+            OtlpRefusal::ContentType | OtlpRefusal::Coding => 415,
+            OtlpRefusal::Gzip | OtlpRefusal::Malformed(_) | OtlpRefusal::TooManySpans(_) => 400,
+            OtlpRefusal::TooLong | OtlpRefusal::TooLongForMemory(_) => 413,
+            OtlpRefusal::Full => 503,
         }
     }
 
@@ -74,43 +76,47 @@ impl Refusal {
     /// UNIMPLEMENTED or UNAVAILABLE.
     fn code(self) -> u8 {
         match self {
-            Refusal::Method => 12,
-            Refusal::TooLong | Refusal::TooLongForMemory(_) | Refusal::TooManySpans(_) => 8,
-            Refusal::Full => 14,
+            OtlpRefusal::Method => 12,
+            OtlpRefusal::TooLong
+            | OtlpRefusal::TooLongForMemory(_)
+            | OtlpRefusal::TooManySpans(_) => 8,
+            OtlpRefusal::Full => 14,
             _ => 3,
         }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for OtlpRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Method => f.write_str("spans are taken by POST only"),
-            Refusal::ContentType => f.write_str(
+            OtlpRefusal::Method => f.write_str("spans are taken by POST only"),
+            OtlpRefusal::ContentType => f.write_str(
                 "the Content-Type is neither application/x-protobuf nor application/json",
             ),
-            Refusal::Coding => f.write_str("the Content-Encoding is neither gzip nor left away"),
-            Refusal::Gzip => write!(f, "{}", GunzipError::Malformed),
-            Refusal::Malformed(encoding) => {
+            OtlpRefusal::Coding => {
+                f.write_str("the Content-Encoding is neither gzip nor left away")
+            }
+            OtlpRefusal::Gzip => write!(f, "{}", GunzipError::Malformed),
+            OtlpRefusal::Malformed(encoding) => {
                 write!(f, "the body is no ExportTraceServiceRequest in {encoding}")
             }
-            Refusal::TooLong => write!(
+            OtlpRefusal::TooLong => write!(
                 f,
                 "the request has more than {MAX_BYTES} bytes uncompressed, the most that X-Ray \
                  takes; let the client send less at once (OTEL_BSP_MAX_EXPORT_BATCH_SIZE)"
             ),
-            Refusal::TooManySpans(count) => write!(
+            OtlpRefusal::TooManySpans(count) => write!(
                 f,
                 "the request has {count} spans, and X-Ray takes {MAX_SPANS} at most; let the \
                  client send less at once (OTEL_BSP_MAX_EXPORT_BATCH_SIZE)"
             ),
-            Refusal::TooLongForMemory(limit) => write!(
+            OtlpRefusal::TooLongForMemory(limit) => write!(
                 f,
                 "the request has more bytes than the {limit} that all waiting spans may take; let \
                  the client send less at once (OTEL_BSP_MAX_EXPORT_BATCH_SIZE), or raise the \
                  daemon's -m"
             ),
-            Refusal::Full => f.write_str(
+            OtlpRefusal::Full => f.write_str(
                 "the memory for waiting spans is full; send them again later (raise the daemon's \
                  -m, or see in its log why spans cannot be delivered)",
             ),
@@ -118,7 +124,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for OtlpRefusal {}
 
 /// Reads a request: its method, the values of `Content-Type` and `Content-Encoding`, its body.
 ///
@@ -129,28 +135,28 @@ pub fn read(
     content_type: &[u8],
     content_encoding: &[u8],
     body: &[u8],
-) -> Result<Spans, Refusal> {
+) -> Result<Spans, OtlpRefusal> {
     if method != "POST" {
-        return Err(Refusal::Method);
+        return Err(OtlpRefusal::Method);
     }
-    let encoding = Encoding::of(content_type).ok_or(Refusal::ContentType)?;
-    let coding = Coding::of(content_encoding).ok_or(Refusal::Coding)?;
+    let encoding = OtlpEncoding::of(content_type).ok_or(OtlpRefusal::ContentType)?;
+    let coding = Coding::of(content_encoding).ok_or(OtlpRefusal::Coding)?;
     let count = match coding {
-        Coding::Identity if body.len() > MAX_BYTES => return Err(Refusal::TooLong),
+        Coding::Identity if body.len() > MAX_BYTES => return Err(OtlpRefusal::TooLong),
         Coding::Identity => counted(&mut &*body, encoding),
         Coding::Gzip => {
             let mut source = Gunzip::new(body, MAX_BYTES);
             let counted = counted(&mut source, encoding);
             match source.failure() {
-                Some(GunzipError::TooLong) => return Err(Refusal::TooLong),
-                Some(GunzipError::Malformed) => return Err(Refusal::Gzip),
+                Some(GunzipError::TooLong) => return Err(OtlpRefusal::TooLong),
+                Some(GunzipError::Malformed) => return Err(OtlpRefusal::Gzip),
                 None => counted,
             }
         }
     };
     match count {
-        Err(NotOtlp) => Err(Refusal::Malformed(encoding)),
-        Ok(count) if count > MAX_SPANS => Err(Refusal::TooManySpans(count)),
+        Err(NotOtlp) => Err(OtlpRefusal::Malformed(encoding)),
+        Ok(count) if count > MAX_SPANS => Err(OtlpRefusal::TooManySpans(count)),
         Ok(count) => Ok(Spans {
             encoding,
             coding,
@@ -159,10 +165,10 @@ pub fn read(
     }
 }
 
-fn counted(source: &mut dyn BufRead, encoding: Encoding) -> Result<usize, NotOtlp> {
+fn counted(source: &mut dyn BufRead, encoding: OtlpEncoding) -> Result<usize, NotOtlp> {
     match encoding {
-        Encoding::Protobuf => count::protobuf::spans(source),
-        Encoding::Json => count::json::spans(source),
+        OtlpEncoding::Protobuf => count::protobuf::spans(source),
+        OtlpEncoding::Json => count::json::spans(source),
     }
 }
 

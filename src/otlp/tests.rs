@@ -48,7 +48,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     out
 }
 
-fn count(content_type: &[u8], body: &[u8]) -> Result<usize, Refusal> {
+fn count(content_type: &[u8], body: &[u8]) -> Result<usize, OtlpRefusal> {
     let plain = read("POST", content_type, b"", body).map(|spans| spans.count);
     let compressed = read("POST", content_type, b"gzip", &gzip(body));
     assert_eq!(compressed.map(|spans| spans.count), plain);
@@ -71,34 +71,46 @@ fn headers_decide_how_a_body_is_read() {
             PROTOBUF,
             b"" as &[u8],
             b"" as &[u8],
-            spans(Encoding::Protobuf, Coding::Identity),
+            spans(OtlpEncoding::Protobuf, Coding::Identity),
         ),
         (
             "POST",
             b"Application/JSON; charset=utf-8",
             b" Identity",
             b"{}",
-            spans(Encoding::Json, Coding::Identity),
+            spans(OtlpEncoding::Json, Coding::Identity),
         ),
         (
             "POST",
             PROTOBUF,
             b"GZIP",
             &plain,
-            spans(Encoding::Protobuf, Coding::Gzip),
+            spans(OtlpEncoding::Protobuf, Coding::Gzip),
         ),
-        ("GET", PROTOBUF, b"", b"", Err(Refusal::Method)),
-        ("POST", b"", b"", b"", Err(Refusal::ContentType)),
-        ("POST", b"text/html", b"", b"", Err(Refusal::ContentType)),
-        ("POST", PROTOBUF, b"zstd", b"", Err(Refusal::Coding)),
-        ("POST", PROTOBUF, b"gzip, gzip", b"", Err(Refusal::Coding)),
-        ("POST", PROTOBUF, b"gzip", b"{}", Err(Refusal::Gzip)),
+        ("GET", PROTOBUF, b"", b"", Err(OtlpRefusal::Method)),
+        ("POST", b"", b"", b"", Err(OtlpRefusal::ContentType)),
+        (
+            "POST",
+            b"text/html",
+            b"",
+            b"",
+            Err(OtlpRefusal::ContentType),
+        ),
+        ("POST", PROTOBUF, b"zstd", b"", Err(OtlpRefusal::Coding)),
+        (
+            "POST",
+            PROTOBUF,
+            b"gzip, gzip",
+            b"",
+            Err(OtlpRefusal::Coding),
+        ),
+        ("POST", PROTOBUF, b"gzip", b"{}", Err(OtlpRefusal::Gzip)),
         (
             "POST",
             JSON,
             b"",
             b"",
-            Err(Refusal::Malformed(Encoding::Json)),
+            Err(OtlpRefusal::Malformed(OtlpEncoding::Json)),
         ),
     ] {
         let read = read(method, content_type, content_encoding, body);
@@ -113,12 +125,12 @@ fn the_limits_of_x_ray() {
     let more = [protobuf(&[vec![1]]), most].concat();
     assert_eq!(
         count(PROTOBUF, &more),
-        Err(Refusal::TooManySpans(MAX_SPANS + 1))
+        Err(OtlpRefusal::TooManySpans(MAX_SPANS + 1))
     );
     // A field of an unknown message, up to the limit and past it.
     for (filler, expected) in [
         (MAX_BYTES - 5, Ok(0)),
-        (MAX_BYTES - 4, Err(Refusal::TooLong)),
+        (MAX_BYTES - 4, Err(OtlpRefusal::TooLong)),
     ] {
         let body = message(9, &vec![0; filler]);
         assert_eq!(count(PROTOBUF, &body), expected);
@@ -137,7 +149,7 @@ fn what_is_no_request() {
         &[0xff; 11],
         b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
     ] {
-        let expected = Err(Refusal::Malformed(Encoding::Protobuf));
+        let expected = Err(OtlpRefusal::Malformed(OtlpEncoding::Protobuf));
         assert_eq!(count(PROTOBUF, body), expected, "{body:?}");
     }
     for body in [
@@ -149,7 +161,7 @@ fn what_is_no_request() {
         r#"{"resourceSpans":[7]}"#,
         r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{]}]}]}"#,
     ] {
-        let expected = Err(Refusal::Malformed(Encoding::Json));
+        let expected = Err(OtlpRefusal::Malformed(OtlpEncoding::Json));
         assert_eq!(count(JSON, body.as_bytes()), expected, "{body:?}");
     }
     assert_eq!(count(JSON, br#"{"resourceSpans":null,"spans":[1]}"#), Ok(0));
@@ -164,7 +176,7 @@ fn deep_nesting_is_read_over() {
     let body = format!(r#"{{"resourceSpans":{deep}"#);
     assert_eq!(
         count(JSON, body.as_bytes()),
-        Err(Refusal::Malformed(Encoding::Json))
+        Err(OtlpRefusal::Malformed(OtlpEncoding::Json))
     );
     let mut deep = Vec::new();
     for _ in 0..1000 {
@@ -175,13 +187,13 @@ fn deep_nesting_is_read_over() {
 
 #[test]
 fn answers_speak_the_language_of_the_client() {
-    assert_eq!(accepted(Encoding::Json).body, b"{}");
-    let empty = accepted(Encoding::Protobuf);
+    assert_eq!(accepted(OtlpEncoding::Json).body, b"{}");
+    let empty = accepted(OtlpEncoding::Protobuf);
     assert_eq!(
         (empty.status, empty.content_type, &*empty.body),
         (200, "application/x-protobuf", &b""[..])
     );
-    let refusal = Refusal::TooManySpans(10_001);
+    let refusal = OtlpRefusal::TooManySpans(10_001);
     let json = refused(refusal, JSON);
     let body: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
     assert_eq!((json.status, &body["code"]), (400, &8.into()));
@@ -193,10 +205,10 @@ fn answers_speak_the_language_of_the_client() {
     );
     let mut expected = Vec::new();
     put_number(1, 14, &mut expected);
-    put_bytes(2, Refusal::Full.to_string().as_bytes(), &mut expected);
-    let binary = refused(Refusal::Full, PROTOBUF);
+    put_bytes(2, OtlpRefusal::Full.to_string().as_bytes(), &mut expected);
+    let binary = refused(OtlpRefusal::Full, PROTOBUF);
     assert_eq!((binary.status, binary.body), (503, expected));
-    let unknown = refused(Refusal::ContentType, b"text/plain");
+    let unknown = refused(OtlpRefusal::ContentType, b"text/plain");
     assert_eq!(
         (unknown.status, unknown.content_type),
         (415, "application/json")

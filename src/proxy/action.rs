@@ -4,7 +4,7 @@ use crate::http::server::Request;
 
 /// What a request asks of X-Ray.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Action {
+pub(super) enum ApiAction {
     GetSamplingRules,
     GetSamplingTargets,
     PutTraceSegments,
@@ -15,114 +15,119 @@ pub(super) enum Action {
     OtlpLogs,
     /// OpenTelemetry's metrics.
     OtlpMetrics,
-    /// The distribution of AWS asks what it is to instrument.
+    /// AWS's OpenTelemetry distribution asks what it should instrument.
     ListInstrumentation,
-    /// It says what has come of that.
+    /// AWS's OpenTelemetry distribution reports what it has instrumented.
     ReportInstrumentation,
     Other,
 }
 
 /// Who answers a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Service {
+pub(super) enum AwsService {
     XRay,
     Logs,
     Metrics,
     ApplicationSignals,
 }
 
-impl Service {
+impl AwsService {
     /// Its name in the log.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Service::XRay => "X-Ray",
-            Service::Logs => "CloudWatch Logs",
-            Service::Metrics => "CloudWatch",
-            Service::ApplicationSignals => "Application Signals",
+            AwsService::XRay => "X-Ray",
+            AwsService::Logs => "CloudWatch Logs",
+            AwsService::Metrics => "CloudWatch",
+            AwsService::ApplicationSignals => "Application Signals",
         }
     }
 
     /// The name that a request is signed for.
     pub(super) fn signing_name(self) -> &'static str {
         match self {
-            Service::XRay => "xray",
-            Service::Logs => "logs",
-            Service::Metrics => "monitoring",
-            Service::ApplicationSignals => "application-signals",
+            AwsService::XRay => "xray",
+            AwsService::Logs => "logs",
+            AwsService::Metrics => "monitoring",
+            AwsService::ApplicationSignals => "application-signals",
         }
     }
 }
 
 /// Every action, its path, its name in metrics and the log, and the permission that it needs.
-const ACTIONS: [(Action, &str, &str, &str); 10] = [
+const ACTIONS: [(ApiAction, &str, &str, &str); 10] = [
     (
-        Action::GetSamplingRules,
+        ApiAction::GetSamplingRules,
         "/GetSamplingRules",
         "GetSamplingRules",
         "xray:GetSamplingRules",
     ),
     (
-        Action::GetSamplingTargets,
+        ApiAction::GetSamplingTargets,
         "/SamplingTargets",
         "GetSamplingTargets",
         "xray:GetSamplingTargets",
     ),
     (
-        Action::PutTraceSegments,
+        ApiAction::PutTraceSegments,
         "/TraceSegments",
         "PutTraceSegments",
         "xray:PutTraceSegments",
     ),
     (
-        Action::PutTelemetryRecords,
+        ApiAction::PutTelemetryRecords,
         "/TelemetryRecords",
         "PutTelemetryRecords",
         "xray:PutTelemetryRecords",
     ),
     (
-        Action::OtlpTraces,
+        ApiAction::OtlpTraces,
         "/v1/traces",
         "v1/traces",
         "xray:PutSpans",
     ),
-    (Action::OtlpLogs, "/v1/logs", "v1/logs", "logs:PutLogEvents"),
     (
-        Action::OtlpMetrics,
+        ApiAction::OtlpLogs,
+        "/v1/logs",
+        "v1/logs",
+        "logs:PutLogEvents",
+    ),
+    (
+        ApiAction::OtlpMetrics,
         "/v1/metrics",
         "v1/metrics",
         "cloudwatch:PutMetricData",
     ),
     (
-        Action::ListInstrumentation,
+        ApiAction::ListInstrumentation,
         "/list-instrumentation-configurations",
         "ListInstrumentationConfigurations",
         "application-signals:ListInstrumentationConfigurations",
     ),
     (
-        Action::ReportInstrumentation,
+        ApiAction::ReportInstrumentation,
         "/report-instrumentation-configuration-status",
         "ReportInstrumentationConfigurationStatus",
         "application-signals:ReportInstrumentationConfigurationStatus",
     ),
     // No path of a request is empty.
-    (Action::Other, "", "other", "for this action"),
+    (ApiAction::Other, "", "other", "for this action"),
 ];
 
 /// Number of actions.
 pub(super) const COUNT: usize = ACTIONS.len();
 
-impl Action {
-    pub(super) fn of(request: &Request) -> Action {
+impl ApiAction {
+    pub(super) fn of(request: &Request) -> ApiAction {
         let path = request.path();
         let known = ACTIONS.iter().find(|row| row.1 == path);
         match known {
             Some(row) if request.method == "POST" => row.0,
-            _ => Action::Other,
+            _ => ApiAction::Other,
         }
     }
 
     /// All of them, in the order of [`index`](Self::index).
-    pub(super) fn all() -> [Action; COUNT] {
+    pub(super) fn all() -> [ApiAction; COUNT] {
         ACTIONS.map(|row| row.0)
     }
 
@@ -138,22 +143,22 @@ impl Action {
         ACTIONS[self.index()].3
     }
 
-    /// Whom it is for.
-    pub(super) fn service(self) -> Service {
+    /// The service that it is for.
+    pub(super) fn service(self) -> AwsService {
         match self {
-            Action::OtlpLogs => Service::Logs,
-            Action::OtlpMetrics => Service::Metrics,
-            Action::ListInstrumentation | Action::ReportInstrumentation => {
-                Service::ApplicationSignals
+            ApiAction::OtlpLogs => AwsService::Logs,
+            ApiAction::OtlpMetrics => AwsService::Metrics,
+            ApiAction::ListInstrumentation | ApiAction::ReportInstrumentation => {
+                AwsService::ApplicationSignals
             }
-            _ => Service::XRay,
+            _ => AwsService::XRay,
         }
     }
 
-    /// Whether a request that X-Ray has never seen may be sent again. Of what is not known here
-    /// nobody can say what it does.
+    /// Whether a request may be repeated that X-Ray has never seen. The effect of an unknown action
+    /// is not known, so it is not repeated.
     pub(super) fn is_known(self) -> bool {
-        self != Action::Other
+        self != ApiAction::Other
     }
 }
 
@@ -163,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_table_is_in_order_and_found_by_path() {
-        for (index, action) in Action::all().into_iter().enumerate() {
+        for (index, action) in ApiAction::all().into_iter().enumerate() {
             assert_eq!(action.index(), index);
         }
         let request = |method: &str, target: &str| Request {
@@ -175,17 +180,21 @@ mod tests {
             body: Vec::new(),
         };
         for (method, target, expected) in [
-            ("POST", "/GetSamplingRules", Action::GetSamplingRules),
-            ("POST", "/SamplingTargets?x=y", Action::GetSamplingTargets),
-            ("POST", "/v1/traces", Action::OtlpTraces),
-            ("POST", "/v1/logs", Action::OtlpLogs),
-            ("POST", "/v1/metrics", Action::OtlpMetrics),
-            ("GET", "/GetSamplingRules", Action::Other),
-            ("POST", "/getsamplingrules", Action::Other),
-            ("POST", "/", Action::Other),
+            ("POST", "/GetSamplingRules", ApiAction::GetSamplingRules),
+            (
+                "POST",
+                "/SamplingTargets?x=y",
+                ApiAction::GetSamplingTargets,
+            ),
+            ("POST", "/v1/traces", ApiAction::OtlpTraces),
+            ("POST", "/v1/logs", ApiAction::OtlpLogs),
+            ("POST", "/v1/metrics", ApiAction::OtlpMetrics),
+            ("GET", "/GetSamplingRules", ApiAction::Other),
+            ("POST", "/getsamplingrules", ApiAction::Other),
+            ("POST", "/", ApiAction::Other),
         ] {
             assert_eq!(
-                Action::of(&request(method, target)),
+                ApiAction::of(&request(method, target)),
                 expected,
                 "{method} {target}"
             );

@@ -1,4 +1,4 @@
-//! Memory that clients may take: so many bytes together, and each gives back what it took.
+//! A shared limit on memory: each client takes bytes from it and gives them back.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ impl ByteBudget {
         *self.lock()
     }
 
-    /// A charge of `bytes`, if there are as many.
+    /// Takes `bytes`, if so many are free.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
         let mut charge = Charge {
             budget: Arc::clone(self),
@@ -46,7 +46,7 @@ impl ByteBudget {
         charge.resize(bytes).then_some(charge)
     }
 
-    /// The same, but waits up to `limit` for others to give back.
+    /// The same, but waits up to `limit` until enough bytes are free.
     pub(crate) fn wait(self: &Arc<Self>, bytes: usize, limit: Duration) -> Option<Charge> {
         let deadline = Instant::now() + limit;
         loop {
@@ -62,7 +62,7 @@ impl ByteBudget {
             if left.is_zero() {
                 return None;
             }
-            // Woken or not, the loop looks again.
+            // The loop checks again after a wake-up and after a time-out.
             let _ = self.freed.wait_timeout(used, left);
         }
     }
@@ -73,7 +73,8 @@ impl ByteBudget {
 }
 
 impl Charge {
-    /// Makes the charge one of `bytes`. `false`, and nothing changes, when there are not as many.
+    /// Changes the charge to `bytes`. Returns `false` and changes nothing when there are not so
+    /// many.
     pub(crate) fn resize(&mut self, bytes: usize) -> bool {
         let mut used = self.budget.lock();
         let others = *used - self.bytes;

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::action::{self, Action};
+use super::action::{self, ApiAction};
 use crate::admin::request_counts::{AnsweredCount, RequestCounts};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum AnswerOutcome {
     /// With X-Ray's answer.
     Status(u16),
     /// With an answer kept from before.
@@ -44,23 +44,23 @@ const OUTCOMES: [&str; 14] = [
     "compressed",
 ];
 
-impl Outcome {
+impl AnswerOutcome {
     fn index(self) -> usize {
         match self {
-            Outcome::Status(300..=399) => 1,
-            Outcome::Status(429) => 3,
-            Outcome::Status(400..=499) => 2,
-            Outcome::Status(500..) => 4,
-            Outcome::Status(_) => 0,
-            Outcome::Kept => 5,
-            Outcome::NoAnswer => 6,
-            Outcome::NoCredentials => 7,
-            Outcome::NoRegion => 8,
-            Outcome::NotSigned => 9,
-            Outcome::BadRequest => 10,
-            Outcome::Busy => 11,
-            Outcome::ClientLeft => 12,
-            Outcome::Compressed => 13,
+            AnswerOutcome::Status(300..=399) => 1,
+            AnswerOutcome::Status(429) => 3,
+            AnswerOutcome::Status(400..=499) => 2,
+            AnswerOutcome::Status(500..) => 4,
+            AnswerOutcome::Status(_) => 0,
+            AnswerOutcome::Kept => 5,
+            AnswerOutcome::NoAnswer => 6,
+            AnswerOutcome::NoCredentials => 7,
+            AnswerOutcome::NoRegion => 8,
+            AnswerOutcome::NotSigned => 9,
+            AnswerOutcome::BadRequest => 10,
+            AnswerOutcome::Busy => 11,
+            AnswerOutcome::ClientLeft => 12,
+            AnswerOutcome::Compressed => 13,
         }
     }
 }
@@ -103,7 +103,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(super) fn answered(&self, action: Action, outcome: Outcome) {
+    pub(super) fn answered(&self, action: ApiAction, outcome: AnswerOutcome) {
         self.answered[action.index()][outcome.index()].fetch_add(1, Relaxed);
     }
 
@@ -132,7 +132,7 @@ impl Counts {
 
     /// The numbers now.
     pub fn snapshot(&self) -> RequestCounts {
-        let answered = Action::all().into_iter().flat_map(|action| {
+        let answered = ApiAction::all().into_iter().flat_map(|action| {
             let counts = OUTCOMES.iter().zip(&self.answered[action.index()]);
             counts.map(move |(outcome, count)| AnsweredCount {
                 action: action.name(),
@@ -163,24 +163,24 @@ mod tests {
     #[test]
     fn every_outcome_has_its_own_name() {
         for (outcome, name) in [
-            (Outcome::Status(200), "2xx"),
-            (Outcome::Status(302), "3xx"),
-            (Outcome::Status(400), "4xx"),
-            (Outcome::Status(429), "429"),
-            (Outcome::Status(499), "4xx"),
-            (Outcome::Status(599), "5xx"),
-            (Outcome::Kept, "kept"),
-            (Outcome::NoAnswer, "no_answer"),
-            (Outcome::NoCredentials, "no_credentials"),
-            (Outcome::NoRegion, "no_region"),
-            (Outcome::NotSigned, "not_signed"),
-            (Outcome::BadRequest, "bad_request"),
-            (Outcome::Busy, "busy"),
-            (Outcome::ClientLeft, "client_left"),
-            (Outcome::Compressed, "compressed"),
+            (AnswerOutcome::Status(200), "2xx"),
+            (AnswerOutcome::Status(302), "3xx"),
+            (AnswerOutcome::Status(400), "4xx"),
+            (AnswerOutcome::Status(429), "429"),
+            (AnswerOutcome::Status(499), "4xx"),
+            (AnswerOutcome::Status(599), "5xx"),
+            (AnswerOutcome::Kept, "kept"),
+            (AnswerOutcome::NoAnswer, "no_answer"),
+            (AnswerOutcome::NoCredentials, "no_credentials"),
+            (AnswerOutcome::NoRegion, "no_region"),
+            (AnswerOutcome::NotSigned, "not_signed"),
+            (AnswerOutcome::BadRequest, "bad_request"),
+            (AnswerOutcome::Busy, "busy"),
+            (AnswerOutcome::ClientLeft, "client_left"),
+            (AnswerOutcome::Compressed, "compressed"),
         ] {
             let counts = Counts::default();
-            counts.answered(Action::OtlpTraces, outcome);
+            counts.answered(ApiAction::OtlpTraces, outcome);
             let expected = AnsweredCount {
                 action: "v1/traces",
                 outcome: name,

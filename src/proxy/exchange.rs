@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::OperatorEndpoints;
-use super::action::Action;
-use super::counts::{Counts, Outcome, Refused};
-use super::handler::{AnswerOrigin, Body, Entrance, ForwardError, Handler, Incoming, Response};
-use super::origin_rule::{self, AllowedOrigins, Verdict};
-use super::response_writer::{Broken, Output, write_response};
+use super::action::ApiAction;
+use super::counts::{AnswerOutcome, Counts, Refused};
+use super::handler::{
+    AnswerOrigin, Body, Entrance, ForwardError, Incoming, RequestHandler, Response,
+};
+use super::origin_rule::{self, AllowedOrigins, OriginVerdict};
+use super::response_writer::{BrokenBy, ClientOutput, write_response};
 use super::server::retry_after;
-use crate::http::call::Call;
+use crate::http::call::CancellableCall;
 use crate::http::server::{Persistence, Request};
 use crate::logging;
 
@@ -20,19 +22,19 @@ use crate::logging;
 const MAX_ORIGIN: usize = 200;
 
 /// What all exchanges share.
-pub(super) struct Service {
-    pub(super) handler: Arc<dyn Handler>,
+pub(super) struct ExchangeContext {
+    pub(super) handler: Arc<dyn RequestHandler>,
     pub(super) operator: OperatorEndpoints,
     pub(super) origins: AllowedOrigins,
     pub(super) counts: Arc<Counts>,
-    /// For a client to take its answer.
+    /// Limit for a client to read its answer.
     pub(super) answer_time: Duration,
     pub(super) is_stopping: AtomicBool,
     /// Whether it has been said that a web page was refused.
     pub(super) page_was_told: AtomicBool,
 }
 
-/// What an exchange is doing, for those who look at it from outside.
+/// What an exchange is doing, for the thread `tcp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The answer is not there yet.
@@ -43,15 +45,15 @@ pub(super) enum Stage {
     Live,
 }
 
-/// One exchange, as it is seen from outside.
+/// The state of one exchange that the thread `tcp` can see.
 #[derive(Debug)]
 pub(super) struct Progress {
     /// Where the client has connected.
     entrance: Entrance,
-    /// When the request was here whole.
+    /// When the request had arrived completely.
     received: Instant,
     /// Cancelled when the client has gone.
-    pub(super) call: Arc<Call>,
+    pub(super) call: Arc<CancellableCall>,
     stage: Mutex<Stage>,
 }
 
@@ -74,15 +76,15 @@ impl Progress {
     }
 }
 
-impl Service {
-    /// Answers `request`; whether the connection is good for another.
+impl ExchangeContext {
+    /// Answers `request`. Returns whether the connection can be used for another one.
     pub(super) fn exchange(
         &self,
         stream: &TcpStream,
         request: &Arc<Request>,
         progress: &Progress,
     ) -> bool {
-        let Answer { response, outcome } = self.answer(stream, request, progress);
+        let CountedAnswer { response, outcome } = self.answer(stream, request, progress);
         progress.set(match response.body {
             Body::Live(_) => Stage::Live,
             _ => Stage::Writing(Instant::now()),
@@ -92,28 +94,29 @@ impl Service {
             true if request.http10 => Persistence::KeepAlive,
             true => Persistence::Open,
         };
-        let count = |outcome| self.counts.answered(Action::of(request), outcome);
-        // What is still to be read may break off. The others count before the client knows.
+        let count = |outcome| self.counts.answered(ApiAction::of(request), outcome);
+        // The body of a streamed answer may break off, so it is counted at its end. All other
+        // answers are counted before they are written.
         let is_whole = matches!(response.body, Body::Full(_) | Body::Head(_));
         let (now, later) = match is_whole {
             true => (outcome, None),
             false => (None, outcome),
         };
         now.map(count);
-        let mut out = Output::new(stream, self.answer_time);
+        let mut out = ClientOutput::new(stream, self.answer_time);
         match write_response(&mut out, request, response, persistence) {
             Ok(open) => {
                 later.map(count);
                 open
             }
-            Err(Broken::Client) => {
+            Err(BrokenBy::Client) => {
                 later.map(count);
                 false
             }
-            Err(Broken::Source(error)) => {
+            Err(BrokenBy::Source(error)) => {
                 log::debug!("{request:?}: the answer broke off: {error}");
-                count(Outcome::NoAnswer);
-                // Once a part is out, a connection that breaks is the only way to say it.
+                count(AnswerOutcome::NoAnswer);
+                // After a part has been sent, an error can be shown only by closing the connection.
                 let instead = Response::empty(502);
                 out.is_fresh()
                     && write_response(&mut out, request, instead, persistence).unwrap_or(false)
@@ -121,35 +124,45 @@ impl Service {
         }
     }
 
-    fn answer(&self, stream: &TcpStream, request: &Arc<Request>, progress: &Progress) -> Answer {
+    fn answer(
+        &self,
+        stream: &TcpStream,
+        request: &Arc<Request>,
+        progress: &Progress,
+    ) -> CountedAnswer {
         let handle = || self.handle(stream, request, progress);
         if self.handler.judges_web_pages(request) {
             return handle();
         }
         match self.origins.judge(request) {
-            Verdict::NoPage => handle(),
-            Verdict::Allowed(origin) if origin_rule::is_preflight(request) => {
+            OriginVerdict::NoPage => handle(),
+            OriginVerdict::Allowed(origin) if origin_rule::is_preflight(request) => {
                 let headers = origin_rule::allow_sending(origin, request);
-                Answer::own(Response::new(204, headers, Body::Head(None)))
+                CountedAnswer::own(Response::new(204, headers, Body::Head(None)))
             }
-            Verdict::Allowed(origin) => {
+            OriginVerdict::Allowed(origin) => {
                 let mut answer = handle();
                 let headers = origin_rule::allow_reading(origin);
                 answer.response.headers.extend(headers);
                 answer
             }
-            Verdict::Refused(origin) => {
+            OriginVerdict::Refused(origin) => {
                 self.refuse_page(&origin);
-                Answer::own(Response::empty(403))
+                CountedAnswer::own(Response::empty(403))
             }
         }
     }
 
-    fn handle(&self, stream: &TcpStream, request: &Arc<Request>, progress: &Progress) -> Answer {
+    fn handle(
+        &self,
+        stream: &TcpStream,
+        request: &Arc<Request>,
+        progress: &Progress,
+    ) -> CountedAnswer {
         if progress.entrance == Entrance::Main
             && let Some(response) = self.operator.answer(request)
         {
-            return Answer::own(response);
+            return CountedAnswer::own(response);
         }
         let handled = self.handler.handle(&Incoming {
             request,
@@ -161,10 +174,10 @@ impl Service {
         match handled {
             Ok(response) => {
                 log::debug!("{request:?}: {}", response.status);
-                Answer {
+                CountedAnswer {
                     outcome: match response.origin {
-                        AnswerOrigin::Service => Some(Outcome::Status(response.status)),
-                        AnswerOrigin::Kept => Some(Outcome::Kept),
+                        AnswerOrigin::Service => Some(AnswerOutcome::Status(response.status)),
+                        AnswerOrigin::Kept => Some(AnswerOutcome::Kept),
                         AnswerOrigin::Daemon => None,
                     },
                     response,
@@ -172,7 +185,7 @@ impl Service {
             }
             Err(error) => {
                 log::debug!("{request:?}: {error}");
-                Answer {
+                CountedAnswer {
                     outcome: Some(error.outcome()),
                     response: failure(&error),
                 }
@@ -187,22 +200,22 @@ impl Service {
             log::warn!(
                 "a request of a web page was answered 403 (from {origin}): in a browser any page \
                  could send requests that are signed here; --allow-origin allows the pages of an \
-                 origin (this is said once)"
+                 origin (this is logged once)"
             );
         }
     }
 }
 
 /// An answer, and how it counts.
-struct Answer {
+struct CountedAnswer {
     response: Response,
-    /// `None` where nobody but the daemon was asked.
-    outcome: Option<Outcome>,
+    /// `None` if the request was for the daemon itself.
+    outcome: Option<AnswerOutcome>,
 }
 
-impl Answer {
+impl CountedAnswer {
     fn own(response: Response) -> Self {
-        Answer {
+        CountedAnswer {
             response,
             outcome: None,
         }
@@ -211,7 +224,7 @@ impl Answer {
 
 fn failure(error: &ForwardError) -> Response {
     match error.status() {
-        // The client is told what is missing: nothing else says why.
+        // The client gets the reason as text, because it would not learn it in another way.
         404 => Response::text(404, &error.to_string()),
         503 => Response::new(503, vec![retry_after()], Body::Full(Vec::new())),
         status => Response::empty(status),

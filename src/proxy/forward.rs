@@ -1,71 +1,66 @@
-//! Signs requests anew and sends them to X-Ray.
+//! Signs clients' requests with the daemon's credentials and sends them to X-Ray.
 
 use std::io::{self, Read};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
 use ureq::http;
 
-use super::action::{Action, Service};
+use super::action::{ApiAction, AwsService};
 use super::counts::Counts;
-use super::handler::{Body, ForwardError, Handler, Incoming, Response};
+use super::handler::{Body, ForwardError, Incoming, RequestHandler, Response};
 use super::headers;
+use super::kept_answers::{CachedAnswer, MAX_ANSWER};
 use super::masking::Mask;
 use super::report::Reports;
 use super::resources::{ClientResources, FORWARD_MEMORY};
-use super::sampling_cache::{Answer, Attempted, MAX_ANSWER, SamplingCache};
+use super::sampling_cache::{Attempted, SamplingCache};
+use super::target_slot::TargetSlot;
 use super::upstream_answer::{Asked, UpstreamBody};
-use super::upstream_request::{Connection, Upstream, broken_off, transport};
+use super::upstream_request::{ConnectionChoice, Upstream, broken_off, transport};
 use crate::aws::clock::{Clock, DatedAnswer, Reading};
 use crate::aws::error_codes;
 use crate::aws::sigv4::{SignRequest, sign};
 use crate::credentials::target::Target;
 use crate::credentials::{CredentialCache, IssuedCredentials};
-use crate::http::call::Call;
+use crate::http::call::CancellableCall;
 use crate::http::client::{ServiceClient, ServiceEndpoint};
 use crate::http::error::TransportErrorKind;
 use crate::http::server::Request;
 use crate::http::url;
 
 /// How long a request waits for memory, for the region and for credentials, in all. The Java SDK
-/// and the PHP sampler give up after 2 s and then sample blindly for 300 s; a call over a warm
-/// connection takes a fraction of what is left.
+/// and the PHP sampler give up after 2 s and then use their own rules for 300 s; a call on an open
+/// connection takes much less than the remaining time.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Forwards requests to X-Ray, signed with the daemon's credentials.
 pub struct SigningForwarder {
-    shared: Arc<Shared>,
+    shared: Arc<Forwarder>,
     cache: Arc<SamplingCache>,
 }
 
-pub(super) struct Shared {
+pub(super) struct Forwarder {
     clock: Arc<Clock>,
     resources: Arc<ClientResources>,
     counts: Arc<Counts>,
     pub(super) reports: Reports,
-    target: Mutex<Known>,
-    changed: Condvar,
+    target: TargetSlot,
 }
 
-enum Known {
-    NotYet,
-    Is(Arc<Target>),
-    Stopped,
-}
-
-/// A request of a client's, as it goes to X-Ray.
+/// A client's request in the form in which it goes to X-Ray.
 struct Outgoing {
     request: Arc<Request>,
-    action: Action,
+    action: ApiAction,
     headers: Vec<(&'static str, String)>,
-    /// Until when it may wait for what it needs.
+    /// Until when it may wait for memory, the target and credentials.
     patience: Instant,
 }
 
 impl SigningForwarder {
-    /// Requests wait a moment, then fail, until the [target](Self::set_target) is set. Sampling
-    /// rules are served from before for `max_rules_age`.
+    /// Requests wait a moment, then fail, until the [target](Self::set_target) is set. Kept
+    /// sampling rules are served for `max_rules_age`.
     pub fn new(
         clock: Arc<Clock>,
         resources: Arc<ClientResources>,
@@ -74,30 +69,25 @@ impl SigningForwarder {
     ) -> Self {
         SigningForwarder {
             cache: SamplingCache::new(max_rules_age, Arc::clone(&resources)),
-            shared: Arc::new(Shared {
+            shared: Arc::new(Forwarder {
                 clock,
                 resources,
                 counts,
                 reports: Reports::default(),
-                target: Mutex::new(Known::NotYet),
-                changed: Condvar::new(),
+                target: TargetSlot::default(),
             }),
         }
     }
 
     /// Where requests go from now on.
     pub fn set_target(&self, target: Arc<Target>) {
-        let mut known = self.shared.lock();
-        if !matches!(*known, Known::Stopped) {
-            *known = Known::Is(target);
-            self.shared.changed.notify_all();
-        }
+        self.shared.target.set(target);
     }
 
-    /// Asks the service for nothing, unsigned, once the target is set: name, TLS and clock skew
-    /// are then known before the first client asks. Blocks; no answer is no harm.
+    /// Sends an empty, unsigned request, if the target is set, so that name, TLS connection and
+    /// clock skew are known before the first client asks. Blocks. An error is ignored.
     pub fn warm(&self) {
-        let Some(target) = self.shared.target(Duration::ZERO) else {
+        let Some(target) = self.shared.target.wait(Duration::ZERO) else {
             return;
         };
         let signed = self.shared.clock.signing_time();
@@ -108,11 +98,11 @@ impl SigningForwarder {
         }
     }
 
-    /// The answer to a request for sampling rules, which may be one from before.
+    /// The answer to a request for sampling rules, which may be a kept one.
     fn sampling_rules(
         &self,
         outgoing: &Arc<Outgoing>,
-        client: &Call,
+        client: &CancellableCall,
     ) -> Option<Result<Response, ForwardError>> {
         let (shared, asked) = (Arc::clone(&self.shared), Arc::clone(outgoing));
         let attempt = move || match shared.forward(&asked, &Arc::default()) {
@@ -123,10 +113,10 @@ impl SigningForwarder {
     }
 }
 
-impl Handler for SigningForwarder {
+impl RequestHandler for SigningForwarder {
     fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError> {
         let outgoing = Arc::new(Outgoing::new(incoming)?);
-        let is_cached = outgoing.action == Action::GetSamplingRules
+        let is_cached = outgoing.action == ApiAction::GetSamplingRules
             && outgoing.request.target == outgoing.request.path();
         if is_cached && let Some(answer) = self.sampling_rules(&outgoing, incoming.call) {
             return answer;
@@ -135,23 +125,20 @@ impl Handler for SigningForwarder {
     }
 
     fn stop(&self) {
-        let mut known = self.shared.lock();
-        if let Known::Is(target) = &*known {
+        if let Some(target) = self.shared.target.stop() {
             target.shutdown_forwards();
         }
-        *known = Known::Stopped;
-        self.shared.changed.notify_all();
     }
 }
 
 impl Outgoing {
     fn new(incoming: &Incoming<'_>) -> Result<Self, ForwardError> {
         let request = incoming.request;
-        // Whoever answers it sends the request back as it came: signature and token too.
+        // The answer to TRACE is the request itself, with signature and token.
         if request.method.eq_ignore_ascii_case("TRACE") {
             return Err(ForwardError::Request);
         }
-        let action = Action::of(request);
+        let action = ApiAction::of(request);
         Ok(Outgoing {
             action,
             headers: headers::forwarded(request, action)?,
@@ -161,26 +148,11 @@ impl Outgoing {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.target.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn target(&self, limit: Duration) -> Option<Arc<Target>> {
-        let (known, _) = self
-            .changed
-            .wait_timeout_while(self.lock(), limit, |known| matches!(known, Known::NotYet))
-            .unwrap_or_else(PoisonError::into_inner);
-        match &*known {
-            Known::Is(target) => Some(Arc::clone(target)),
-            Known::NotYet | Known::Stopped => None,
-        }
-    }
-
+impl Forwarder {
     fn forward(
         self: &Arc<Self>,
         outgoing: &Outgoing,
-        call: &Arc<Call>,
+        call: &Arc<CancellableCall>,
     ) -> Result<Response, ForwardError> {
         let result = self.ask_with_good_credentials(outgoing, call);
         let result = match result {
@@ -196,12 +168,15 @@ impl Shared {
     fn ask_with_good_credentials(
         self: &Arc<Self>,
         outgoing: &Outgoing,
-        call: &Arc<Call>,
+        call: &Arc<CancellableCall>,
     ) -> Result<Response, ForwardError> {
         let deadline = outgoing.patience;
         let memory = self.resources.forwards.wait(FORWARD_MEMORY, left(deadline));
         let memory = memory.ok_or(ForwardError::Busy)?;
-        let target = self.target(left(deadline)).ok_or(ForwardError::NoTarget)?;
+        let target = self
+            .target
+            .wait(left(deadline))
+            .ok_or(ForwardError::NoTarget)?;
         let cache = &target.credentials;
         let issued = cache
             .wait(left(deadline))
@@ -234,7 +209,7 @@ impl Shared {
         target: &Target,
         outgoing: &Outgoing,
         credentials: &Credentials,
-        call: &Arc<Call>,
+        call: &Arc<CancellableCall>,
     ) -> Result<Asked, ForwardError> {
         let request = &*outgoing.request;
         let service = outgoing.action.service();
@@ -274,8 +249,7 @@ impl Shared {
         let response = self.send(endpoint, upstream, outgoing, call)?;
         let received = Reading::now();
         let host = url::host(&endpoint.url);
-        // Passed on, it would make the client wait for another answer on a connection that has
-        // none.
+        // If it were passed on, the client would wait for a second answer, which never comes.
         if response.status().is_informational() {
             let unasked = io::Error::other("it switched protocols unasked");
             return Err(transport(unasked.into(), host));
@@ -304,11 +278,11 @@ impl Shared {
         endpoint: &ServiceEndpoint,
         upstream: http::request::Builder,
         outgoing: &Outgoing,
-        call: &Arc<Call>,
+        call: &Arc<CancellableCall>,
     ) -> Result<http::Response<ureq::Body>, ForwardError> {
         let request = &outgoing.request;
-        // A body that is empty is announced as such for the methods that have one, and left away
-        // for the others.
+        // An empty body is sent with a length of 0 for methods that have a body, and without a
+        // length for the others.
         let has_body =
             !request.body.is_empty() || matches!(request.method.as_str(), "POST" | "PUT" | "PATCH");
         let body = has_body.then_some(request.body.as_slice());
@@ -319,20 +293,21 @@ impl Shared {
         // The error repeats the URL, which is the client's.
         let upstream = upstream.map_err(|_| ForwardError::Request)?;
         let again = (outgoing.action.is_known()).then(|| upstream.clone());
-        let first = call.send(|| upstream.run(endpoint, Connection::Any));
+        let first = call.send(|| upstream.run(endpoint, ConnectionChoice::Any));
         match (first, again) {
             (Err(ForwardError::Transport(error)), Some(again))
                 if error.kind == TransportErrorKind::ClosedIdle && !call.is_cancelled() =>
             {
                 self.counts.sent_again();
-                call.send(|| again.run(endpoint, Connection::New))
+                call.send(|| again.run(endpoint, ConnectionChoice::New))
             }
             (first, _) => first,
         }
     }
 
-    /// Learns the time from an answer. Whether it is a refusal of a request signed with `issued`
-    /// that newer ones cure, or the time just learnt; the credentials to sign with then.
+    /// Learns the time from an answer. Returns the credentials to sign with if the request should
+    /// be repeated: `issued` if a wrong clock was the reason for the refusal, newer ones if the
+    /// credentials were.
     fn cure(
         &self,
         asked: &Asked,
@@ -356,14 +331,14 @@ impl Shared {
     }
 }
 
-/// Whom a request goes to. `None` where the daemon may not pass it on.
-fn client(target: &Target, service: Service) -> Option<&ServiceClient> {
+/// The client of a service. `None` if the daemon may not pass requests on to it.
+fn client(target: &Target, service: AwsService) -> Option<&ServiceClient> {
     let cloudwatch = target.cloudwatch.as_ref();
     match service {
-        Service::XRay => Some(&target.forwards),
-        Service::Logs => cloudwatch.map(|clients| &clients.logs),
-        Service::Metrics => cloudwatch.map(|clients| &clients.metrics),
-        Service::ApplicationSignals => cloudwatch.map(|clients| &clients.application_signals),
+        AwsService::XRay => Some(&target.forwards),
+        AwsService::Logs => cloudwatch.map(|clients| &clients.logs),
+        AwsService::Metrics => cloudwatch.map(|clients| &clients.metrics),
+        AwsService::ApplicationSignals => cloudwatch.map(|clients| &clients.application_signals),
     }
 }
 
@@ -377,7 +352,7 @@ fn signature_in(headers: &[(String, String)]) -> Option<&str> {
     Some(value.rsplit_once("Signature=")?.1)
 }
 
-/// An answer for all who asked the same.
+/// Reads an answer completely, so that all clients with the same request can get it.
 fn whole(response: Response) -> Attempted {
     let body = match response.body {
         Body::Full(body) => body,
@@ -394,7 +369,7 @@ fn whole(response: Response) -> Attempted {
             body
         }
     };
-    Attempted::Answered(Answer {
+    Attempted::Answered(CachedAnswer {
         status: response.status,
         headers: response.headers,
         body: body.into(),

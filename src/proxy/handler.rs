@@ -1,4 +1,4 @@
-//! Who answers requests, and what an answer is.
+//! The trait of everything that answers requests, and the types of request and answer.
 
 use std::fmt;
 use std::io::Read;
@@ -6,21 +6,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::counts::Outcome;
-use crate::http::call::Call;
+use super::counts::AnswerOutcome;
+use crate::http::call::CancellableCall;
 use crate::http::error::TransportError;
 use crate::http::server::Request;
 
 /// Answers requests.
-pub trait Handler: Send + Sync {
+pub trait RequestHandler: Send + Sync {
     /// Answers one request. Blocks, for a bounded time.
     ///
     /// # Errors
     /// When there is no answer. The client gets the error's status and an empty body.
     fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError>;
 
-    /// Whether this handler decides by itself if a web page may send `request`. Without that, no
-    /// page may whose origin was not allowed.
+    /// Whether this handler itself decides if a web page may send `request`. Otherwise only pages
+    /// of allowed origins may.
     fn judges_web_pages(&self, _request: &Request) -> bool {
         false
     }
@@ -33,19 +33,19 @@ pub trait Handler: Send + Sync {
 pub struct Incoming<'a> {
     /// The request.
     pub request: &'a Arc<Request>,
-    /// When it was here whole. Clients give up about two seconds later.
+    /// When it had arrived completely. Clients give up about two seconds later.
     pub received: Instant,
     /// The socket that the client connected to.
-    pub entrance: Entrance,
+    pub(crate) entrance: Entrance,
     /// The address that the client connected to.
-    pub local_address: Option<SocketAddr>,
+    pub(crate) local_address: Option<SocketAddr>,
     /// Cancelled when the client has gone.
-    pub(crate) call: &'a Arc<Call>,
+    pub(crate) call: &'a Arc<CancellableCall>,
 }
 
 /// The two sockets of the TCP front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entrance {
+pub(crate) enum Entrance {
     /// The official daemon's, on which everything is taken.
     Main,
     /// Of `--otlp`, on which only what OpenTelemetry sends is taken.
@@ -60,7 +60,7 @@ pub struct Response {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body, in whatever content coding the headers say.
     pub body: Body,
-    /// Where it is from, which decides how the request is counted.
+    /// Its origin, which decides how the request is counted.
     pub(super) origin: AnswerOrigin,
 }
 
@@ -71,7 +71,7 @@ pub(super) enum AnswerOrigin {
     Service,
     /// X-Ray, at an earlier request.
     Kept,
-    /// The daemon, which was asked for something of its own.
+    /// The daemon itself.
     Daemon,
 }
 
@@ -89,7 +89,7 @@ pub enum Body {
     /// Events as they come: each read goes to the client at once, and a daemon that stops does not
     /// wait for the end.
     Live(Box<dyn Read + Send>),
-    /// None, though it may be known how long it would be: the answer to a `HEAD`.
+    /// None, with the length that it would have, if known: the answer to a `HEAD`.
     Head(Option<u64>),
 }
 
@@ -130,9 +130,9 @@ pub enum ForwardError {
     Request,
     /// It is for a service that clients may reach only with `--otlp`: 404.
     NotEnabled,
-    /// It is not known yet where to send it.
+    /// The target is not known yet.
     NoTarget,
-    /// There is nothing to sign it with.
+    /// There are no credentials.
     NoCredentials,
     /// It could not be signed: why.
     Sign(String),
@@ -158,17 +158,17 @@ impl ForwardError {
         }
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> AnswerOutcome {
         match self {
-            ForwardError::Request => Outcome::BadRequest,
-            ForwardError::NotEnabled => Outcome::Status(404),
-            ForwardError::NoTarget => Outcome::NoRegion,
-            ForwardError::NoCredentials => Outcome::NoCredentials,
-            ForwardError::Sign(_) => Outcome::NotSigned,
-            ForwardError::Transport(_) => Outcome::NoAnswer,
-            ForwardError::Compressed => Outcome::Compressed,
-            ForwardError::Busy => Outcome::Busy,
-            ForwardError::ClientLeft => Outcome::ClientLeft,
+            ForwardError::Request => AnswerOutcome::BadRequest,
+            ForwardError::NotEnabled => AnswerOutcome::Status(404),
+            ForwardError::NoTarget => AnswerOutcome::NoRegion,
+            ForwardError::NoCredentials => AnswerOutcome::NoCredentials,
+            ForwardError::Sign(_) => AnswerOutcome::NotSigned,
+            ForwardError::Transport(_) => AnswerOutcome::NoAnswer,
+            ForwardError::Compressed => AnswerOutcome::Compressed,
+            ForwardError::Busy => AnswerOutcome::Busy,
+            ForwardError::ClientLeft => AnswerOutcome::ClientLeft,
         }
     }
 }

@@ -1,14 +1,13 @@
-//! Which headers pass, and which end here.
+//! Decides which headers are forwarded, in both directions.
 
 use ureq::http::HeaderMap;
 
-use super::action::Action;
+use super::action::ApiAction;
 use super::handler::ForwardError;
 use crate::http::server::Request;
 
-/// The headers that go upstream, as the client gave them or not at all. Everything else is the
-/// client's conversation with us (RFC 9110, 7.6.1), speaks of the client, or would break the
-/// signature.
+/// The headers that are forwarded unchanged. All others belong to the client's connection (RFC
+/// 9110, 7.6.1), describe the client, or would break the signature.
 const FORWARDED: [&str; 2] = ["content-type", "content-encoding"];
 
 /// Those by which CloudWatch Logs knows where logs belong, and which of their fields it may shorten.
@@ -23,12 +22,12 @@ pub(super) fn is_signed(name: &str) -> bool {
     name == "content-type" || OF_LOGS.contains(&name)
 }
 
-/// What is asked for whatever the client takes: a compressed answer could not be searched for
-/// secrets, nor kept for clients that take no other.
+/// The `Accept-Encoding` of forwarded requests, whatever the client accepts: a compressed answer
+/// could not be searched for secrets, nor kept for clients that do not accept it.
 const UNCODED: (&str, &str) = ("accept-encoding", "identity");
 
-/// Headers of an answer that end with the connection they came by (RFC 9110, 7.6.1), or that say
-/// how the body was framed on it.
+/// Headers of an answer that are for one connection only (RFC 9110, 7.6.1), or describe the framing
+/// of the body.
 const NOT_PASSED_BACK: [&str; 9] = [
     "connection",
     "keep-alive",
@@ -44,11 +43,11 @@ const NOT_PASSED_BACK: [&str; 9] = [
 /// What goes upstream of `request`'s headers.
 pub(super) fn forwarded(
     request: &Request,
-    action: Action,
+    action: ApiAction,
 ) -> Result<Vec<(&'static str, String)>, ForwardError> {
     let mut headers = vec![(UNCODED.0, UNCODED.1.to_owned())];
     let of_logs: &[&str] = match action {
-        Action::OtlpLogs => &OF_LOGS,
+        ApiAction::OtlpLogs => &OF_LOGS,
         _ => &[],
     };
     for name in FORWARDED.iter().chain(of_logs) {

@@ -1,19 +1,19 @@
 //! Answers sampling calls without AWS, for the exporters that show traces here.
 
-use super::handler::{Body, ForwardError, Handler, Incoming, Response};
+use super::handler::{Body, ForwardError, Incoming, RequestHandler, Response};
 
 /// X-Ray's default rule at 100 %, so that every trace is shown. `Version`, `ResourceARN` and the
 /// empty `Attributes` are what SDKs demand of a rule before they use it.
 const RULES: &str = r#"{"NextToken":null,"SamplingRuleRecords":[{"CreatedAt":0.0,"ModifiedAt":0.0,"SamplingRule":{"Attributes":{},"FixedRate":1.0,"HTTPMethod":"*","Host":"*","Priority":10000,"ReservoirSize":1,"ResourceARN":"*","RuleARN":"arn:aws:xray:local:000000000000:sampling-rule/Default","RuleName":"Default","ServiceName":"*","ServiceType":"*","URLPath":"*","Version":1}}]}"#;
 
-/// No quota of its own for anyone: the rule's rate holds. The Node SDK demands a number.
+/// No client gets a quota, so the rule's rate applies. The Node SDK requires a number.
 const TARGETS: &str =
     r#"{"SamplingTargetDocuments":[],"LastRuleModification":0,"UnprocessedStatistics":[]}"#;
 
 /// Plays X-Ray for clients on this machine.
 pub struct LocalSampling;
 
-impl Handler for LocalSampling {
+impl RequestHandler for LocalSampling {
     fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError> {
         let request = incoming.request;
         let json = Some("application/json");

@@ -1,5 +1,5 @@
-//! Makes a secret unreadable in what passes by, however it is escaped and however the bytes are
-//! cut. The length stays the same, because it has been announced.
+//! Masks a secret in a stream, however it is escaped and wherever the reads split it. The length
+//! stays the same, because `Content-Length` has been sent already.
 //!
 //! AWS answers a signature that it refuses with the request as it read it, session token included.
 
@@ -7,15 +7,14 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use super::escaped_character::first_character;
+
 /// Bytes read at once.
 const PIECE: usize = 4 * 1024;
 
 /// This much of the beginning of a secret is masked too: an answer may show a secret that is cut.
 /// All session tokens begin with the same characters, fewer than these.
 const MIN_PART: usize = 32;
-
-/// Longest way to write one character that is understood, in bytes.
-const MAX_ESCAPE: usize = 24;
 
 /// One secret, prepared for the search (Knuth, Morris and Pratt).
 struct Pattern {
@@ -26,22 +25,22 @@ struct Pattern {
 
 /// The search for one secret in a stream.
 #[derive(Clone)]
-struct Search {
+struct SecretSearch {
     pattern: Arc<Pattern>,
-    /// The secret's first so many characters were the last ones of the stream,
+    /// How many of the secret's first characters were the last ones of the stream.
     matched: usize,
-    /// which were written like this,
+    /// The bytes of these characters in the stream.
     held: VecDeque<u8>,
-    /// each with so many bytes.
+    /// The number of bytes of each of them.
     lengths: VecDeque<usize>,
-    /// The beginning of an escape, of which more is to come.
+    /// The beginning of an incomplete escape.
     unread: Vec<u8>,
 }
 
 /// Masks some secrets.
 #[derive(Clone)]
 pub(super) struct Mask {
-    searches: Vec<Search>,
+    searches: Vec<SecretSearch>,
 }
 
 /// A reader in which the secrets are masked.
@@ -56,11 +55,11 @@ impl Mask {
     pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
         Mask {
-            searches: secrets.map(Search::new).collect(),
+            searches: secrets.map(SecretSearch::new).collect(),
         }
     }
 
-    /// A text that is whole.
+    /// Masks a complete text.
     pub(super) fn text(&self, text: &[u8]) -> Vec<u8> {
         let mut mask = self.clone();
         let mut masked = mask.feed(text);
@@ -112,7 +111,7 @@ impl<R: Read> Read for Masked<R> {
     }
 }
 
-impl Search {
+impl SecretSearch {
     fn new(secret: &str) -> Self {
         // As the stream is read, so that a secret with a percent sign is found as well.
         let mut secret = secret.as_bytes();
@@ -121,7 +120,7 @@ impl Search {
             characters.push(character);
             secret = &secret[length..];
         }
-        Search {
+        SecretSearch {
             pattern: Arc::new(Pattern::new(characters)),
             matched: 0,
             held: VecDeque::new(),
@@ -144,7 +143,7 @@ impl Search {
         self.release(self.matched, out);
     }
 
-    /// Reads the characters at the front of `input`; what is left of it.
+    /// Reads the characters at the front of `input`. Returns the rest.
     fn advance<'a>(&mut self, mut input: &'a [u8], ended: bool, out: &mut Vec<u8>) -> &'a [u8] {
         loop {
             if self.matched == 0 {
@@ -187,8 +186,8 @@ impl Search {
         }
     }
 
-    /// Lets the first `characters` of those that match go: masked where they are the secret, or a
-    /// good part of it.
+    /// Releases the first `characters` of those that match. They are masked if they are the secret,
+    /// or its beginning of at least [`MIN_PART`].
     fn release(&mut self, characters: usize, out: &mut Vec<u8>) {
         let is_secret = self.matched == self.pattern.secret.len() || self.matched >= MIN_PART;
         let length: usize = self.lengths.drain(..characters).sum();
@@ -210,89 +209,6 @@ impl Pattern {
             borders[at + 1] = border;
         }
         Pattern { secret, borders }
-    }
-}
-
-/// The first character of `input`, and how many bytes it is written with. `None` when more bytes
-/// are needed to tell; never when the input has `ended`, unless it is empty.
-///
-/// Read as one character: `\/` and `\u002f` with any number of backslashes, since JSON stands in
-/// JSON; `%2F`, `%252F` and so on; `&#47;` and `&#x2f;`. Everything else is its first byte.
-fn first_character(input: &[u8], ended: bool) -> Option<(u8, usize)> {
-    let escape = match *input.first()? {
-        b'\\' => backslashed(input),
-        b'%' => percent_encoded(input),
-        b'&' => entity(input),
-        _ => Escape::None,
-    };
-    match escape {
-        Escape::Of(character, length) => Some((character, length)),
-        Escape::Unfinished if !ended && input.len() < MAX_ESCAPE => None,
-        _ => Some((input[0], 1)),
-    }
-}
-
-enum Escape {
-    /// Of this character, so many bytes long.
-    Of(u8, usize),
-    /// More bytes would tell.
-    Unfinished,
-    None,
-}
-
-fn backslashed(input: &[u8]) -> Escape {
-    let slashes = input.iter().take_while(|&&byte| byte == b'\\').count();
-    match input.get(slashes) {
-        None => Escape::Unfinished,
-        Some(b'/') => Escape::Of(b'/', slashes + 1),
-        Some(b'u') => hexadecimal(input, slashes + 1, 4),
-        Some(_) => Escape::None,
-    }
-}
-
-fn percent_encoded(input: &[u8]) -> Escape {
-    let mut from = 1;
-    while input[from..].starts_with(b"25") {
-        from += 2;
-    }
-    hexadecimal(input, from, 2)
-}
-
-fn hexadecimal(input: &[u8], from: usize, digits: usize) -> Escape {
-    let end = input.len().min(from + digits);
-    let found = &input[from..end];
-    if !found.iter().all(u8::is_ascii_hexdigit) {
-        Escape::None
-    } else if found.len() < digits {
-        Escape::Unfinished
-    } else {
-        ascii(found, 16, end)
-    }
-}
-
-fn entity(input: &[u8]) -> Escape {
-    let (from, radix) = match input {
-        [_] | [_, b'#'] => return Escape::Unfinished,
-        [_, b'#', b'x' | b'X', ..] => (3, 16),
-        [_, b'#', ..] => (2, 10),
-        _ => return Escape::None,
-    };
-    let rest = &input[from..];
-    let is_digit = |byte: &&u8| char::from(**byte).is_digit(radix);
-    let digits = rest.iter().take_while(is_digit).count();
-    match rest.get(digits) {
-        None => Escape::Unfinished,
-        Some(b';') => ascii(&rest[..digits], radix, from + digits + 1),
-        Some(_) => Escape::None,
-    }
-}
-
-/// The ASCII character with this number, written with `length` bytes.
-fn ascii(digits: &[u8], radix: u32, length: usize) -> Escape {
-    let digits = std::str::from_utf8(digits).unwrap_or_default();
-    match u8::from_str_radix(digits, radix) {
-        Ok(character) if character.is_ascii() => Escape::Of(character, length),
-        _ => Escape::None,
     }
 }
 

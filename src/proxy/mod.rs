@@ -8,10 +8,12 @@
 mod action;
 mod budget;
 mod counts;
+mod escaped_character;
 mod exchange;
 mod forward;
 mod handler;
 mod headers;
+mod kept_answers;
 mod local_sampling;
 mod masking;
 mod otlp_front;
@@ -22,6 +24,7 @@ mod response_writer;
 mod sampling_cache;
 mod server;
 pub mod system_limits;
+mod target_slot;
 mod trace_page;
 mod upstream_answer;
 mod upstream_request;
@@ -37,7 +40,8 @@ use socket2::SockRef;
 
 pub use counts::Counts;
 pub use forward::SigningForwarder;
-pub use handler::{Body, Entrance, ForwardError, Handler, Incoming, Response};
+pub(crate) use handler::Entrance;
+pub use handler::{Body, ForwardError, Incoming, RequestHandler, Response};
 pub use local_sampling::LocalSampling;
 pub use origin_rule::AllowedOrigins;
 pub use otlp_front::OtlpFront;
@@ -46,14 +50,14 @@ pub use trace_page::TracePage;
 
 use crate::admin::endpoints::AdminResponse;
 use crate::http::server::Request;
-use exchange::Service;
-use server::{Mailbox, Message, Server};
+use exchange::ExchangeContext;
+use server::{Mailbox, Server, ServerMessage};
 
 /// The stack of the thread `tcp`. It may answer health itself.
 const STACK: usize = 256 * 1024;
 
-/// Bytes that the kernel keeps of what a client sends and nobody has read yet. Its own default
-/// would let many clients fill a small container.
+/// Bytes from one client that the kernel keeps until they are read. With the kernel's default many
+/// clients could fill a small container.
 const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// What clients may do.
@@ -64,12 +68,12 @@ pub struct Limits {
     pub connections: usize,
     /// Requests answered at once. Others wait a second, then get 503.
     pub calls: usize,
-    /// From the first byte of a request to its last.
+    /// Limit from the first byte of a request to its last.
     pub request: Duration,
-    /// Without a request. SDKs poll every 10 s and every 300 s, and some repeat a call when they
-    /// find their connection closed.
+    /// How long a connection may be idle. SDKs poll every 10 s and every 300 s, and some repeat a
+    /// call when they find their connection closed.
     pub idle: Duration,
-    /// For a client to take its answer.
+    /// Limit for a client to read its answer.
     pub answer: Duration,
     /// For requests to end that the stop has interrupted.
     pub interrupted: Duration,
@@ -89,7 +93,7 @@ impl Limits {
 
     /// The same, as far as this process may open files when `reserved` are left to uploading.
     #[must_use]
-    pub fn within_descriptors(reserved: usize) -> Limits {
+    pub(crate) fn within_descriptors(reserved: usize) -> Limits {
         let (connections, calls) = system_limits::connections_and_calls(reserved);
         Limits {
             connections: connections.min(Self::DEFAULT.connections),
@@ -99,8 +103,8 @@ impl Limits {
     }
 }
 
-/// What operators ask: `GET` and `HEAD` of the daemon's own paths. There are places for these
-/// requests when there are none for others.
+/// The daemon's own paths for operators, by `GET` and `HEAD`. Connections are reserved for these
+/// requests.
 pub struct OperatorEndpoints {
     /// The paths.
     pub paths: &'static [&'static str],
@@ -140,13 +144,13 @@ pub struct ProxyParts {
     /// What operators ask.
     pub operator: OperatorEndpoints,
     /// Answers everything else.
-    pub handler: Arc<dyn Handler>,
+    pub handler: Arc<dyn RequestHandler>,
     /// Where requests are counted.
     pub counts: Arc<Counts>,
 }
 
 /// Told at the end of a stop whether all requests have ended. It must not block.
-pub type OnOver = Box<dyn FnOnce(bool) + Send>;
+pub(crate) type OnOver = Box<dyn FnOnce(bool) + Send>;
 
 /// The running server of the TCP port. Closed when dropped.
 pub struct ProxyServer {
@@ -166,7 +170,7 @@ impl ProxyServer {
             // The connections inherit it. The system's own size will do, too.
             let _ = SockRef::from(listener).set_recv_buffer_size(RECEIVE_BUFFER);
         }
-        let service = Arc::new(Service {
+        let service = Arc::new(ExchangeContext {
             handler: parts.handler,
             operator: parts.operator,
             origins: parts.origins,
@@ -187,17 +191,17 @@ impl ProxyServer {
         })
     }
 
-    /// Lets requests under way finish until `deadline`, then interrupts them; answers new ones
-    /// with 503 until the server is dropped. `on_over` is told once, when none is under way or
-    /// those that were interrupted had their time: whether all have ended.
+    /// Lets requests under way finish until `deadline`, then interrupts them; answers new ones with
+    /// 503 until the server is dropped. `on_over` is called once, when no request is under way or
+    /// the time of the interrupted ones is over, with whether all have ended.
     pub fn begin_stop(&self, deadline: Instant, on_over: OnOver) {
-        self.mailbox.send(Message::Stop { deadline, on_over });
+        self.mailbox.send(ServerMessage::Stop { deadline, on_over });
     }
 }
 
 impl Drop for ProxyServer {
     fn drop(&mut self) {
-        self.mailbox.send(Message::Close);
+        self.mailbox.send(ServerMessage::Close);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

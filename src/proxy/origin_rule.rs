@@ -1,7 +1,7 @@
-//! Which requests come from a web page, and which of those are served.
+//! Decides which requests come from a web page, and which of those are served.
 //!
-//! A browser on this host, or on a host that reaches the port, lets any page send requests here.
-//! They would be signed with the daemon's credentials. Programs send no `Origin`.
+//! A browser on this host, or on a host that reaches the port, lets any web page send requests
+//! here, and the daemon would sign them with its credentials. Other programs send no `Origin`.
 
 use crate::http::server::Request;
 
@@ -11,12 +11,12 @@ pub struct AllowedOrigins(Vec<String>);
 
 /// What the rule says of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict<'a> {
+pub(super) enum OriginVerdict<'a> {
     /// No browser sent it for a page.
     NoPage,
     /// A page of this origin sent it, and may.
     Allowed(&'a str),
-    /// A page sent it, and may not: where it is from, if it says so.
+    /// A page sent it that may not. With its origin, if it is known.
     Refused(String),
 }
 
@@ -28,7 +28,7 @@ impl AllowedOrigins {
         AllowedOrigins(origins.map(str::to_ascii_lowercase).collect())
     }
 
-    pub(super) fn judge(&self, request: &Request) -> Verdict<'_> {
+    pub(super) fn judge(&self, request: &Request) -> OriginVerdict<'_> {
         let text = |name| {
             let value = request.header(name)?;
             Some(String::from_utf8_lossy(&value).into_owned())
@@ -36,20 +36,20 @@ impl AllowedOrigins {
         if let Some(origin) = text("origin") {
             let allowed = self.0.iter().find(|o| o.eq_ignore_ascii_case(&origin));
             return match allowed {
-                Some(origin) => Verdict::Allowed(origin),
-                None => Verdict::Refused(origin),
+                Some(origin) => OriginVerdict::Allowed(origin),
+                None => OriginVerdict::Refused(origin),
             };
         }
-        // `none` is a person who typed the address. The other Sec-Fetch headers are no sign of a
-        // page: the `fetch` of Node sends Sec-Fetch-Mode.
+        // `none` means that a person has typed the address. The other Sec-Fetch headers do not show
+        // that there is a page: Node's `fetch` sends Sec-Fetch-Mode.
         match text("sec-fetch-site") {
-            Some(site) if site != "none" => Verdict::Refused(format!("{site} page")),
-            _ => Verdict::NoPage,
+            Some(site) if site != "none" => OriginVerdict::Refused(format!("{site} page")),
+            _ => OriginVerdict::NoPage,
         }
     }
 }
 
-/// Whether `request`, of a page that may, asks in advance what it may send (CORS preflight).
+/// Whether `request`, from an allowed page, is a CORS preflight.
 pub(super) fn is_preflight(request: &Request) -> bool {
     request.method == "OPTIONS" && request.header("access-control-request-method").is_some()
 }
@@ -94,13 +94,13 @@ mod tests {
 
     #[test]
     fn who_is_a_page() {
-        let refused = |origin: &str| Verdict::Refused(origin.to_owned());
+        let refused = |origin: &str| OriginVerdict::Refused(origin.to_owned());
         let nobody = AllowedOrigins::default();
         for (headers, expected) in [
-            (&[] as &[(&str, &str)], Verdict::NoPage),
-            (&[("sec-fetch-mode", "cors")], Verdict::NoPage),
-            (&[("Sec-Fetch-Site", "none")], Verdict::NoPage),
-            (&[("Referer", "http://x/")], Verdict::NoPage),
+            (&[] as &[(&str, &str)], OriginVerdict::NoPage),
+            (&[("sec-fetch-mode", "cors")], OriginVerdict::NoPage),
+            (&[("Sec-Fetch-Site", "none")], OriginVerdict::NoPage),
+            (&[("Referer", "http://x/")], OriginVerdict::NoPage),
             (
                 &[("Origin", "https://evil.example")],
                 refused("https://evil.example"),
@@ -142,7 +142,11 @@ mod tests {
         ] {
             let asked = request(&[("Origin", origin), ("Sec-Fetch-Site", "cross-site")]);
             let verdict = some.judge(&asked);
-            assert_eq!(matches!(verdict, Verdict::Allowed(_)), allowed, "{origin}");
+            assert_eq!(
+                matches!(verdict, OriginVerdict::Allowed(_)),
+                allowed,
+                "{origin}"
+            );
         }
     }
 }

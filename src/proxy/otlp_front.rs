@@ -1,26 +1,26 @@
-//! What OpenTelemetry sends: spans go to the uploader, which delivers them like segments; what goes to
-//! other services is passed on, where that is allowed.
+//! Requests of OpenTelemetry: spans go to the uploader, which delivers them like segments; logs,
+//! metrics and instrumentation calls are forwarded, where that is allowed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::action::{Action, Service};
-use super::handler::{Body, Entrance, ForwardError, Handler, Incoming, Response};
+use super::action::{ApiAction, AwsService};
+use super::handler::{Body, Entrance, ForwardError, Incoming, RequestHandler, Response};
 use super::resources::ClientResources;
 use super::server::retry_after;
 use crate::http::gunzip::GUNZIP_MEMORY;
 use crate::http::server::{MAX_BODY, Request};
 use crate::logging::RateLimit;
-use crate::otlp::{self, Answer, Coding, Refusal};
+use crate::otlp::{self, Coding, OtlpAnswer, OtlpRefusal};
 use crate::upload::UploadChannel;
 use crate::upload::spans::{SpanRequest, SpanVerdict};
 use crate::view::Feed;
 
-/// Where spans are sent to.
+/// The path for spans.
 const TRACES: &str = "/v1/traces";
 
-/// How long the uploader may take to answer, and memory for decompression to be free. Exporters have
-/// ten seconds of patience, and keep their spans when they are told to.
+/// How long to wait for the uploader's answer, and for memory for decompression. Exporters wait for
+/// ten seconds, and keep their spans after a 503.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 static REFUSED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
@@ -28,25 +28,25 @@ static REFUSED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 /// Takes OTLP, and leaves everything else to another handler.
 pub struct OtlpFront {
     /// Answers everything else.
-    pub next: Arc<dyn Handler>,
+    pub next: Arc<dyn RequestHandler>,
     /// Where spans go.
     pub channel: UploadChannel,
     /// What clients may take together.
     pub resources: Arc<ClientResources>,
-    /// Shows the spans that were taken, where nobody else does.
+    /// Shows the spans that were accepted, where the page is on and spans go to X-Ray.
     pub feed: Option<Feed>,
     /// Whether logs, metrics and instrumentation are passed on: with `--otlp` only, since it widens
     /// what every client can reach.
     pub is_enabled: bool,
 }
 
-impl Handler for OtlpFront {
+impl RequestHandler for OtlpFront {
     fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError> {
         let request = incoming.request;
         if request.path() == TRACES {
             return Ok(self.spans(request));
         }
-        let is_otlp = Action::of(request).service() != Service::XRay;
+        let is_otlp = ApiAction::of(request).service() != AwsService::XRay;
         if is_otlp && !self.is_enabled {
             return Err(ForwardError::NotEnabled);
         }
@@ -93,12 +93,12 @@ impl OtlpFront {
     }
 
     /// Gives the spans of a request to the uploader.
-    fn take(&self, request: &Arc<Request>, content_type: &[u8]) -> Result<Answer, Refusal> {
+    fn take(&self, request: &Arc<Request>, content_type: &[u8]) -> Result<OtlpAnswer, OtlpRefusal> {
         let coding = request.header("content-encoding").unwrap_or_default();
         let _memory = match Coding::of(&coding) {
             Some(Coding::Gzip) => {
                 let memory = self.resources.forwards.wait(GUNZIP_MEMORY, PATIENCE);
-                Some(memory.ok_or(Refusal::Full)?)
+                Some(memory.ok_or(OtlpRefusal::Full)?)
             }
             _ => None,
         };
@@ -108,7 +108,7 @@ impl OtlpFront {
         }
         let taken = SpanRequest {
             body: request.body.as_slice().into(),
-            is_json: spans.encoding == otlp::Encoding::Json,
+            is_json: spans.encoding == otlp::OtlpEncoding::Json,
             is_gzip: spans.coding == Coding::Gzip,
             spans: spans.count,
         };
@@ -119,26 +119,26 @@ impl OtlpFront {
                 }
                 Ok(otlp::accepted(spans.encoding))
             }
-            Some(SpanVerdict::TooLong(limit)) => Err(Refusal::TooLongForMemory(limit)),
-            Some(SpanVerdict::Unreadable) => Err(Refusal::Malformed(spans.encoding)),
-            Some(SpanVerdict::Full) | None => Err(Refusal::Full),
+            Some(SpanVerdict::TooLong(limit)) => Err(OtlpRefusal::TooLongForMemory(limit)),
+            Some(SpanVerdict::Unreadable) => Err(OtlpRefusal::Malformed(spans.encoding)),
+            Some(SpanVerdict::Full) | None => Err(OtlpRefusal::Full),
         }
     }
 }
 
 /// The answer to a request of which the server takes no body longer than `most` bytes. `None`: it is not
 /// one with spans.
-pub(super) fn too_long(head: &Request, most: usize) -> Option<Answer> {
+pub(super) fn too_long(head: &Request, most: usize) -> Option<OtlpAnswer> {
     let content_type = head.header("content-type").unwrap_or_default();
     let refusal = match most {
         // More than X-Ray takes, in any case.
-        MAX_BODY => Refusal::TooLong,
-        _ => Refusal::TooLongForMemory(most),
+        MAX_BODY => OtlpRefusal::TooLong,
+        _ => OtlpRefusal::TooLongForMemory(most),
     };
     (head.path() == TRACES).then(|| otlp::refused(refusal, &content_type))
 }
 
-fn response(answer: Answer) -> Response {
+fn response(answer: OtlpAnswer) -> Response {
     let content_type = answer.content_type.as_bytes().to_vec();
     let headers = vec![("Content-Type".to_owned(), content_type)];
     Response::new(answer.status, headers, Body::Full(answer.body))

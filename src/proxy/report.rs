@@ -1,11 +1,11 @@
-//! Says what goes wrong with requests on TCP: each cause of each action once a minute, in X-Ray's
-//! words and with what to do about it.
+//! Logs failed requests on TCP: each cause for each action at most once a minute, with X-Ray's
+//! words and a hint for the operator.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::action::{Action, Service};
+use super::action::{ApiAction, AwsService};
 use super::handler::ForwardError;
 use crate::aws::error_codes::{self, ServiceError};
 use crate::http::error::{TransportErrorKind, TransportErrorKind as Kind};
@@ -14,8 +14,8 @@ use crate::logging::{self, HeldBack, RateLimit};
 /// Longest text of an error in the log, in bytes.
 const MAX_TEXT: usize = 300;
 
-/// What went wrong, as far as one cause must not silence another. There are no more causes than
-/// statuses of HTTP.
+/// The cause of a failure. Each has a rate limit of its own. There are no more causes than statuses
+/// of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Cause {
     Status(u16),
@@ -32,12 +32,12 @@ enum Cause {
 /// The reports of the last minute.
 #[derive(Default)]
 pub(super) struct Reports {
-    limits: Mutex<BTreeMap<(Action, Cause), RateLimit>>,
+    limits: Mutex<BTreeMap<(ApiAction, Cause), RateLimit>>,
 }
 
 impl Reports {
     /// X-Ray has refused a request.
-    pub(super) fn refusal(&self, action: Action, status: u16, error: &ServiceError) {
+    pub(super) fn refusal(&self, action: ApiAction, status: u16, error: &ServiceError) {
         if let Some(held_back) = self.allow(action, Cause::Status(status)) {
             let line = refusal(action, status, error);
             log::warn!("{line}{held_back}");
@@ -45,7 +45,7 @@ impl Reports {
     }
 
     /// There is no answer of X-Ray's.
-    pub(super) fn failure(&self, action: Action, error: &ForwardError) {
+    pub(super) fn failure(&self, action: ApiAction, error: &ForwardError) {
         let Some(cause) = cause(error) else { return };
         if let Some(held_back) = self.allow(action, cause) {
             let text = logging::escape(error.to_string(), MAX_TEXT);
@@ -55,7 +55,7 @@ impl Reports {
         }
     }
 
-    fn allow(&self, action: Action, cause: Cause) -> Option<HeldBack> {
+    fn allow(&self, action: ApiAction, cause: Cause) -> Option<HeldBack> {
         const MINUTE: Duration = Duration::from_secs(60);
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         limits
@@ -82,8 +82,8 @@ fn cause(error: &ForwardError) -> Option<Cause> {
 fn failure_advice(cause: Cause) -> &'static str {
     match cause {
         Cause::Request => "look at what the client sends",
-        Cause::NotEnabled => "start the daemon with it, or let the client not send this",
-        Cause::NoTarget => "it is being looked for",
+        Cause::NotEnabled => "start the daemon with it, or stop the client from sending this",
+        Cause::NoTarget => "the daemon is still looking for it",
         Cause::NoCredentials => "give the daemon a role or keys; its log says where it looked",
         Cause::Sign => "check the daemon's keys and the host's clock",
         Cause::Transport(
@@ -105,7 +105,7 @@ fn failure_advice(cause: Cause) -> &'static str {
     }
 }
 
-fn refusal(action: Action, status: u16, error: &ServiceError) -> String {
+fn refusal(action: ApiAction, status: u16, error: &ServiceError) -> String {
     let name = action.name();
     let service = action.service().name();
     let mut line = format!("{service} answered {name} on TCP with {status}");
@@ -117,7 +117,7 @@ fn refusal(action: Action, status: u16, error: &ServiceError) -> String {
     format!("{line}; {}", refusal_advice(action, status, &error.code))
 }
 
-fn refusal_advice(action: Action, status: u16, code: &str) -> String {
+fn refusal_advice(action: ApiAction, status: u16, code: &str) -> String {
     let advice = match status {
         _ if error_codes::blames_credentials(code) => {
             "check the daemon's AWS credentials, and that its region is enabled for the account"
@@ -129,10 +129,12 @@ fn refusal_advice(action: Action, status: u16, code: &str) -> String {
         404 => "this service has no such call: check Endpoint and what the client asks for",
         413 => "let the client send smaller requests",
         429 => "let clients ask less often, or ask AWS for a higher quota",
-        _ if error_codes::is_transient(code) => "the service asks to be asked again later",
+        _ if error_codes::is_transient(code) => "the service asks clients to try again later",
         400..=499 => "look at what the client sends",
-        _ if action.service() != Service::XRay => "the service does not work: see its status page",
-        _ => "X-Ray is in trouble: clients go by the last sampling rules that they have",
+        _ if action.service() != AwsService::XRay => {
+            "the service does not work: see its status page"
+        }
+        _ => "X-Ray is failing: clients use the last sampling rules that they have",
     };
     advice.to_owned()
 }
@@ -150,28 +152,27 @@ mod tests {
         };
         for (action, status, error, expected) in [
             (
-                Action::GetSamplingRules,
+                ApiAction::GetSamplingRules,
                 403,
                 error("AccessDeniedException", "not\nauthorized"),
                 "X-Ray answered GetSamplingRules on TCP with 403: AccessDeniedException: \
                  not\\nauthorized; allow xray:GetSamplingRules in the policy of the daemon's role",
             ),
             (
-                Action::OtlpLogs,
+                ApiAction::OtlpLogs,
                 403,
                 error("AccessDeniedException", ""),
                 "CloudWatch Logs answered v1/logs on TCP with 403: AccessDeniedException; allow \
                  logs:PutLogEvents in the policy of the daemon's role",
             ),
             (
-                Action::Other,
+                ApiAction::Other,
                 503,
                 error("", ""),
-                "X-Ray answered other on TCP with 503; X-Ray is in trouble: clients go by the \
-                 last sampling rules that they have",
+                "X-Ray answered other on TCP with 503; X-Ray is failing: clients use the last sampling rules that they have",
             ),
             (
-                Action::GetSamplingTargets,
+                ApiAction::GetSamplingTargets,
                 403,
                 error("ExpiredTokenException", "old"),
                 "X-Ray answered GetSamplingTargets on TCP with 403: ExpiredTokenException: old; \
@@ -198,7 +199,7 @@ mod tests {
             Cause::Status(503),
             cause(&ForwardError::NoCredentials).unwrap(),
         ];
-        for action in [Action::GetSamplingRules, Action::Other] {
+        for action in [ApiAction::GetSamplingRules, ApiAction::Other] {
             for cause in causes {
                 assert!(reports.allow(action, cause).is_some(), "{cause:?}");
                 assert!(reports.allow(action, cause).is_none(), "{cause:?}");

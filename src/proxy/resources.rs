@@ -10,7 +10,7 @@ use super::system_limits::ThreadRoom;
 use crate::http::server::{MAX_BODY, MAX_HEAD};
 
 /// The stack of a thread that serves a client. A TLS handshake in a debug build is the deepest it
-/// goes. Only what is used of it takes memory.
+/// goes. Only the used part of it takes memory.
 const STACK: usize = 256 * 1024;
 
 /// What a thread takes: the part of its stack that is used, and the kernel's own.
@@ -24,8 +24,8 @@ pub(super) const FORWARD_MEMORY: usize = 112 * 1024;
 pub struct ClientResources {
     /// For requests that come in. Half of the memory, so that bodies never keep out small calls.
     pub(super) bodies: Arc<ByteBudget>,
-    /// For the threads that answer: a quarter, so that those which wait to be forwarded do not take
-    /// what they wait for.
+    /// For the threads that answer: a quarter, so that waiting requests do not take the memory that
+    /// they wait for.
     pub(super) answers: Arc<ByteBudget>,
     /// For requests that are forwarded: the last quarter.
     pub(super) forwards: Arc<ByteBudget>,
@@ -33,7 +33,7 @@ pub struct ClientResources {
 }
 
 impl ClientResources {
-    /// Clients may take `memory` bytes, and threads as long as `reserved_threads` are left to
+    /// Clients may use `memory` bytes, and threads as long as `reserved_threads` are left for
     /// uploading.
     #[must_use]
     pub fn new(memory: usize, reserved_threads: usize) -> Arc<Self> {
@@ -58,7 +58,7 @@ impl ClientResources {
         (used, limit)
     }
 
-    /// Starts a thread for `job`, or gives the job back when there is none to be had.
+    /// Starts a thread for `job`, or returns the job when there is no thread.
     pub(super) fn start<F>(self: &Arc<Self>, name: &str, job: F) -> Result<(), NoThread<F>>
     where
         F: FnOnce() + Send + 'static,
@@ -67,9 +67,9 @@ impl ClientResources {
         let Some(running) = self.take_thread(now) else {
             return Err(NoThread { job, error: None });
         };
-        // The job comes back by this way, since a thread that does not start drops its closure.
+        // The job is kept here too, since a thread that does not start drops its closure.
         let slot = Arc::new(Mutex::new(Some((job, running))));
-        let take = |slot: &Mutex<Option<(F, Running)>>| {
+        let take = |slot: &Mutex<Option<(F, ServingThread)>>| {
             slot.lock().unwrap_or_else(PoisonError::into_inner).take()
         };
         let started = thread::Builder::new()
@@ -91,13 +91,15 @@ impl ClientResources {
                 job,
                 error: Some(error),
             }),
-            // Only a thread that runs can have taken it.
+            // The slot is empty only if a running thread has taken the job.
             None => Ok(()),
         }
     }
 
-    fn take_thread(self: &Arc<Self>, now: Instant) -> Option<Running> {
-        self.threads().take(now).then(|| Running(Arc::clone(self)))
+    fn take_thread(self: &Arc<Self>, now: Instant) -> Option<ServingThread> {
+        self.threads()
+            .take(now)
+            .then(|| ServingThread(Arc::clone(self)))
     }
 
     fn threads(&self) -> MutexGuard<'_, ThreadRoom> {
@@ -106,9 +108,9 @@ impl ClientResources {
 }
 
 /// One thread that serves a client.
-struct Running(Arc<ClientResources>);
+struct ServingThread(Arc<ClientResources>);
 
-impl Drop for Running {
+impl Drop for ServingThread {
     fn drop(&mut self) {
         self.0.threads().give_back();
     }
@@ -117,7 +119,7 @@ impl Drop for Running {
 /// A job for which there is no thread.
 pub(super) struct NoThread<F> {
     pub(super) job: F,
-    /// What the system said; `None` when it was not asked, because too few are left.
+    /// The system's error; `None` if no thread was requested, because too few are left.
     pub(super) error: Option<io::Error>,
 }
 
@@ -127,7 +129,8 @@ mod tests {
     use std::iter::from_fn;
     use std::sync::mpsc::channel;
 
-    /// Otherwise a crowd could take all memory for threads, which then wait for it in vain.
+    /// Otherwise many clients could use up all memory for threads, which would then wait for memory
+    /// for ever.
     #[test]
     fn nobody_takes_what_others_wait_for() {
         let clients = ClientResources::new(3 * 1024 * 1024, 0);
@@ -157,7 +160,7 @@ mod tests {
         };
         assert!(clients.start("tcp-7", job).is_ok());
         assert_eq!(name.recv().unwrap().as_deref(), Some("tcp-7"));
-        // The system has refused a thread, so that only one may run for a while.
+        // After the system has refused a thread, only one may run for a while.
         clients.threads().take(Instant::now());
         clients.threads().refused(Instant::now());
         let back = clients.start("tcp-8", || ()).err();

@@ -12,20 +12,20 @@ use crate::http::server::{
 /// Bytes read at once, on the stack, and about as many written at once.
 const PIECE: usize = 8 * 1024;
 
-/// Who ended an answer too early.
-pub(super) enum Broken {
+/// Which side broke the answer off.
+pub(super) enum BrokenBy {
     Client,
-    /// Where the answer comes from.
+    /// The side that the answer comes from.
     Source(io::Error),
 }
 
 /// Writes `response`; whether the connection stays open.
 pub(super) fn write_response(
-    out: &mut Output<'_>,
+    out: &mut ClientOutput<'_>,
     request: &Request,
     response: Response,
     mut persistence: Persistence,
-) -> Result<bool, Broken> {
+) -> Result<bool, BrokenBy> {
     let framing = match response.body {
         _ if matches!(response.status, 204 | 304) => BodyFraming::Absent,
         Body::Full(ref body) => BodyFraming::Length(body.len() as u64),
@@ -60,29 +60,29 @@ pub(super) fn write_response(
             Body::Head(_) => {}
         }
     }
-    out.write_all(&waiting).map_err(|_| Broken::Client)?;
+    out.write_all(&waiting).map_err(|_| BrokenBy::Client)?;
     Ok(persistence != Persistence::Close)
 }
 
 /// Copies the body as it comes, in writes of more than `least` bytes. The last bytes are left in
 /// `waiting`, so that a short answer goes out in one piece.
 fn copy(
-    out: &mut Output<'_>,
+    out: &mut ClientOutput<'_>,
     waiting: &mut Vec<u8>,
     mut reader: Box<dyn Read + Send>,
     framing: BodyFraming,
     least: usize,
-) -> Result<(), Broken> {
+) -> Result<(), BrokenBy> {
     let chunked = framing == BodyFraming::Chunked;
     let mut left = match framing {
         BodyFraming::Length(length) => Some(length),
         _ => None,
     };
-    // The client would take what is over for its next answer, and wait for what is missing.
-    let wrong = || Broken::Source(ErrorKind::UnexpectedEof.into());
+    // Extra bytes would be taken for the next answer, and missing ones would be waited for.
+    let wrong = || BrokenBy::Source(ErrorKind::UnexpectedEof.into());
     let mut piece = [0; PIECE];
     loop {
-        let n = reader.read(&mut piece).map_err(Broken::Source)?;
+        let n = reader.read(&mut piece).map_err(BrokenBy::Source)?;
         if n == 0 {
             break;
         }
@@ -97,7 +97,7 @@ fn copy(
             waiting.extend_from_slice(b"\r\n");
         }
         if waiting.len() > least {
-            out.write_all(waiting).map_err(|_| Broken::Client)?;
+            out.write_all(waiting).map_err(|_| BrokenBy::Client)?;
             waiting.clear();
         }
     }
@@ -111,7 +111,7 @@ fn copy(
 }
 
 /// Writes to a client within a time.
-pub(super) struct Output<'a> {
+pub(super) struct ClientOutput<'a> {
     stream: &'a TcpStream,
     /// For all of the answer, or for each write.
     limit: Limit,
@@ -125,12 +125,12 @@ enum Limit {
     Each(Duration),
 }
 
-/// For one write of a live answer: its client reads, or is gone.
+/// Limit for one write of a live answer. A client that reads nothing for so long is gone.
 const LIVE_WRITE: Duration = Duration::from_secs(10);
 
-impl<'a> Output<'a> {
+impl<'a> ClientOutput<'a> {
     pub(super) fn new(stream: &'a TcpStream, limit: Duration) -> Self {
-        Output {
+        ClientOutput {
             stream,
             limit: Limit::At(Instant::now() + limit),
             is_fresh: true,

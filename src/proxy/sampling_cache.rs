@@ -1,73 +1,53 @@
 //! Keeps the last good answers with sampling rules, and serves them while X-Ray does not answer.
 //!
-//! An SDK that gets no rules waits five minutes and samples by its own until then. Clients that
-//! ask the same share one attempt, which goes on while they are served from here.
+//! An SDK that gets no rules waits five minutes and uses its own rules until then. Clients with the
+//! same request share one attempt, which goes on after they have got a kept answer.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::handler::{AnswerOrigin, Body, ForwardError, Response};
+use super::handler::{AnswerOrigin, ForwardError, Response};
+use super::kept_answers::{CachedAnswer, KeptAnswers};
 use super::resources::{ClientResources, NoThread};
-use crate::http::call::Call;
+use crate::http::call::CancellableCall;
 
 /// After so long without an answer the kept one is served: clients give up after two seconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the client is still there.
+/// Interval between two checks whether the client is still there.
 const GLANCE: Duration = Duration::from_millis(250);
 
 /// Requests that are longer than this share and keep nothing. The real ones have some bytes.
 const MAX_KEY: usize = 4 * 1024;
 
-/// Answers that are longer than this are not kept. A hundred rules have about 70 KB.
-pub(super) const MAX_ANSWER: usize = 256 * 1024;
-
-/// Bytes of all kept answers and their requests.
-const MAX_KEPT: usize = 512 * 1024;
-
-/// Attempts at once; more requests than these, all different, are made without sharing.
+/// Most shared attempts at a time. Further requests are forwarded without sharing.
 const MAX_ATTEMPTS: usize = 8;
-
-/// An answer that can be given to several clients.
-#[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, Vec<u8>)>,
-    pub(super) body: Arc<[u8]>,
-}
 
 /// How an attempt ended.
 #[derive(Clone, Debug)]
 pub(super) enum Attempted {
-    Answered(Answer),
+    Answered(CachedAnswer),
     Failed(ForwardError),
-    /// The answer is too long to be shared: everybody asks for themselves.
+    /// The answer is too long to be shared: each client's request is forwarded.
     TooLong,
 }
 
 pub(super) struct SamplingCache {
     max_age: Duration,
     resources: Arc<ClientResources>,
-    state: Mutex<State>,
+    state: Mutex<SamplingState>,
     /// Signalled when an attempt has ended.
     ended: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    /// The one used last stands last.
-    kept: Vec<Kept>,
-    attempts: Vec<Attempt>,
+struct SamplingState {
+    answers: KeptAnswers,
+    attempts: Vec<SharedAttempt>,
     next_attempt: u64,
 }
 
-struct Kept {
-    key: Vec<u8>,
-    answer: Answer,
-    fetched: Instant,
-}
-
-struct Attempt {
+struct SharedAttempt {
     number: u64,
     key: Vec<u8>,
     began: Instant,
@@ -100,7 +80,7 @@ impl SamplingCache {
     pub(super) fn answer(
         self: &Arc<Self>,
         key: &[u8],
-        client: &Call,
+        client: &CancellableCall,
         attempt: impl FnOnce() -> Attempted + Send + 'static,
     ) -> Option<Result<Response, ForwardError>> {
         let number = self.join(key, attempt)?;
@@ -139,7 +119,7 @@ impl SamplingCache {
         }
         let number = state.next_attempt;
         state.next_attempt += 1;
-        state.attempts.push(Attempt {
+        state.attempts.push(SharedAttempt {
             number,
             key: key.to_vec(),
             began: Instant::now(),
@@ -156,7 +136,7 @@ impl SamplingCache {
     }
 
     /// Waits for the end of an attempt, or until it is time for the kept answer.
-    fn wait(&self, number: u64, key: &[u8], client: &Call) -> Option<Waited> {
+    fn wait(&self, number: u64, key: &[u8], client: &CancellableCall) -> Option<Waited> {
         let mut state = self.lock();
         loop {
             let at = state.attempts.iter().position(|a| a.number == number)?;
@@ -166,7 +146,10 @@ impl SamplingCache {
             } else if client.is_cancelled() {
                 Some(Waited::ClientLeft)
             } else if attempt.began.elapsed() >= PATIENCE {
-                state.fresh(key, self.max_age).map(|_| Waited::Long)
+                state
+                    .answers
+                    .is_fresh(key, self.max_age)
+                    .then_some(Waited::Long)
             } else {
                 None
             };
@@ -191,7 +174,7 @@ impl SamplingCache {
             && has_rules(answer)
         {
             let key = state.attempts[at].key.clone();
-            state.keep(key, answer.clone());
+            state.answers.keep(key, answer.clone());
         }
         let attempt = &mut state.attempts[at];
         attempt.result = Some(result);
@@ -202,46 +185,21 @@ impl SamplingCache {
     }
 
     fn kept(&self, key: &[u8]) -> Option<Response> {
-        let mut state = self.lock();
-        let at = state.fresh(key, self.max_age)?;
-        let kept = state.kept.remove(at);
-        let mut response = kept.answer.clone().into_response();
-        let age = kept.fetched.elapsed().as_secs().to_string();
+        let (answer, age) = self.lock().answers.get(key, self.max_age)?;
+        let mut response = answer.into_response();
+        let age = age.as_secs().to_string();
         response.headers.push(("Age".to_owned(), age.into_bytes()));
         response.origin = AnswerOrigin::Kept;
-        state.kept.push(kept);
         Some(response)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SamplingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn fresh(&self, key: &[u8], max_age: Duration) -> Option<usize> {
-        self.kept
-            .iter()
-            .position(|kept| kept.key == key && kept.fetched.elapsed() < max_age)
-    }
-
-    fn keep(&mut self, key: Vec<u8>, mut answer: Answer) {
-        // The others speak of that one request: its id, its time.
-        answer
-            .headers
-            .retain(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        self.kept.retain(|kept| kept.key != key);
-        self.kept.push(Kept {
-            key,
-            answer,
-            fetched: Instant::now(),
-        });
-        while self.kept.iter().map(Kept::size).sum::<usize>() > MAX_KEPT {
-            self.kept.remove(0);
-        }
-    }
-
-    /// One client waits no more.
+impl SamplingState {
+    /// A client has stopped waiting.
     fn leave(&mut self, attempt: usize) {
         let left = &mut self.attempts[attempt];
         left.waiting -= 1;
@@ -251,20 +209,8 @@ impl State {
     }
 }
 
-impl Kept {
-    fn size(&self) -> usize {
-        self.key.len() + self.answer.body.len()
-    }
-}
-
-impl Answer {
-    fn into_response(self) -> Response {
-        Response::new(self.status, self.headers, Body::Full(self.body.to_vec()))
-    }
-}
-
-/// Whether this is what X-Ray says when it is well: a proxy on the way may say 200 as well.
-fn has_rules(answer: &Answer) -> bool {
+/// Whether this is a complete answer of X-Ray. A proxy on the way might answer 200 too.
+fn has_rules(answer: &CachedAnswer) -> bool {
     answer.status == 200
         && serde_json::from_slice::<serde_json::Value>(&answer.body).is_ok_and(|body| {
             body.get("SamplingRuleRecords")
@@ -275,6 +221,8 @@ fn has_rules(answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::handler::Body;
+    use crate::proxy::kept_answers::MAX_KEPT;
     use std::sync::mpsc::{Sender, channel};
     use std::thread;
 
@@ -286,7 +234,7 @@ mod tests {
     }
 
     fn answered(status: u16, body: &str) -> Attempted {
-        Attempted::Answered(Answer {
+        Attempted::Answered(CachedAnswer {
             status,
             headers: Vec::new(),
             body: body.as_bytes().into(),
@@ -295,7 +243,7 @@ mod tests {
 
     /// The status, and whether the answer was kept; `None` for an error.
     fn ask(cache: &Arc<SamplingCache>, key: &str, result: Attempted) -> Option<(u16, bool)> {
-        let client = Call::default();
+        let client = CancellableCall::default();
         let answer = cache.answer(key.as_bytes(), &client, move || result)?;
         let answer = answer.ok()?;
         let is_kept = answer.origin == AnswerOrigin::Kept;
@@ -355,7 +303,7 @@ mod tests {
             // Still in use.
             assert_eq!(ask(&cache, "0", answered(500, "")), Some((200, true)));
         }
-        let kept: usize = cache.lock().kept.iter().map(Kept::size).sum();
+        let kept = cache.lock().answers.size();
         assert!(kept <= MAX_KEPT, "{kept}");
         assert_eq!(ask(&cache, "1", answered(500, "")), Some((500, false)));
         let long = "x".repeat(MAX_KEY + 1);
@@ -373,7 +321,7 @@ mod tests {
 
     fn asking(
         cache: &Arc<SamplingCache>,
-        client: &Arc<Call>,
+        client: &Arc<CancellableCall>,
         attempt: impl FnOnce() -> Attempted + Send + 'static,
     ) -> thread::JoinHandle<Option<Result<Response, ForwardError>>> {
         let (cache, client) = (Arc::clone(cache), Arc::clone(client));
@@ -433,7 +381,7 @@ mod tests {
     #[test]
     fn a_client_that_has_gone_waits_no_more() {
         let cache = cache(HOUR);
-        let client: Arc<Call> = Arc::default();
+        let client: Arc<CancellableCall> = Arc::default();
         let (tell, attempt) = held();
         let waiting = asking(&cache, &client, attempt);
         wait_for(&cache, 1);

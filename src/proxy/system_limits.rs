@@ -1,4 +1,4 @@
-//! What the system leaves to the clients, after what uploading needs: threads and descriptors.
+//! How many threads and descriptors clients may use, so that enough are left for uploading.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,11 +18,12 @@ const MAX_TASKS: Controller = Controller {
 /// Threads for clients that there are in any case, if there are any at all.
 const FEW: u64 = 2;
 
-/// Where there are so many more threads than needed, it is looked again after this time only.
+/// If there are this many more threads than needed, the next count is made after [`LOOK_AGAIN`]
+/// only.
 const PLENTY: u64 = 256;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// How long a count of the user's tasks is taken for true. Counting reads a file for each process.
+/// How long a count of the user's tasks is used. Counting reads a file for each process.
 const COUNT_AGE: Duration = Duration::from_secs(1);
 
 /// After the system has refused a thread, this long fewer run at once.
@@ -47,7 +48,7 @@ pub(super) struct ThreadRoom {
     running: u64,
     /// Until when fewer of them may run, and how many.
     refused: Option<(Instant, u64)>,
-    /// There was plenty at the last look, and until then it is not looked again.
+    /// The last count found enough threads, so there is no new count before this time.
     plenty_until: Option<Instant>,
 }
 
@@ -113,7 +114,7 @@ impl ThreadRoom {
         true
     }
 
-    /// A thread that was taken has ended, or was not to be had.
+    /// A thread that was taken has ended, or could not be started.
     pub(super) fn give_back(&mut self) {
         self.running -= 1;
     }

@@ -5,27 +5,27 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::handler::{AnswerOrigin, Body, ForwardError, Handler, Incoming, Response};
-use crate::http::call::Call;
+use super::handler::{AnswerOrigin, Body, ForwardError, Incoming, RequestHandler, Response};
+use crate::http::call::CancellableCall;
 use crate::http::server::Request;
 use crate::view::SharedStore;
-use crate::view::api::{self, Destination};
+use crate::view::api::{self, ConnectedAddress};
 use crate::view::store::EventStream;
 
-/// Between two looks whether the client of a stream has gone.
+/// Interval between two checks whether the client of a stream has gone.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Answers what the page asks for, and hands everything else to another handler.
+/// Answers the requests of the page, and passes all others to another handler.
 pub struct TracePage {
     /// What is shown.
     pub store: Arc<SharedStore>,
     /// Whether the page is answered at any address and for any `Host`.
     pub any_host: bool,
     /// Answers everything else.
-    pub others: Arc<dyn Handler>,
+    pub others: Arc<dyn RequestHandler>,
 }
 
-impl Handler for TracePage {
+impl RequestHandler for TracePage {
     fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError> {
         if let Some(response) = self.own(incoming) {
             return Ok(response);
@@ -61,7 +61,7 @@ impl TracePage {
         // An address that is not known is none of this machine.
         let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let address = incoming.local_address.map_or(unknown, |local| local.ip());
-        let answer = self.store.respond(&api::Request {
+        let answer = self.store.respond(&api::ApiRequest {
             method: &incoming.request.method,
             target: &incoming.request.target,
             host: host.as_deref(),
@@ -69,15 +69,15 @@ impl TracePage {
             fetch_site: fetch_site.as_deref(),
             fetch_mode: fetch_mode.as_deref(),
             if_none_match: if_none_match.as_deref(),
-            destination: Destination {
+            destination: ConnectedAddress {
                 address,
                 any: self.any_host,
             },
         })?;
         let body = match answer.body {
-            api::Body::Bytes(bytes) if answer.send_body => Body::Full(bytes.into_owned()),
-            api::Body::Bytes(bytes) => Body::Head(Some(bytes.len() as u64)),
-            api::Body::Events(stream) => Body::Live(Box::new(Events {
+            api::ApiBody::Bytes(bytes) if answer.send_body => Body::Full(bytes.into_owned()),
+            api::ApiBody::Bytes(bytes) => Body::Head(Some(bytes.len() as u64)),
+            api::ApiBody::Events(stream) => Body::Live(Box::new(Events {
                 store: Arc::clone(&self.store),
                 stream,
                 call: Arc::clone(incoming.call),
@@ -100,8 +100,8 @@ impl TracePage {
 struct Events {
     store: Arc<SharedStore>,
     stream: EventStream,
-    call: Arc<Call>,
-    /// The event at hand, and how much of it has been read.
+    call: Arc<CancellableCall>,
+    /// The current event, and how much of it has been read.
     text: Vec<u8>,
     read: usize,
 }

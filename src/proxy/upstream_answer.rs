@@ -5,22 +5,22 @@ use std::sync::Arc;
 
 use ureq::http;
 
-use super::action::Action;
+use super::action::ApiAction;
 use super::budget::Charge;
-use super::forward::Shared;
+use super::forward::Forwarder;
 use super::handler::{Body, ForwardError, Response};
 use super::headers;
 use super::masking::Mask;
 use super::upstream_request::{broken_off, transport};
 use crate::aws::clock::{Reading, SigningTime};
 use crate::aws::error_codes::ServiceError;
-use crate::http::call::Call;
+use crate::http::call::CancellableCall;
 use crate::http::server::Request;
 
-/// As much of an answer that is no success is read to find its error.
+/// At most this much of an error answer is read to find the error code.
 const MAX_ERROR: u64 = 16 * 1024;
 
-/// An answer, and what it was asked with.
+/// An answer, with what is known of its request.
 pub(super) struct Asked {
     pub(super) response: http::Response<ureq::Body>,
     /// Secrets that stood in the request.
@@ -29,7 +29,7 @@ pub(super) struct Asked {
     pub(super) received: Reading,
     /// Who was asked.
     pub(super) host: String,
-    /// The beginning of the body of an answer that is no success.
+    /// The beginning of the body of an error answer.
     pub(super) read: Vec<u8>,
 }
 
@@ -49,7 +49,7 @@ impl Asked {
         Ok(())
     }
 
-    /// What X-Ray says is wrong. Without secrets.
+    /// X-Ray's error. Without secrets.
     pub(super) fn error(&self) -> ServiceError {
         let header = self.response.headers().get("x-amzn-errortype");
         let header = header.and_then(|value| value.to_str().ok());
@@ -91,9 +91,9 @@ impl Asked {
 pub(super) struct UpstreamBody {
     pub(super) masked: Box<dyn Read + Send>,
     pub(super) host: String,
-    pub(super) call: Arc<Call>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) action: Action,
+    pub(super) call: Arc<CancellableCall>,
+    pub(super) shared: Arc<Forwarder>,
+    pub(super) action: ApiAction,
     pub(super) _memory: Charge,
 }
 

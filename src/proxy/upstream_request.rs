@@ -21,7 +21,7 @@ pub(super) enum Upstream<'a> {
 
 /// Which connection a request goes by.
 #[derive(Clone, Copy)]
-pub(super) enum Connection {
+pub(super) enum ConnectionChoice {
     Any,
     New,
 }
@@ -30,7 +30,7 @@ impl Upstream<'_> {
     pub(super) fn run(
         self,
         endpoint: &ServiceEndpoint,
-        connection: Connection,
+        connection: ConnectionChoice,
     ) -> Result<http::Response<ureq::Body>, ForwardError> {
         match self {
             Upstream::WithBody(request) => run(endpoint, request, connection),
@@ -42,9 +42,9 @@ impl Upstream<'_> {
 fn run(
     endpoint: &ServiceEndpoint,
     request: http::Request<impl AsSendBody>,
-    connection: Connection,
+    connection: ConnectionChoice,
 ) -> Result<http::Response<ureq::Body>, ForwardError> {
-    // What the client did not send is not sent for it.
+    // ureq must not add headers that the client has not sent.
     let config = endpoint
         .agent
         .configure_request(request)
@@ -52,9 +52,9 @@ fn run(
         .accept_encoding("")
         .allow_non_standard_methods(true);
     let request = match connection {
-        Connection::Any => config.build(),
+        ConnectionChoice::Any => config.build(),
         // No kept connection is young enough.
-        Connection::New => config.max_idle_age(Duration::ZERO).build(),
+        ConnectionChoice::New => config.max_idle_age(Duration::ZERO).build(),
     };
     endpoint.agent.run(request).map_err(|error| match error {
         // These repeat the URL, which is the client's.

@@ -1,4 +1,4 @@
-//! The directory of the spool: what it must look like, and the files in it.
+//! The directory of the spool: the checks of the directory, and access to the files in it.
 //!
 //! A directory that does not exist is created with mode 0700; the one above it must exist. One that
 //! does exist must not be a symbolic link, must not be writable for everybody, and must belong to
@@ -22,7 +22,7 @@ use rustix::process::geteuid;
 use super::error::DirectoryError;
 use super::lock::{self, LockError};
 
-/// Most files that are looked at in one directory: thousands of times more than the daemon writes.
+/// Most files that are read in one directory: thousands of times more than the daemon writes.
 const MAX_FILES: usize = 100_000;
 
 const NEW_FILE: OFlags = OFlags::RDWR
@@ -92,7 +92,7 @@ impl SpoolDirectory {
     /// # Errors
     /// `InvalidData` for a file that must be left alone, otherwise what the system says.
     pub(super) fn open_file(&self, number: u64) -> io::Result<File> {
-        // A pipe in the place of a file must not hold up the thread.
+        // A pipe in the place of a file must not block the thread.
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd =
             at::openat(&self.fd, name(number), flags, Mode::empty()).map_err(
@@ -117,7 +117,7 @@ impl SpoolDirectory {
         stat.ok().map(|stat| stat.st_ino)
     }
 
-    /// Removes a file. One that is gone already is removed.
+    /// Removes a file. A missing file is not an error.
     pub(super) fn remove_file(&self, number: u64) -> io::Result<()> {
         match at::unlinkat(&self.fd, name(number), AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
@@ -125,10 +125,10 @@ impl SpoolDirectory {
         }
     }
 
-    /// Makes names that were created survive the end of the host.
+    /// Synchronises the directory, so that new names survive a crash of the host.
     pub(super) fn synchronise(&self) -> io::Result<()> {
         match at::fsync(&self.fd) {
-            // Some file systems cannot do that for a directory, and need it not.
+            // Some file systems cannot do that for a directory, and do not need it.
             Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -221,7 +221,7 @@ pub(super) fn is_trusted_owner(
     owner == 0 || owner == user || owner_of_new_file() == Some(owner)
 }
 
-/// Whom the file system makes the owner of what this process creates.
+/// The owner that the file system gives to files of this process.
 fn owner_of_new_file(directory: &OwnedFd) -> Option<u32> {
     let name = format!("probe-{}", std::process::id());
     let probe = at::openat(directory, &name, NEW_FILE, Mode::RUSR | Mode::WUSR).ok()?;

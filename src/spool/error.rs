@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a directory cannot be the spool, or can be no longer.
+/// Why a directory cannot be used as the spool, or cannot be used any longer.
 #[derive(Debug)]
 pub(crate) enum DirectoryError {
     /// The path leads to a symbolic link.
@@ -19,9 +19,9 @@ pub(crate) enum DirectoryError {
         owner: u32,
         user: u32,
     },
-    /// Another process has locked it, and says this of itself.
+    /// Another process has locked it; this is its description.
     Locked { path: PathBuf, holder: String },
-    /// A call to the system failed.
+    /// A system call failed.
     System {
         path: PathBuf,
         what: &'static str,
@@ -95,7 +95,7 @@ impl std::error::Error for DirectoryError {}
 /// Why an item was not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StoreError {
-    /// The directory cannot be used; the problem has been said.
+    /// The directory cannot be used; the problem has been logged.
     Unavailable,
     /// The files may take no more bytes, and none of them may be dropped for this item.
     NoRoom,

@@ -1,4 +1,4 @@
-//! One file of the spool: what is appended to it, read from it and settled in it.
+//! One file of the spool: appending, reading and settling records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::directory::SpoolDirectory;
 use super::format::{FileHeader, SyncMarker};
 use super::reader::{HeaderStep, ReaderStep, RecordReader};
-use super::{Amount, LossReason, SpoolItem, XRayApi};
+use super::{LossReason, RecordAmount, SpoolItem, XRayApi};
 
 /// A file that cannot be read so many times in a row is given up until the next start.
 const MAX_FAILED_READS: u32 = 3;
@@ -19,28 +19,28 @@ const MAX_FAILED_READS: u32 = 3;
 pub(crate) struct SpoolFile {
     pub destination: XRayApi,
     pub marker: SyncMarker,
-    /// When the oldest document was received that was not settled when it was counted.
+    /// When the oldest document that was not settled at the last count was received.
     pub oldest: Option<SystemTime>,
-    /// What is to be read.
-    pub unread: Amount,
+    /// The records that are to be read.
+    pub(crate) unread: RecordAmount,
     /// Where the first record begins.
     start: u64,
     /// End of the last whole record.
     pub size: u64,
     /// Bytes behind that.
-    pub torn: u64,
+    pub(crate) torn: u64,
     /// Whether records may be appended.
     is_open_for_writing: bool,
-    /// Whether something was written that may be lost with the host.
+    /// Whether something was written that a crash of the host could lose.
     is_unsynchronised: bool,
-    /// Whether the file is to stay when nothing in it is wanted any more.
+    /// Whether the file is kept when all of its records are settled.
     is_given_up: bool,
     /// Open from the first read or write until all is settled.
     handle: Option<File>,
     /// Where to go on reading.
     cursor: u64,
     /// Records that were read and are not settled, with what they hold.
-    outstanding: BTreeMap<u64, Amount>,
+    outstanding: BTreeMap<u64, RecordAmount>,
     /// Records that were read and are to be read again.
     released: BTreeSet<u64>,
     failed_reads: u32,
@@ -49,8 +49,14 @@ pub(crate) struct SpoolFile {
 /// What comes next in a file.
 #[derive(Debug)]
 pub(crate) enum NextRecord {
-    Read { offset: u64, item: SpoolItem },
-    Lost { amount: Amount, reason: LossReason },
+    Read {
+        offset: u64,
+        item: SpoolItem,
+    },
+    Lost {
+        amount: RecordAmount,
+        reason: LossReason,
+    },
     Nothing,
 }
 
@@ -81,7 +87,7 @@ impl SpoolFile {
             destination: header.destination,
             marker: header.marker,
             oldest: None,
-            unread: Amount::default(),
+            unread: RecordAmount::default(),
             start,
             size: start,
             torn: 0,
@@ -101,28 +107,29 @@ impl SpoolFile {
         self.size + self.torn
     }
 
-    /// Takes a record into account that is to be read.
-    pub(super) fn add(&mut self, amount: Amount, received_at: SystemTime) {
+    /// Counts a record that is to be read.
+    pub(super) fn add(&mut self, amount: RecordAmount, received_at: SystemTime) {
         self.unread += amount;
         let oldest = self.oldest.map_or(received_at, |at| at.min(received_at));
         self.oldest = Some(oldest);
     }
 
-    /// Appends the bytes of a record, all or nothing. Answers where it stands.
+    /// Appends the bytes of a record, all or nothing. Returns where it stands.
     pub(super) fn append(&mut self, record: &[u8], item: &SpoolItem) -> io::Result<u64> {
         let handle = self.handle.as_ref().ok_or(io::ErrorKind::NotFound)?;
         if handle.metadata()?.nlink() == 0 {
             return Err(io::ErrorKind::NotFound.into());
         }
         if let Err(error) = handle.write_all_at(record, self.size) {
-            // A part of it may be there. Where it cannot be cut off, it is a torn tail.
+            // A part of it may have been written. If that cannot be cut off, it stays as a torn
+            // tail.
             self.is_open_for_writing = handle.set_len(self.size).is_ok();
             return Err(error);
         }
         let offset = self.size;
         self.size += record.len() as u64;
         self.is_unsynchronised = true;
-        self.add(Amount::of_item(item), item.received_at);
+        self.add(RecordAmount::of_item(item), item.received_at);
         Ok(offset)
     }
 
@@ -131,7 +138,7 @@ impl SpoolFile {
         self.is_open_for_writing && self.size + record as u64 <= size
     }
 
-    /// Makes what was written survive the end of the host.
+    /// Synchronises the file, so that it survives a crash of the host.
     pub(super) fn synchronise(&mut self) -> io::Result<()> {
         if self.is_unsynchronised
             && let Some(handle) = &self.handle
@@ -149,7 +156,7 @@ impl SpoolFile {
         self.close();
     }
 
-    /// Gives the handle back where it can be opened again and nothing needs it.
+    /// Closes the file if it can be opened again and is not needed now.
     fn close(&mut self) {
         let busy = self.is_open_for_writing || self.is_unsynchronised || self.is_outstanding();
         if !busy && self.is_linked() {
@@ -187,7 +194,7 @@ impl SpoolFile {
         self.start
     }
 
-    /// Whether it can be read without its name.
+    /// Whether it can be read although its name was removed.
     pub(super) fn is_open(&self) -> bool {
         self.handle.is_some()
     }
@@ -202,7 +209,7 @@ impl SpoolFile {
         self.cursor < self.size || !self.released.is_empty()
     }
 
-    /// Whether nothing in it is wanted any more.
+    /// Whether all of its records are settled.
     pub(super) fn is_finished(&self) -> bool {
         !self.is_open_for_writing && !self.is_readable() && !self.is_outstanding()
     }
@@ -235,7 +242,7 @@ impl SpoolFile {
                         let amount = self.give_up();
                         return Ok(NextRecord::Lost { amount, reason });
                     }
-                    // There may be no descriptor to be had at this moment.
+                    // There may be no free descriptor at this moment.
                     Err(error) => return Err(error),
                 }
             }
@@ -262,7 +269,7 @@ impl SpoolFile {
 
     fn try_read_next(&mut self) -> io::Result<Option<NextRecord>> {
         let handle = self.handle.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        // Somebody may have cut it.
+        // Another program may have truncated it.
         self.size = self.size.min(handle.metadata()?.len());
         let released = self.released.first().copied();
         let start = released.unwrap_or(self.cursor);
@@ -276,18 +283,18 @@ impl SpoolFile {
         }
         Ok(match step {
             ReaderStep::Record { offset, item } if released.is_none_or(|at| at == offset) => {
-                let amount = Amount::of_item(&item);
+                let amount = RecordAmount::of_item(&item);
                 self.unread = self.unread.saturating_sub(amount);
                 self.outstanding.insert(offset, amount);
                 Some(NextRecord::Read { offset, item })
             }
             ReaderStep::Damaged { documents, bytes } => {
-                let amount = Amount::of(documents, bytes);
+                let amount = RecordAmount::of(documents, bytes);
                 self.unread = self.unread.saturating_sub(amount);
                 let reason = LossReason::Damaged;
                 Some(NextRecord::Lost { amount, reason })
             }
-            // What was counted and is not found is told when the file is finished.
+            // Records that were counted and are missing now are reported when the file is finished.
             ReaderStep::Record { .. }
             | ReaderStep::Gap
             | ReaderStep::TornTail
@@ -295,8 +302,8 @@ impl SpoolFile {
         })
     }
 
-    /// Nothing more is read from this file by this process. Answers what was still to be read.
-    pub(super) fn give_up(&mut self) -> Amount {
+    /// This process reads nothing more from this file. Returns what was still to be read.
+    pub(super) fn give_up(&mut self) -> RecordAmount {
         self.is_given_up = true;
         self.is_open_for_writing = false;
         self.cursor = self.size;
@@ -304,8 +311,8 @@ impl SpoolFile {
         std::mem::take(&mut self.unread)
     }
 
-    /// The record is wanted no more. It is marked, so that the next process does not send it again.
-    /// It may not have been read since it was stored: then it never is.
+    /// The record is settled. It is marked, so that the next process does not send it again. If it
+    /// has not been read since it was stored, it will not be read any more.
     pub(super) fn settle(
         &mut self,
         directory: Option<&SpoolDirectory>,
@@ -328,9 +335,9 @@ impl SpoolFile {
         marked
     }
 
-    /// Where nothing in it is wanted any more, nothing is read or written any more.
+    /// If all records are settled, nothing more is read or written.
     pub(super) fn finish_if_settled(&mut self) {
-        let is_unread = self.unread != Amount::default() || !self.released.is_empty();
+        let is_unread = self.unread != RecordAmount::default() || !self.released.is_empty();
         if !is_unread && !self.is_outstanding() {
             self.cursor = self.size;
             self.seal();
@@ -342,7 +349,7 @@ impl SpoolFile {
         (self.cursor..self.size).contains(&offset) || self.released.contains(&offset)
     }
 
-    /// Takes a record out of what is to be read. Answers whether it was there.
+    /// Takes a record out of what is to be read. Returns whether it was there.
     fn take_unread(
         &mut self,
         directory: Option<&SpoolDirectory>,
@@ -360,7 +367,7 @@ impl SpoolFile {
         let mut reader = RecordReader::new(handle, self.marker, offset, self.size);
         let amount = match reader.next_header()? {
             HeaderStep::Header(at, header) if at == offset && !header.settled => {
-                Amount::of(header.count, header.opened)
+                RecordAmount::of(header.count, header.opened)
             }
             _ => return Ok(false),
         };
@@ -369,7 +376,7 @@ impl SpoolFile {
         Ok(true)
     }
 
-    /// The record is to be read again, or for the first time. Answers whether it can be.
+    /// The record is to be read again, or for the first time. Returns whether it can be.
     pub(super) fn release(&mut self, offset: u64) -> bool {
         let Some(amount) = self.outstanding.remove(&offset) else {
             return self.is_unread(offset) && !self.is_given_up;

@@ -21,31 +21,32 @@
 //! | checksum of the record up to here | 8 |
 //! | stored body | n |
 //!
-//! Behind damage the next record is found by the sync marker. A client cannot know it, so no document
-//! can pretend to be a record, and the checksums cover it, so no record of another file is taken for
-//! one of this file. A checksum is the beginning of a SHA-256, which the daemon has for signing.
+//! After damage the next record is found by the sync marker. A client cannot know it, so no
+//! document can pretend to be a record, and the checksums cover it, so no record of another file is
+//! taken for one of this file. A checksum is the beginning of a SHA-256, which the daemon has for
+//! signing.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
 use super::{BodyKind, MAX_TEXT, SpoolIdentity, SpoolItem, XRayApi};
-use crate::batch::compressed::{CompressedBody, Encoding, MAX_BODY};
+use crate::batch::compressed::{BodyEncoding, CompressedBody, MAX_BODY};
 
 /// Version of this format.
 pub const VERSION: u8 = 1;
 
 /// Bytes of a record before its body.
-pub const RECORD_HEADER: usize = 56;
+pub(crate) const RECORD_HEADER: usize = 56;
 
 /// Most bytes of a file header.
-pub const MAX_FILE_HEADER: usize = 8 + MARKER + 1 + 3 * (2 + MAX_TEXT) + CHECKSUM;
+pub(crate) const MAX_FILE_HEADER: usize = 8 + MARKER + 1 + 3 * (2 + MAX_TEXT) + CHECKSUM;
 
 pub(crate) const MARKER: usize = 16;
 const CHECKSUM: usize = 8;
 const MAGIC: &[u8; 7] = b"XRAYSPL";
 
-/// What stands before each record of one file.
+/// The bytes in front of each record of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SyncMarker([u8; MARKER]);
 
@@ -55,14 +56,14 @@ impl SyncMarker {
         SyncMarker(random)
     }
 
-    /// Before a record that is to be read.
+    /// In front of a record that is to be read.
     pub(crate) fn pending(&self) -> [u8; MARKER] {
         self.0
     }
 
-    /// Before a record that is settled. A torn write of it makes the record unreadable, which is
-    /// as well.
-    pub fn settled(&self) -> [u8; MARKER] {
+    /// In front of a record that is settled. If only a part of it is written, the record becomes
+    /// unreadable, which has the same effect.
+    pub(crate) fn settled(&self) -> [u8; MARKER] {
         self.0.map(|byte| !byte)
     }
 
@@ -82,9 +83,9 @@ pub struct FileHeader {
     /// Before each record.
     pub marker: SyncMarker,
     /// Where its bodies are to be sent.
-    pub destination: XRayApi,
-    /// Whose they are.
-    pub identity: SpoolIdentity,
+    pub(crate) destination: XRayApi,
+    /// The identity that its bodies belong to.
+    pub(crate) identity: SpoolIdentity,
 }
 
 /// Why the beginning of a file is not the header of a spool file that can be read.
@@ -162,18 +163,18 @@ impl FileHeader {
     }
 }
 
-/// What stands before the body of a record.
+/// The header of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordHeader {
     stored: usize,
-    pub opened: usize,
+    pub(crate) opened: usize,
     pub count: usize,
     pub received_at: SystemTime,
     attempts: u16,
     kind: BodyKind,
-    encoding: Encoding,
+    encoding: BodyEncoding,
     body_checksum: [u8; CHECKSUM],
-    pub settled: bool,
+    pub(crate) settled: bool,
 }
 
 impl RecordHeader {
@@ -211,8 +212,8 @@ impl RecordHeader {
                 _ => return None,
             },
             encoding: match fields.array()? {
-                [0] => Encoding::Plain,
-                [1] => Encoding::Lz4,
+                [0] => BodyEncoding::Plain,
+                [1] => BodyEncoding::Lz4,
                 _ => return None,
             },
             body_checksum: fields.array()?,
@@ -263,8 +264,8 @@ pub fn encode_record(marker: &SyncMarker, item: &SpoolItem) -> Option<Vec<u8>> {
         BodyKind::Otlp { json, gzip } => 1 | u8::from(json) << 1 | u8::from(gzip) << 2,
     });
     bytes.push(match body.encoding() {
-        Encoding::Plain => 0,
-        Encoding::Lz4 => 1,
+        BodyEncoding::Plain => 0,
+        BodyEncoding::Lz4 => 1,
     });
     bytes.extend(marker.checksum(body.bytes()));
     let checksum = marker.checksum(&bytes[MARKER..]);

@@ -1,4 +1,4 @@
-//! What earlier processes have left in the directory.
+//! Finds the records of earlier processes in the directory.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek};
@@ -7,32 +7,32 @@ use super::directory::SpoolDirectory;
 use super::file::SpoolFile;
 use super::format::{FileHeader, HeaderError, MAX_FILE_HEADER, VERSION};
 use super::reader::{HeaderStep, RecordReader};
-use super::{Amount, SpoolIdentity, XRayApi};
+use super::{RecordAmount, SpoolIdentity, XRayApi};
 
-/// No daemon creates so many files: a file with a higher number was put there by somebody else, and no
-/// number behind it is to be used.
+/// No daemon creates so many files. A file with a higher number is not the daemon's, and must not
+/// decide the number of the next file.
 const MAX_NUMBER: u64 = 1 << 48;
 
-/// What a look at the whole directory has found.
+/// The result of reading the whole directory.
 #[derive(Debug, Default)]
 pub(super) struct EarlierFiles {
-    /// Higher than that of any file, but for those with numbers that no daemon reaches.
-    pub next_number: u64,
+    /// Higher than the number of any file, except those with numbers that no daemon reaches.
+    pub(crate) next_number: u64,
     /// What is in files that were not known before.
-    pub amounts: BTreeMap<XRayApi, Amount>,
-    /// Places that are no record.
+    pub amounts: BTreeMap<XRayApi, RecordAmount>,
+    /// Damaged places.
     pub damaged: u64,
     /// Files whose last record is incomplete.
-    pub torn: u64,
-    /// One of the files that are left alone, and why.
+    pub(crate) torn: u64,
+    /// One of the files that are not used, and why.
     pub foreign: Option<(u64, String)>,
-    pub foreign_count: usize,
-    /// What was in files that are there no more.
-    pub vanished: Vec<(XRayApi, Amount)>,
+    pub(crate) foreign_count: usize,
+    /// What was in files that have been removed.
+    pub(crate) vanished: Vec<(XRayApi, RecordAmount)>,
 }
 
-/// Adds the files of this daemon that are in the directory to `files`, and takes those away that are
-/// gone.
+/// Adds the files of this daemon that are in the directory to `files`, and removes those that are
+/// not there any more.
 pub(super) fn index_all(
     directory: &SpoolDirectory,
     identity: &SpoolIdentity,
@@ -79,18 +79,18 @@ pub(super) fn index_all(
     Ok(found)
 }
 
-/// What a look at a file has found.
+/// The result of reading one file.
 #[derive(Debug)]
 enum Indexed {
     /// Records for this daemon.
     Ours {
         file: Box<SpoolFile>,
-        /// Places that are no record.
+        /// Damaged places.
         damaged: u64,
     },
     /// The process ended between creating the file and writing its header.
     Empty,
-    /// To be left alone, for this reason.
+    /// It cannot be used, for this reason.
     Foreign(String),
 }
 
@@ -126,7 +126,7 @@ fn index(directory: &SpoolDirectory, number: u64, identity: &SpoolIdentity) -> i
     Ok(Indexed::Foreign(why))
 }
 
-/// Takes all records up to `end` into account. Answers how many places are no record.
+/// Counts all records up to `end`. Returns how many damaged places there are.
 fn count(file: &mut SpoolFile, source: impl Read + Seek, end: u64) -> io::Result<u64> {
     let mut damaged = 0;
     let mut reader = RecordReader::new(source, file.marker, file.size, end);
@@ -135,7 +135,7 @@ fn count(file: &mut SpoolFile, source: impl Read + Seek, end: u64) -> io::Result
             HeaderStep::Header(_, header) => {
                 file.size = reader.offset();
                 if !header.settled {
-                    let amount = Amount::of(header.count, header.opened);
+                    let amount = RecordAmount::of(header.count, header.opened);
                     file.add(amount, header.received_at);
                 }
             }

@@ -1,7 +1,7 @@
 //! One daemon a directory: a lock on the file `lock` in it, which says who holds it.
 //!
-//! The system gives the lock back when its holder ends, however it ends. Over NFS, and so on EFS, the
-//! server keeps it for all hosts.
+//! The system releases the lock when its holder ends, in whatever way. On NFS, and so on EFS, the
+//! lock works across hosts.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -12,13 +12,13 @@ use crate::logging::escape;
 /// Name of the file.
 pub(super) const NAME: &str = "lock";
 
-/// Most bytes that are read of what the holder says of itself.
+/// Most bytes that are read of the holder's description.
 const MAX_HOLDER: usize = 200;
 
 /// Why there is no lock.
 #[derive(Debug)]
 pub(super) enum LockError {
-    /// Somebody else has it.
+    /// Another process has it.
     Held(String),
     /// The system cannot lock, or cannot write the file.
     System(io::Error),
@@ -32,7 +32,7 @@ pub(super) fn acquire(file: OwnedFd) -> Result<File, LockError> {
         Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder(&mut file))),
         Err(TryLockError::Error(error)) => return Err(LockError::System(error)),
     }
-    // Only for people: on a full disk the lock is as good without it.
+    // The text is only for people. On a full disk it is missing, and the lock still works.
     let host = rustix::system::uname();
     let _ = file.set_len(0).and_then(|()| {
         let host = host.nodename().to_string_lossy();
@@ -41,7 +41,7 @@ pub(super) fn acquire(file: OwnedFd) -> Result<File, LockError> {
     Ok(file)
 }
 
-/// What the holder says of itself, made safe for a log.
+/// The holder's description, made safe for a log.
 fn holder(file: &mut File) -> String {
     let mut bytes = Vec::new();
     let read = file

@@ -1,4 +1,4 @@
-//! What the spool is told and what it answers.
+//! The messages to the spool and its answers.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::{SpoolIdentity, SpoolItem, StoreError, XRayApi};
 
-/// Where a record stands. It means something to the spool that gave it alone.
+/// The place of a record. Only the spool that has returned it can use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RecordId {
     pub(super) file: u64,
@@ -26,7 +26,7 @@ impl RecordId {
 
 /// How much several records hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Amount {
+pub(crate) struct RecordAmount {
     pub records: u64,
     /// Documents or spans.
     pub documents: u64,
@@ -34,10 +34,10 @@ pub(crate) struct Amount {
     pub bytes: u64,
 }
 
-impl Amount {
+impl RecordAmount {
     /// One record.
     pub(crate) fn of(documents: usize, bytes: usize) -> Self {
-        Amount {
+        RecordAmount {
             records: 1,
             documents: documents as u64,
             bytes: bytes as u64,
@@ -48,8 +48,8 @@ impl Amount {
         Self::of(item.body.count(), item.body.body_len())
     }
 
-    pub(crate) fn saturating_sub(self, other: Amount) -> Amount {
-        Amount {
+    pub(crate) fn saturating_sub(self, other: RecordAmount) -> RecordAmount {
+        RecordAmount {
             records: self.records.saturating_sub(other.records),
             documents: self.documents.saturating_sub(other.documents),
             bytes: self.bytes.saturating_sub(other.bytes),
@@ -57,15 +57,15 @@ impl Amount {
     }
 }
 
-impl AddAssign for Amount {
-    fn add_assign(&mut self, other: Amount) {
+impl AddAssign for RecordAmount {
+    fn add_assign(&mut self, other: RecordAmount) {
         self.records += other.records;
         self.documents += other.documents;
         self.bytes += other.bytes;
     }
 }
 
-/// What the spool is told.
+/// A message to the spool.
 #[derive(Debug)]
 pub(crate) enum SpoolMessage {
     /// Region, endpoint and role are known, and with them whose files are to be read. Comes once;
@@ -81,27 +81,28 @@ pub(crate) enum SpoolMessage {
         max_bytes: usize,
         not_before: SystemTime,
     },
-    /// X-Ray has decided on the whole record: it may go, whether it was read or only stored.
+    /// X-Ray has answered for the whole record: it can be removed, whether it was read or only
+    /// stored.
     Settled(RecordId),
-    /// Whoever has the item of the record does not keep it: it is to be read again, or, where it was
-    /// only stored, for the first time. Answered with `Released`.
+    /// The item of the record leaves the uploader's memory: the record is to be read again, or, if
+    /// it was only stored, for the first time. Answered with `Released`.
     Release(RecordId),
-    /// Synchronise all that was stored. Answered with `Flushed`; since a disk may hang, whoever
-    /// waits for the answer waits with a deadline of its own.
+    /// Synchronise everything that was stored. Answered with `Flushed`. A disk may hang, so wait
+    /// for the answer with a deadline.
     Flush,
 }
 
 /// What the spool has done.
 #[derive(Debug, PartialEq)]
 pub(crate) enum SpoolEvent {
-    /// So much of earlier processes is there to be read.
+    /// This much was left by earlier processes and can be read.
     Found {
         destination: XRayApi,
-        amount: Amount,
+        amount: RecordAmount,
     },
     /// The item is on disk.
     Stored { id: u64, record: RecordId },
-    /// The item is not on disk; the sender keeps it.
+    /// The item is not on disk; the uploader keeps it.
     StoreFailed {
         id: u64,
         item: SpoolItem,
@@ -114,17 +115,17 @@ pub(crate) enum SpoolEvent {
     /// The answer to `Release`. Where the record is not `kept`, its file is gone, and the item must
     /// be stored again to be on disk.
     Released { record: RecordId, kept: bool },
-    /// What was on disk unread, stored or found, and will not be read.
+    /// Records on disk that have not been read, and never will be.
     Lost {
         destination: XRayApi,
-        amount: Amount,
+        amount: RecordAmount,
         reason: LossReason,
     },
-    /// So many places were found that hold no record, in none of the amounts.
+    /// The number of damaged places that were found. They are in no other count.
     Damaged { places: u64 },
     /// How much is on disk, after a change of it.
     Usage(Usage),
-    /// The spool does not work; what cannot be stored stays in memory. The log has it already.
+    /// The spool does not work; items that cannot be stored stay in memory. This is logged already.
     Problem(String),
     /// It works again.
     Recovered,
@@ -143,13 +144,13 @@ pub(crate) struct Usage {
 /// Why documents on disk will not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LossReason {
-    /// The oldest file went, because the limit was reached.
+    /// The oldest file was removed, because the limit was reached.
     Limit,
-    /// X-Ray does not take what is so old.
+    /// X-Ray does not accept documents of this age.
     TooOld,
     /// The bytes are not those that were written.
     Damaged,
-    /// Somebody else has removed the file.
+    /// Another program has removed the file.
     Vanished,
     /// The file cannot be read, or may no longer be read. It is left for the next start.
     Unreadable,

@@ -1,9 +1,9 @@
-//! `--spool DIR`: request bodies that wait in files, so that an outage of X-Ray may last longer than
-//! memory does, and so that a restart in the middle of it loses nothing.
+//! `--spool DIR`: keeps request bodies in files, so that nothing is lost when an outage of X-Ray is
+//! longer than the memory suffices, or when the daemon is restarted during it.
 //!
-//! One thread does all the disk I/O. It is told what to do by `SpoolMessage`s on a channel and
-//! answers with `SpoolEvent`s, so that a disk that hangs holds up nobody else. Whoever sends a
-//! `SpoolMessage::Store` still has the item until `SpoolEvent::Stored` comes.
+//! One thread does all the disk I/O. It gets `SpoolMessage`s on a channel and answers with
+//! `SpoolEvent`s, so that a disk that hangs blocks no other thread. The sender of a
+//! `SpoolMessage::Store` keeps the item until `SpoolEvent::Stored` comes.
 //!
 //! # What survives what
 //!
@@ -54,19 +54,20 @@ mod thread;
 
 pub(crate) use directory::examine;
 pub(crate) use error::StoreError;
-pub(crate) use message::{Amount, LossReason, RecordId, SpoolEvent, SpoolMessage, Usage};
+pub(crate) use message::{LossReason, RecordAmount, RecordId, SpoolEvent, SpoolMessage, Usage};
 pub(crate) use thread::run;
 
 /// Written items are synchronised to the device at least this often.
 pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Most bytes that should be on their way to the spool at one moment: what the channel holds can be
-/// neither sent nor dropped by anybody else, so a disk that hangs takes this much memory and no more.
+/// Most bytes that should be on their way to the spool at one moment: items in the channel can be
+/// neither sent nor dropped, so this limits the memory that a hanging disk can take.
 pub(crate) const STORE_WINDOW: usize = 1024 * 1024;
 
-/// Where a body is to be sent. Each has its own files, so that one can be read while the other waits.
+/// The API that a body is for. Each has its own files, so that one can be read while the other
+/// waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum XRayApi {
+pub(crate) enum XRayApi {
     /// X-Ray's `PutTraceSegments`.
     Segments,
     /// X-Ray's OTLP endpoint.
@@ -113,7 +114,7 @@ pub enum BodyKind {
 
 impl BodyKind {
     /// Where such a body is to be sent.
-    pub fn destination(self) -> XRayApi {
+    pub(crate) fn destination(self) -> XRayApi {
         match self {
             BodyKind::Segments => XRayApi::Segments,
             BodyKind::Otlp { .. } => XRayApi::Otlp,
@@ -130,25 +131,25 @@ pub struct SpoolItem {
     pub kind: BodyKind,
     /// When its first document was received.
     pub received_at: SystemTime,
-    /// How often it has been sent in vain.
+    /// How often it was sent without success.
     pub attempts: u16,
 }
 
-/// Whose files these are. Only files with the same identity are read: bodies that were taken for
-/// one account must not be sent to another.
+/// The identity that files belong to. Only files with the same identity are read: bodies that were
+/// received for one account must not be sent to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpoolIdentity {
+pub(crate) struct SpoolIdentity {
     region: String,
     endpoint: String,
     role: String,
 }
 
-/// Longest text of an [`SpoolIdentity`]; that of AWS's longest role name, and a host name is shorter.
+/// Longest text in a [`SpoolIdentity`]: more than the longest role ARN and the longest host name.
 const MAX_TEXT: usize = 2048;
 
 impl SpoolIdentity {
     /// The region, the URL of X-Ray and the role that is assumed, empty where there is none.
-    pub fn new(region: &str, endpoint: &str, role: &str) -> Self {
+    pub(crate) fn new(region: &str, endpoint: &str, role: &str) -> Self {
         let bounded = |text: &str| text[..text.floor_char_boundary(MAX_TEXT)].to_owned();
         SpoolIdentity {
             region: bounded(region),
@@ -168,7 +169,7 @@ impl fmt::Display for SpoolIdentity {
     }
 }
 
-/// What the user asked for.
+/// The settings of the spool.
 #[derive(Debug, Clone)]
 pub(crate) struct SpoolSettings {
     pub directory: PathBuf,

@@ -1,4 +1,4 @@
-//! Reads the records of a spool file, whatever has happened to its bytes.
+//! Reads the records of a spool file, which may be damaged.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -18,16 +18,16 @@ pub enum ReaderStep {
         /// What it holds.
         item: SpoolItem,
     },
-    /// A record whose body is not the one that was written.
+    /// A record with a damaged body.
     Damaged {
         /// How many documents it had.
         documents: usize,
         /// Bytes of the opened body.
         bytes: usize,
     },
-    /// Bytes that are no record, before one that is.
+    /// Damaged bytes in front of a record.
     Gap,
-    /// The end of the file is no whole record: the last write did not come to its end.
+    /// The last record is incomplete, because its write was interrupted.
     TornTail,
     /// All is read.
     End,
@@ -42,7 +42,7 @@ pub(crate) enum HeaderStep {
     End,
 }
 
-/// Reads records one after the other. Errors are those of the disk; bytes alone never make one.
+/// Reads records one after the other. Errors are those of the disk; damaged bytes are not an error.
 #[derive(Debug)]
 pub struct RecordReader<R> {
     source: R,
@@ -67,7 +67,7 @@ impl<R: Read + Seek> RecordReader<R> {
         self.offset
     }
 
-    /// The next record that is not settled, or what is there instead.
+    /// The next record that is not settled, or a description of the damage.
     ///
     /// # Errors
     /// What the system says. The same place is read again by the next call.
@@ -114,7 +114,7 @@ impl<R: Read + Seek> RecordReader<R> {
         Ok(HeaderStep::Header(offset, header))
     }
 
-    /// Goes to the next header behind bytes that are none.
+    /// Moves to the next header after damaged bytes.
     fn skip_damage(&mut self) -> io::Result<HeaderStep> {
         let (pending, settled) = (self.marker.pending(), self.marker.settled());
         let mut from = self.offset + 1;

@@ -9,7 +9,7 @@ use super::error::StoreError;
 use super::file::{NextRecord, SpoolFile};
 use super::format::{FileHeader, MARKER, MAX_FILE_HEADER, SyncMarker, encode_record, record_len};
 use super::state::Spool;
-use super::{Amount, LossReason, RecordId, SYNC_INTERVAL, SpoolEvent, SpoolItem, XRayApi};
+use super::{LossReason, RecordAmount, RecordId, SYNC_INTERVAL, SpoolEvent, SpoolItem, XRayApi};
 use crate::batch::compressed::MAX_BODY;
 
 /// A file takes no further record at this size, so that disk space comes back in small steps.
@@ -42,8 +42,9 @@ impl Spool {
         }
     }
 
-    /// Drops the oldest segments where the item would not fit otherwise. Spans were acknowledged to
-    /// their sender, so they are not dropped for others; nor may they take more than half.
+    /// Drops the oldest segments if the item would not fit otherwise. Spans were acknowledged to
+    /// their sender, so they are never dropped for others; for this reason they may take only half
+    /// of the limit.
     fn make_room(&mut self, item: &SpoolItem, now: Instant) -> Result<(), StoreError> {
         let limit = self.settings.limit;
         let needed = (record_len(item) + MAX_FILE_HEADER) as u64;
@@ -96,7 +97,7 @@ impl Spool {
         })
     }
 
-    /// Begins a new file. Answers its number.
+    /// Begins a new file. Returns its number.
     fn create(&mut self, destination: XRayApi) -> io::Result<u64> {
         let missing = io::ErrorKind::NotFound;
         let directory = self.directory.as_ref().ok_or(missing)?;
@@ -112,7 +113,7 @@ impl Spool {
         let mut number = self.next_number;
         let file = loop {
             match SpoolFile::create(directory, number, &header) {
-                // It is somebody else's.
+                // The file belongs to another program.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     number = number.checked_add(1).ok_or(error)?;
                 }
@@ -124,7 +125,7 @@ impl Spool {
         Ok(number)
     }
 
-    /// Reads records, oldest first. Answers whether more could be read at once.
+    /// Reads records, oldest first. Returns whether more could be read at once.
     pub(super) fn read(
         &mut self,
         destination: XRayApi,
@@ -151,7 +152,7 @@ impl Spool {
         files.any(|file| file.destination == destination && file.is_readable())
     }
 
-    /// Reads one record of a file. Answers how many bytes of it were handed out.
+    /// Reads one record of a file. Returns how many bytes of it were handed out.
     fn read_record(
         &mut self,
         number: u64,
@@ -167,7 +168,7 @@ impl Spool {
         match file.read_next(directory, number)? {
             NextRecord::Read { offset, item } if item.received_at < not_before => {
                 let settled = file.settle(Some(directory), number, offset);
-                let amount = Amount::of_item(&item);
+                let amount = RecordAmount::of_item(&item);
                 self.report
                     .lost(destination, amount, LossReason::TooOld, now);
                 settled?;
@@ -215,7 +216,7 @@ impl Spool {
 
     fn remove_if_finished(&mut self, number: u64, now: Instant) {
         if self.files.get(&number).is_some_and(SpoolFile::is_finished) {
-            // What was counted in it and was not found when it was read.
+            // Records that were counted in it and not found later.
             let _ = self.remove(number, LossReason::Damaged, now);
         }
     }

@@ -1,4 +1,4 @@
-//! What is told and what is logged: each problem once, not once for each record.
+//! Events and log lines of the spool: each problem once, not once for each record.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::directory::{SpoolDirectory, name};
 use super::error::DirectoryError;
 use super::index::EarlierFiles;
-use super::{Amount, LossReason, SpoolEvent, Usage, XRayApi};
+use super::{LossReason, RecordAmount, SpoolEvent, Usage, XRayApi};
 use crate::logging::RateLimit;
 
 /// Lines of one kind a minute. A full disk may fail and recover all the time.
@@ -23,7 +23,7 @@ const SUM: Duration = Duration::from_secs(1);
 /// Losses of one kind.
 #[derive(Debug)]
 struct Losses {
-    /// Documents that no line has told of.
+    /// Lost documents that were not logged yet.
     documents: u64,
     next_line: Instant,
 }
@@ -32,9 +32,9 @@ struct Losses {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     events: Vec<SpoolEvent>,
-    /// Whether a problem was told and the recovery was not.
+    /// Whether a problem was reported and the recovery was not.
     is_problem: bool,
-    /// What was last told.
+    /// The usage that was last reported.
     usage: Usage,
     losses: BTreeMap<(XRayApi, LossReason), Losses>,
 }
@@ -52,7 +52,7 @@ impl Report {
         std::mem::take(&mut self.events)
     }
 
-    /// The disk does not do what it should.
+    /// The disk has failed.
     pub(super) fn problem(&mut self, error: &DirectoryError, now: Instant) {
         if self.is_problem {
             log::debug!("{error}");
@@ -65,7 +65,7 @@ impl Report {
         self.push(SpoolEvent::Problem(error.to_string()));
     }
 
-    /// The disk does what it should.
+    /// The disk works.
     pub(super) fn recovered(&mut self) {
         if self.is_problem {
             self.is_problem = false;
@@ -74,15 +74,15 @@ impl Report {
         }
     }
 
-    /// What was there is there no more.
+    /// Records were lost.
     pub(super) fn lost(
         &mut self,
         destination: XRayApi,
-        amount: Amount,
+        amount: RecordAmount,
         reason: LossReason,
         now: Instant,
     ) {
-        if amount == Amount::default() {
+        if amount == RecordAmount::default() {
             return;
         }
         let losses = self.losses.entry((destination, reason));
@@ -116,7 +116,7 @@ impl Report {
         }
     }
 
-    /// Logs what was not logged: there is no later.
+    /// Logs the remaining losses at the end.
     pub(super) fn log_all_losses(&mut self) {
         for ((destination, reason), losses) in &mut self.losses {
             match std::mem::take(&mut losses.documents) {
@@ -126,11 +126,11 @@ impl Report {
         }
     }
 
-    /// What earlier processes have left.
+    /// Reports the records of earlier processes.
     pub(super) fn found(&mut self, directory: &SpoolDirectory, found: EarlierFiles, now: Instant) {
         let path = directory.path();
         for (destination, amount) in found.amounts {
-            if amount == Amount::default() {
+            if amount == RecordAmount::default() {
                 continue;
             }
             let documents = amount.documents;
@@ -169,7 +169,7 @@ impl Report {
         }
     }
 
-    /// No file may be dropped for something new.
+    /// The limit is reached, and no file may be dropped.
     pub(super) fn full(&mut self, limit: u64, now: Instant) {
         if let Some(held_back) = FULL.allow(now) {
             log::warn!("The spool has reached its limit of {limit} bytes{held_back}");

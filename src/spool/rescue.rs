@@ -1,15 +1,15 @@
-//! At the end: what was stored in files that somebody has removed meanwhile.
+//! At the end of the process: saves records of files that were removed by another program.
 
 use std::time::Instant;
 
 use super::file::SpoolFile;
 use super::reader::{ReaderStep, RecordReader};
 use super::state::Spool;
-use super::{Amount, LossReason};
+use super::{LossReason, RecordAmount};
 
 impl Spool {
-    /// Nobody must be told that something is kept which the next process will not find: what is in files
-    /// without a name is written again as long as they are open, and is lost otherwise.
+    /// The daemon must not report records as kept that the next process will not find. Records in
+    /// files without a name are written again if the files are open, and are lost otherwise.
     pub(super) fn keep_what_was_removed(&mut self, now: Instant) {
         let Some(directory) = &self.directory else {
             return self.lose_without_directory(now);
@@ -20,7 +20,7 @@ impl Spool {
         if gone.is_empty() {
             return;
         }
-        // The directory may be another one by now. It is opened anew.
+        // The path may lead to another directory by now, so it is opened again.
         self.directory = None;
         self.open(now);
         for (number, mut file) in gone {
@@ -34,8 +34,8 @@ impl Spool {
         }
     }
 
-    /// Without a directory nothing can be written. What was closed before can still be there, and what is
-    /// open and has no name is lost.
+    /// Without a directory nothing can be written. Closed files may still exist, and open files
+    /// without a name are lost.
     fn lose_without_directory(&mut self, now: Instant) {
         self.open(now);
         if self.directory.is_some() {
@@ -48,9 +48,9 @@ impl Spool {
         }
     }
 
-    /// Writes what was not read of this file into another one. Answers how much that was.
-    fn write_again(&mut self, file: &SpoolFile) -> Option<Amount> {
-        let mut kept = Amount::default();
+    /// Writes what was not read of this file into another one. Returns how much that was.
+    fn write_again(&mut self, file: &SpoolFile) -> Option<RecordAmount> {
+        let mut kept = RecordAmount::default();
         let handle = file.handle()?;
         self.directory.as_ref()?;
         let mut reader = RecordReader::new(handle, file.marker, file.start(), file.size);
@@ -60,7 +60,7 @@ impl Spool {
                     if self.append(&item).is_err() {
                         return Some(kept);
                     }
-                    kept += Amount::of_item(&item);
+                    kept += RecordAmount::of_item(&item);
                 }
                 Ok(ReaderStep::End | ReaderStep::TornTail) | Err(_) => return Some(kept),
                 Ok(_) => {}

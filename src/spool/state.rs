@@ -1,4 +1,4 @@
-//! What the thread does with each message, when the disk fails, and when time has passed.
+//! The state of the spool, and its reaction to messages, to disk errors and to time.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +13,7 @@ use super::{
     SYNC_INTERVAL, SpoolEvent, SpoolIdentity, SpoolMessage, SpoolSettings, Usage, XRayApi,
 };
 
-/// How long the disk is left alone after it has failed.
+/// How long the disk is not used after an error.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The state of the spool. All its methods may take as long as the disk does.
@@ -25,9 +25,9 @@ pub(crate) struct Spool {
     /// By number, which is the order in which they were created.
     pub(super) files: BTreeMap<u64, SpoolFile>,
     pub(super) next_number: u64,
-    /// Set while the disk does not do what it should: when to try again.
+    /// Set after a disk error: when to try again.
     pub(super) retry_at: Option<Instant>,
-    /// Set while something may be lost with the host: when to synchronise.
+    /// Set while there are unsynchronised writes: when to synchronise.
     pub(super) synchronise_at: Option<Instant>,
     pub(super) report: Report,
 }
@@ -106,7 +106,7 @@ impl Spool {
         }
     }
 
-    /// Opens the directory if it is not open, and takes what is there into account.
+    /// Opens the directory if it is not open, and counts the records in it.
     pub(super) fn open(&mut self, now: Instant) {
         let Some(identity) = &self.identity else {
             return;
@@ -129,19 +129,19 @@ impl Spool {
                 self.report.found(&directory, found, now);
                 self.directory = Some(directory);
                 self.report.recovered();
-                // Files in which nothing is left, or nothing was ever whole.
+                // Files without a record to be read.
                 self.remove_finished(now);
             }
             Err(error) => self.fail(&error, now),
         }
     }
 
-    /// Synchronises all files. Answers whether all that was stored survives the end of the host.
+    /// Synchronises all files. Returns whether all that was stored survives the end of the host.
     pub(super) fn synchronise(&mut self, now: Instant) -> bool {
         self.synchronise_at = None;
         let mut files = self.files.values_mut();
         let written = files.try_for_each(SpoolFile::synchronise);
-        // A file without its name would be there for nobody.
+        // A file without a name could not be found by the next process.
         let named = match &self.directory {
             Some(directory) => directory.synchronise(),
             None => Ok(()),
@@ -156,7 +156,7 @@ impl Spool {
         }
     }
 
-    /// The disk has failed. It is tried again later, and said once.
+    /// The disk has failed. It is tried again later. The error is logged once.
     fn fail(&mut self, error: &DirectoryError, now: Instant) {
         self.retry_at = Some(now + RETRY_INTERVAL);
         self.report.problem(error, now);
@@ -166,8 +166,8 @@ impl Spool {
         use io::ErrorKind::{NotFound, StaleNetworkFileHandle};
 
         if matches!(error.kind(), NotFound | StaleNetworkFileHandle) {
-            // The directory, or what was written to, has gone: begin anew with what the path leads
-            // to now. What can still be read by an open file is read.
+            // The directory or a file has been removed: open the path again. Files that are still
+            // open can be read.
             self.directory = None;
             self.files.values_mut().for_each(SpoolFile::seal);
         }

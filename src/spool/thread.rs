@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::state::Spool;
 use super::{SpoolEvent, SpoolMessage, SpoolSettings};
 
-/// Does what the messages say until nobody can send any more. `events` must not block: it is called
-/// between two of them.
+/// Handles messages until all senders are dropped. `events` must not block, because it is called on
+/// this thread.
 pub(crate) fn run(
     settings: SpoolSettings,
     messages: &Receiver<SpoolMessage>,

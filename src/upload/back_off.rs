@@ -1,4 +1,4 @@
-//! When a destination may be tried again.
+//! Decides when requests to a destination may be sent.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const LONGEST_WAIT_IN_SHUTDOWN: Duration = Duration::from_millis(250);
 /// at a time (a probe), after a wait that doubles up to `LONGEST_WAIT`; full speed as soon as one
 /// succeeds.
 #[derive(Debug, Default)]
-pub struct BackOff {
+pub(crate) struct BackOff {
     failures: u32,
     until: Option<Instant>,
     epoch: u64,
@@ -24,14 +24,14 @@ pub struct BackOff {
 }
 
 impl BackOff {
-    /// To be kept with each request that goes out, and given back with its failure.
-    pub fn epoch(&self) -> u64 {
+    /// A number to keep with each request, and to pass to [`failed`](Self::failed).
+    pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
     /// The wait after so many failures in a row, with equal jitter: between half of the doubled wait
     /// and all of it. `jitter` is in 0..1.
-    pub fn wait(&self, failures: u32, jitter: f64) -> Duration {
+    pub(crate) fn wait(&self, failures: u32, jitter: f64) -> Duration {
         let doubled = FIRST_WAIT * 2u32.saturating_pow(failures.min(16));
         let longest = if self.is_shutdown {
             LONGEST_WAIT_IN_SHUTDOWN
@@ -43,7 +43,13 @@ impl BackOff {
 
     /// A request failed. Requests that were already out when the first of them failed say nothing
     /// new. `jitter` is in 0..1; `retry_after` is what the service asked for.
-    pub fn failed(&mut self, epoch: u64, now: Instant, retry_after: Option<Duration>, jitter: f64) {
+    pub(crate) fn failed(
+        &mut self,
+        epoch: u64,
+        now: Instant,
+        retry_after: Option<Duration>,
+        jitter: f64,
+    ) {
         if epoch != self.epoch {
             return;
         }
@@ -57,7 +63,7 @@ impl BackOff {
     }
 
     /// A request succeeded.
-    pub fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         if self.failures > 0 {
             *self = BackOff {
                 epoch: self.epoch + 1,
@@ -68,24 +74,24 @@ impl BackOff {
     }
 
     /// From now on waits are short, whatever the service asks for.
-    pub fn begin_shutdown(&mut self) {
+    pub(crate) fn begin_shutdown(&mut self) {
         self.is_shutdown = true;
         self.until = None;
     }
 
-    /// Ends a wait, because what was missing has come.
-    pub fn retry_now(&mut self) {
+    /// Ends the wait, because the missing credentials have arrived.
+    pub(crate) fn retry_now(&mut self) {
         self.until = None;
     }
 
     /// Whether the last request that was answered succeeded.
-    pub fn is_healthy(&self) -> bool {
+    pub(crate) fn is_healthy(&self) -> bool {
         self.failures == 0
     }
 
     /// When the next request may go out, with `in_flight` already out. `None`: not before one of
     /// them comes back.
-    pub fn next(&self, in_flight: usize, now: Instant) -> Option<Instant> {
+    pub(crate) fn next(&self, in_flight: usize, now: Instant) -> Option<Instant> {
         if self.is_healthy() {
             Some(now)
         } else if in_flight == 0 {

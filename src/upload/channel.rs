@@ -35,15 +35,19 @@ impl UploadChannel {
         self.send(Event::Batch(hand_over));
     }
 
-    /// Tells the uploader of an event. Never waits. After the uploader has ended there is nobody to
-    /// tell.
+    /// Sends an event to the uploader. Never waits. After the uploader has ended the event is
+    /// dropped.
     pub fn send(&self, event: Event) {
         let _ = self.sender.send(Message::Event(event));
     }
 
-    /// Offers spans to the uploader. `None`: it did not answer within `patience`, and has not taken
-    /// them.
-    pub fn offer_spans(&self, request: SpanRequest, patience: Duration) -> Option<SpanVerdict> {
+    /// Offers spans to the uploader. `None`: it did not answer within `patience`, and has not
+    /// accepted them.
+    pub(crate) fn offer_spans(
+        &self,
+        request: SpanRequest,
+        patience: Duration,
+    ) -> Option<SpanVerdict> {
         let (reply, answer) = sync_channel(1);
         self.send(Event::Spans(SpanOffer { request, reply }));
         let verdict = answer.recv_timeout(patience).ok();
@@ -52,14 +56,14 @@ impl UploadChannel {
     }
 
     /// Whether uploads go on. `None`: the uploader did not answer within `patience`.
-    pub fn ask_health(&self, patience: Duration) -> Option<Health> {
+    pub(crate) fn ask_health(&self, patience: Duration) -> Option<Health> {
         let (reply, answer) = sync_channel(1);
         self.sender.send(Message::AskHealth(reply)).ok()?;
         answer.recv_timeout(patience).ok()
     }
 
     /// All counters of one moment. `None`: the uploader did not answer within `patience`.
-    pub fn ask_snapshot(&self, patience: Duration) -> Option<Box<Snapshot>> {
+    pub(crate) fn ask_snapshot(&self, patience: Duration) -> Option<Box<Snapshot>> {
         let (reply, answer) = sync_channel(1);
         self.sender.send(Message::AskSnapshot(reply)).ok()?;
         answer.recv_timeout(patience).ok()

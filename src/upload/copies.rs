@@ -1,4 +1,4 @@
-//! Which of the held items have a copy in the spool, or one that is on its way there.
+//! Knows which of the held items have a copy in the spool, or one that is on its way there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use super::item::Item;
 use crate::spool::{RecordId, STORE_WINDOW, XRayApi};
 
-/// After this time without an answer of the spool, an item may go out although it is being stored: the
-/// disk may hang for ever.
+/// If the spool has not answered after this time, the item may be sent although it is being stored:
+/// the disk may hang for ever.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-/// What ties an item to its copy. The parts of an item that was split have one each.
+/// The link from an item to its copy. Each part of an item that was split has one.
 #[derive(Debug, Clone)]
 pub(super) struct CopyRef {
     id: u64,
@@ -31,11 +31,11 @@ impl CopyRef {
 /// Where a copy is.
 #[derive(Debug)]
 enum Copy {
-    /// On its way to the spool. The item waits here meanwhile, unless it is out.
+    /// On its way to the spool. The item waits here meanwhile, unless it is in flight.
     Storing { item: Option<Item>, since: Instant },
-    /// On its way to the spool, and wanted no more.
+    /// On its way to the spool, and not needed any more.
     Superfluous,
-    /// In the spool, where it has not been read since it was stored: the item was out meanwhile.
+    /// In the spool, and not read since it was stored: the item was in flight meanwhile.
     Stored(RecordId),
     /// In the spool, from which it was read.
     Read(RecordId),
@@ -61,14 +61,14 @@ impl Copy {
     }
 }
 
-/// What is to be done with an item that cannot be sent now.
+/// What to do with an item that cannot be sent now.
 #[derive(Debug)]
 pub(super) enum PutAway {
-    /// It is in the spool and is wanted there, unless the spool has lost it meanwhile.
+    /// It is in the spool and can stay there only, unless the spool has lost it meanwhile.
     Release(RecordId, Item),
     /// It is on its way to the spool, and waits for the answer.
     OnItsWay,
-    /// Not all of it is in the spool, or nothing.
+    /// The spool has nothing, or only a part of it.
     Store(Item),
 }
 
@@ -77,14 +77,14 @@ pub(super) enum PutAway {
 pub(super) enum Stored {
     /// It is in the spool only.
     Moved(Item),
-    /// It is out, or was split; the copy stays until its end.
+    /// It is in flight, or was split; the copy stays until the item has ended.
     Copied,
     /// It has ended: the spool needs it no more.
     Superfluous,
 }
 
 #[derive(Debug)]
-pub(super) struct Copies {
+pub(super) struct SpoolCopies {
     /// Most bytes on their way to the spool.
     window: usize,
     copies: BTreeMap<u64, Copy>,
@@ -92,16 +92,15 @@ pub(super) struct Copies {
     /// Compressed bytes of all that is on its way to the spool.
     storing: BTreeMap<u64, usize>,
     storing_bytes: usize,
-    /// Records that were settled before they were read: a `Read` that is under way may still bring
-    /// them.
+    /// Records that were settled before they were read: the current `Read` may still return them.
     settled_unread: BTreeSet<RecordId>,
 }
 
-impl Copies {
-    /// With at most a quarter of `buffer` on its way to the spool: that can be neither sent by others
-    /// nor dropped.
+impl SpoolCopies {
+    /// At most a quarter of `buffer` may be on its way to the spool, because such items can be
+    /// neither sent nor dropped.
     pub(super) fn new(buffer: usize) -> Self {
-        Copies {
+        SpoolCopies {
             window: STORE_WINDOW.min(buffer / 4),
             copies: BTreeMap::new(),
             last_id: 0,
@@ -111,7 +110,7 @@ impl Copies {
         }
     }
 
-    /// Whether so many bytes more may be on their way to the spool. One body always may.
+    /// Whether this many more bytes may be sent to the spool. One body always may.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.storing_bytes == 0 || self.storing_bytes + bytes <= self.window
     }
@@ -127,7 +126,7 @@ impl Copies {
     }
 
     /// A record was read from the spool. `None`: its item is held already, or was settled after the
-    /// spool had been told to read.
+    /// `Read` was sent.
     pub(super) fn read(&mut self, record: RecordId, documents: usize) -> Option<CopyRef> {
         if self.settled_unread.remove(&record) {
             return None;
@@ -145,7 +144,7 @@ impl Copies {
         self.settled_unread.clear();
     }
 
-    /// An item is sent to the spool, and waits here. Answers its number.
+    /// An item is sent to the spool, and waits here. Returns its number.
     pub(super) fn store(&mut self, item: Item, now: Instant) -> u64 {
         let (bytes, documents) = (item.bytes(), item.documents());
         let copy = Copy::Storing {
@@ -157,8 +156,8 @@ impl Copies {
         id
     }
 
-    /// A copy of an item that is out is sent to the spool. Answers its number, and what ties the item
-    /// to it.
+    /// A copy of an item in flight is sent to the spool. Returns its number and the item's link to
+    /// it.
     pub(super) fn store_copy(
         &mut self,
         bytes: usize,
@@ -183,7 +182,7 @@ impl Copies {
         self.storing_bytes -= self.storing.remove(&id).unwrap_or_default();
     }
 
-    /// The spool has stored what has this number.
+    /// The spool has stored the copy with this number.
     pub(super) fn stored(&mut self, id: u64, record: RecordId) -> Stored {
         self.end(id);
         match self.copies.remove(&id) {
@@ -201,7 +200,7 @@ impl Copies {
         }
     }
 
-    /// The spool has not stored what has this number. Answers the item, if it waited here.
+    /// The spool has not stored the copy with this number. Returns the item, if it waited here.
     pub(super) fn failed(&mut self, id: u64) -> Option<Item> {
         self.end(id);
         match self.copies.remove(&id) {
@@ -210,8 +209,8 @@ impl Copies {
         }
     }
 
-    /// The item has ended, or this part of it. Answers the record that is to be settled: when it was
-    /// the last part, and all of it is in the spool.
+    /// The item, or this part of it, has ended. Returns the record to settle, if this was the last
+    /// part and all of it is in the spool.
     pub(super) fn ended(&mut self, copy: Option<CopyRef>) -> Option<RecordId> {
         let CopyRef { id, parts, .. } = copy?;
         Arc::into_inner(parts)?;
@@ -249,8 +248,8 @@ impl Copies {
         }
     }
 
-    /// When the next item that waits here may go out although the spool has not answered.
-    /// `is_over`: there is no later.
+    /// When the next item that waits here may go out although the spool has not answered. With
+    /// `is_over` the spool's answers are not waited for.
     pub(super) fn overdue(&self, api: XRayApi, is_over: bool) -> Option<Instant> {
         let mut copies = self.copies.values();
         let since = copies.find_map(|copy| copy.can_go(api).then_some(copy.since()?))?;
@@ -289,7 +288,7 @@ impl Copies {
         })
     }
 
-    /// Whether there is a copy. The spool may have refused to store it.
+    /// Whether there is a copy. There is none if the spool has refused to store it.
     pub(super) fn has(&self, copy: Option<&CopyRef>) -> bool {
         copy.is_some_and(|copy| self.copies.contains_key(&copy.id))
     }

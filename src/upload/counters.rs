@@ -32,16 +32,16 @@ pub struct SegmentCounts {
     /// Datagrams that the kernel dropped because the socket's buffer was full.
     pub kernel_drops: u64,
     /// Datagrams that came after the last read of the shutdown.
-    pub refused_at_end: u64,
+    pub(crate) refused_at_end: u64,
 }
 
 impl SegmentCounts {
     /// Segments that will never reach X-Ray.
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.rejected + self.spilled + self.kernel_drops + self.refused_at_end
     }
 
-    /// Adds what a reader has taken. What becomes of the documents is for the caller to count.
+    /// Adds what a reader has received. The caller counts the fate of the documents.
     pub(crate) fn add_taken(&mut self, documents: usize, malformed: u16, empty: u16) {
         let malformed = u64::from(malformed);
         self.received += documents as u64 + malformed;
@@ -95,9 +95,9 @@ impl fmt::Display for SegmentCounts {
 
 /// What a reader has taken since it last handed over a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Unreported {
+pub(crate) struct Unreported {
     /// How many times this reader has handed something over. Wraps around.
-    pub hand_overs: u16,
+    pub(crate) hand_overs: u16,
     /// Documents in the open batch.
     pub documents: u16,
     /// Malformed datagrams.
@@ -114,7 +114,7 @@ pub struct ReaderCounts(AtomicU64);
 
 impl ReaderCounts {
     /// Replaces the counts.
-    pub fn publish(&self, counts: Unreported) {
+    pub(crate) fn publish(&self, counts: Unreported) {
         let word = [
             counts.hand_overs,
             counts.documents,
@@ -127,7 +127,7 @@ impl ReaderCounts {
     }
 
     /// The counts at this moment.
-    pub fn read(&self) -> Unreported {
+    pub(crate) fn read(&self) -> Unreported {
         let word = self.0.load(Ordering::Acquire);
         let part = |index: u32| (word >> (16 * index)) as u16;
         Unreported {
@@ -141,7 +141,7 @@ impl ReaderCounts {
 
 /// The receiving side of the readers' counts.
 #[derive(Debug)]
-pub struct ReaderLedger {
+pub(crate) struct ReaderLedger {
     readers: [Arc<ReaderCounts>; 2],
     /// Hand-overs received from each reader.
     received: [u16; 2],
@@ -149,7 +149,7 @@ pub struct ReaderLedger {
 
 impl ReaderLedger {
     /// For readers that have handed over nothing yet.
-    pub fn new(readers: [Arc<ReaderCounts>; 2]) -> Self {
+    pub(crate) fn new(readers: [Arc<ReaderCounts>; 2]) -> Self {
         ReaderLedger {
             readers,
             received: [0; 2],
@@ -157,14 +157,14 @@ impl ReaderLedger {
     }
 
     /// A hand-over of this reader has been received.
-    pub fn received(&mut self, reader: usize) {
+    pub(crate) fn received(&mut self, reader: usize) {
         let count = &mut self.received[reader];
         *count = count.wrapping_add(1);
     }
 
-    /// What the readers hold. `None`: something that is not in these counts any more is still on its
-    /// way, so that the channel must be emptied first.
-    pub fn unreported(&self) -> Option<[Unreported; 2]> {
+    /// What the readers hold. `None`: a batch that is not in these counts any more is still in the
+    /// channel, so the channel must be emptied first.
+    pub(crate) fn unreported(&self) -> Option<[Unreported; 2]> {
         let unreported = self.readers.each_ref().map(|reader| reader.read());
         (unreported.map(|counts| counts.hand_overs) == self.received).then_some(unreported)
     }

@@ -1,23 +1,22 @@
-//! One API that takes bodies: what waits for it, when it may be asked, and what its refusals mean for
-//! the documents.
+//! One API of X-Ray with its queue and its back-off, and what its refusals mean for the documents.
 
 use std::time::{Duration, Instant};
 
 use super::back_off::BackOff;
-use super::item::{History, Item, RetryCause, Room, Sizes, Split};
+use super::item::{History, Item, RequestRoom, RetryCause, Sizes, Split};
 use super::outage_log::OutageLog;
 use super::packer::Packer;
 use super::queue::Queue;
 use super::retries::Retries;
-use super::spans::Amount;
+use super::spans::SpanAmount;
 use crate::spool::XRayApi;
 
-/// So many whole batches refused in a row, without a document taken in between, are an outage rather
-/// than bad documents.
+/// If this many whole batches in a row are refused and no document is accepted in between, it is an
+/// outage rather than bad documents.
 const SEVERAL: u32 = 3;
 
-/// After this time of refusing everything, refused documents are rejected all the same: one broken
-/// SDK on a host with little traffic looks like an outage.
+/// After an outage in which everything is refused for this long, refused documents are rejected all
+/// the same: one broken SDK on a host with little traffic looks like an outage.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// After so many failed probes in a row, what the last one carried steps aside.
@@ -28,7 +27,7 @@ const MAX_ATTEMPTS: u32 = 8;
 
 /// What became of a refused item.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum RefusedItem {
     /// It waits to be sent again, whole or in halves.
     Held,
     /// It waits, because the service refuses everything.
@@ -45,7 +44,7 @@ pub(super) struct Destination {
     restored: Queue,
     /// Whether the next request is one for `restored`, if something else waits too.
     prefers_restored: bool,
-    pub back_off: BackOff,
+    pub(crate) back_off: BackOff,
     pub outage: OutageLog,
     /// Requests of which at least one document was taken.
     deliveries: u64,
@@ -60,7 +59,7 @@ pub(super) struct Destination {
 
 impl Destination {
     /// With nothing waiting.
-    fn new(api: XRayApi) -> Self {
+    pub(super) fn new(api: XRayApi) -> Self {
         Destination {
             queue: Queue::default(),
             retries: Retries::default(),
@@ -103,9 +102,9 @@ impl Destination {
         queue.into_iter().chain(retry).min()
     }
 
-    /// What goes out next, in the form in which it is sent. `None` where nothing waits, or there is no
-    /// room for what comes next.
-    pub(super) fn pop(&mut self, room: Room, now: Instant) -> Option<Item> {
+    /// The next item, in the form in which it is sent. `None` if nothing waits, or there is no room
+    /// for the next item.
+    pub(super) fn pop(&mut self, room: RequestRoom, now: Instant) -> Option<Item> {
         let queue_first = !self.back_off.is_healthy() && self.prefers_queue;
         if queue_first && let Some(item) = self.pop_queued(room) {
             return Some(item);
@@ -116,8 +115,8 @@ impl Destination {
             .or_else(|| self.pop_queued(room))
     }
 
-    /// What was not refused yet: what is new and what was read from the spool take turns.
-    fn pop_queued(&mut self, room: Room) -> Option<Item> {
+    /// The next item that was not refused yet: new items and items from the spool take turns.
+    fn pop_queued(&mut self, room: RequestRoom) -> Option<Item> {
         let [first, second] = if self.prefers_restored {
             [&mut self.restored, &mut self.queue]
         } else {
@@ -162,7 +161,7 @@ impl Destination {
         self.restored.pop_front()
     }
 
-    /// When the oldest item was read from the spool that waits.
+    /// When the oldest waiting item from the spool was read.
     pub(super) fn oldest_restored(&self) -> Option<Instant> {
         Some(self.restored.front()?.queued_at)
     }
@@ -196,7 +195,7 @@ impl Destination {
         self.pop_oldest().or_else(|| self.restored.pop_front())
     }
 
-    /// Compresses the oldest body that waits plain, if more than `keep` bytes of them wait. Answers
+    /// Compresses the oldest uncompressed body, if more than `keep` bytes of them wait. Returns
     /// whether there was one.
     pub(super) fn compress_oldest(&mut self, keep: usize, packer: &mut Packer) -> bool {
         self.retries.compress_oldest(packer)
@@ -219,7 +218,7 @@ impl Destination {
         self.heard(now);
     }
 
-    /// The service works, whatever it thinks of the documents.
+    /// The service works, whether or not it has accepted the documents.
     pub(super) fn heard(&mut self, now: Instant) {
         self.back_off.succeeded();
         self.failed_probes = 0;
@@ -240,7 +239,7 @@ impl Destination {
 
     /// The service answered that it failed. A document may be why, although it says nothing of that: what
     /// fails again and again steps aside, and is halved once others have passed. It is never rejected.
-    /// Answers whether this says anything new of the service.
+    /// Returns whether this says anything new of the service.
     pub(super) fn failed(
         &mut self,
         item: Item,
@@ -290,7 +289,7 @@ impl Destination {
         item: Item,
         epoch: u64,
         (now, jitter): (Instant, f64),
-    ) -> Refusal {
+    ) -> RefusedItem {
         if item.history.is_none() {
             self.refused_in_a_row += 1;
         }
@@ -303,7 +302,7 @@ impl Destination {
                 self.back_off.failed(epoch, now, None, jitter);
                 self.prefers_queue = true;
                 self.retries.push(item, history);
-                return Refusal::AllRefused;
+                return RefusedItem::AllRefused;
             }
             // It still refuses everything: one request at a time, at the shortest wait.
             Some(_) => {
@@ -318,9 +317,9 @@ impl Destination {
                 for half in halves {
                     self.retries.push(half, history);
                 }
-                Refusal::Held
+                RefusedItem::Held
             }
-            Split::Whole(item) => Refusal::Rejected(item),
+            Split::Whole(item) => RefusedItem::Rejected(item),
         }
     }
 
@@ -332,7 +331,7 @@ impl Destination {
         epoch: u64,
         retry_after: Option<Duration>,
         (now, jitter): (Instant, f64),
-    ) -> Refusal {
+    ) -> RefusedItem {
         self.back_off.failed(epoch, now, retry_after, jitter);
         self.prefers_queue = true;
         let attempts = 1 + item.history.map_or(0, |history| history.attempts);
@@ -342,7 +341,7 @@ impl Destination {
         };
         let others_passed = self.deliveries > first_refusal;
         if item.is_indivisible() && attempts >= MAX_ATTEMPTS && others_passed {
-            return Refusal::Rejected(item);
+            return RefusedItem::Rejected(item);
         }
         let next = now + self.back_off.wait(attempts - 1, jitter);
         let history = History {
@@ -351,7 +350,7 @@ impl Destination {
             ..History::new(RetryCause::Suspected, self.deliveries, next)
         };
         self.retries.push(item, history);
-        Refusal::Held
+        RefusedItem::Held
     }
 
     /// The service asked to send these documents of a request again. Answers the item when it has been
@@ -420,10 +419,10 @@ impl Destination {
     }
 
     /// Requests, documents or spans, and bytes of the requests that wait.
-    pub(super) fn amount(&self) -> Amount {
-        let mut amount = Amount::default();
+    pub(super) fn amount(&self) -> SpanAmount {
+        let mut amount = SpanAmount::default();
         for sizes in self.all_sizes() {
-            amount += Amount {
+            amount += SpanAmount {
                 requests: sizes.items as u64,
                 spans: sizes.documents as u64,
                 bytes: sizes.opened as u64,
@@ -443,45 +442,5 @@ impl Destination {
             self.retries.sizes(),
         ]
         .into_iter()
-    }
-}
-
-/// The destinations, one for each API of X-Ray.
-#[derive(Debug)]
-pub(super) struct Destinations {
-    pub segments: Destination,
-    pub otlp: Destination,
-}
-
-impl Default for Destinations {
-    fn default() -> Self {
-        Destinations {
-            segments: Destination::new(XRayApi::Segments),
-            otlp: Destination::new(XRayApi::Otlp),
-        }
-    }
-}
-
-impl Destinations {
-    pub(super) fn of(&self, api: XRayApi) -> &Destination {
-        match api {
-            XRayApi::Segments => &self.segments,
-            XRayApi::Otlp => &self.otlp,
-        }
-    }
-
-    pub(super) fn of_mut(&mut self, api: XRayApi) -> &mut Destination {
-        match api {
-            XRayApi::Segments => &mut self.segments,
-            XRayApi::Otlp => &mut self.otlp,
-        }
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Destination> {
-        [&self.segments, &self.otlp].into_iter()
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Destination> {
-        [&mut self.segments, &mut self.otlp].into_iter()
     }
 }

@@ -15,21 +15,20 @@ use crate::spool::{BodyKind, XRayApi};
 /// A body and its history.
 #[derive(Debug)]
 pub(super) struct Item {
-    pub body: Body,
+    pub body: ItemBody,
     /// When the uploader got its oldest document.
-    pub queued_at: Instant,
+    pub(crate) queued_at: Instant,
     /// Set once X-Ray has refused it or part of it.
-    pub history: Option<History>,
-    /// When its oldest document was received, if that is not known by `queued_at`: it was read from the
-    /// spool.
+    pub(crate) history: Option<History>,
+    /// For an item from the spool: when its oldest document was received.
     pub received_at: Option<SystemTime>,
     /// Set where it has a copy in the spool, or one on its way there.
-    pub copy: Option<CopyRef>,
+    pub(crate) copy: Option<CopyRef>,
 }
 
 /// The body of a request, in the form in which it is held.
 #[derive(Debug, Clone)]
-pub(super) enum Body {
+pub(super) enum ItemBody {
     /// Segments, as they are sent.
     Batch(Batch),
     /// Spans, as they are sent.
@@ -41,39 +40,39 @@ pub(super) enum Body {
     },
 }
 
-impl Body {
+impl ItemBody {
     /// Bytes of memory that it takes.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Body::Batch(batch) => batch.body().len(),
-            Body::Otlp(request) => request.body.len(),
-            Body::Compressed { body, .. } => body.bytes().len(),
+            ItemBody::Batch(batch) => batch.body().len(),
+            ItemBody::Otlp(request) => request.body.len(),
+            ItemBody::Compressed { body, .. } => body.bytes().len(),
         }
     }
 
     /// Bytes of the request.
     pub(super) fn opened_bytes(&self) -> usize {
         match self {
-            Body::Batch(batch) => batch.body().len(),
-            Body::Otlp(request) => request.body.len(),
-            Body::Compressed { body, .. } => body.body_len(),
+            ItemBody::Batch(batch) => batch.body().len(),
+            ItemBody::Otlp(request) => request.body.len(),
+            ItemBody::Compressed { body, .. } => body.body_len(),
         }
     }
 
     /// Number of documents or spans.
     pub(super) fn documents(&self) -> usize {
         match self {
-            Body::Batch(batch) => batch.len(),
-            Body::Otlp(request) => request.spans,
-            Body::Compressed { body, .. } => body.count(),
+            ItemBody::Batch(batch) => batch.len(),
+            ItemBody::Otlp(request) => request.spans,
+            ItemBody::Compressed { body, .. } => body.count(),
         }
     }
 
     pub(super) fn kind(&self) -> BodyKind {
         match self {
-            Body::Batch(_) => BodyKind::Segments,
-            Body::Otlp(request) => request.kind(),
-            Body::Compressed { kind, .. } => *kind,
+            ItemBody::Batch(_) => BodyKind::Segments,
+            ItemBody::Otlp(request) => request.kind(),
+            ItemBody::Compressed { kind, .. } => *kind,
         }
     }
 
@@ -82,12 +81,12 @@ impl Body {
         self.kind().destination()
     }
 
-    /// Whether it cannot be made shorter.
+    /// Whether it is compressed already.
     pub(super) fn is_compressed(&self) -> bool {
         match self {
-            Body::Batch(_) => false,
-            Body::Otlp(request) => request.is_gzip,
-            Body::Compressed { .. } => true,
+            ItemBody::Batch(_) => false,
+            ItemBody::Otlp(request) => request.is_gzip,
+            ItemBody::Compressed { .. } => true,
         }
     }
 
@@ -95,20 +94,20 @@ impl Body {
     pub(super) fn compress(&mut self, packer: &mut Packer) {
         let kind = self.kind();
         let compressed = match self {
-            Body::Batch(batch) => batch.compress(&mut packer.compressor),
-            Body::Otlp(request) => request.compress(&mut packer.compressor),
-            Body::Compressed { .. } => return,
+            ItemBody::Batch(batch) => batch.compress(&mut packer.compressor),
+            ItemBody::Otlp(request) => request.compress(&mut packer.compressor),
+            ItemBody::Compressed { .. } => return,
         };
         let body = Arc::new(compressed);
-        let before = std::mem::replace(self, Body::Compressed { body, kind });
-        if let Body::Batch(batch) = before {
+        let before = std::mem::replace(self, ItemBody::Compressed { body, kind });
+        if let ItemBody::Batch(batch) = before {
             packer.freed.push(batch);
         }
     }
 
-    /// Brings it into the form in which it is sent.
+    /// Converts it to the form in which it is sent.
     pub(super) fn open(&mut self) {
-        if let Body::Compressed { body, kind } = self {
+        if let ItemBody::Compressed { body, kind } = self {
             *self = opened(body, *kind);
         }
     }
@@ -116,15 +115,15 @@ impl Body {
     /// The request that carries it.
     pub(super) fn into_payload(self) -> Payload {
         match self {
-            Body::Batch(batch) => Payload::Segments(batch),
-            Body::Otlp(request) => Payload::Otlp(request),
-            Body::Compressed { body, kind } => opened(&body, kind).into_payload(),
+            ItemBody::Batch(batch) => Payload::Segments(batch),
+            ItemBody::Otlp(request) => Payload::Otlp(request),
+            ItemBody::Compressed { body, kind } => opened(&body, kind).into_payload(),
         }
     }
 
-    /// Gives back the memory that it does not need.
+    /// Releases memory that it does not need.
     pub(super) fn shrink(&mut self) {
-        if let Body::Batch(batch) = self {
+        if let ItemBody::Batch(batch) = self {
             batch.shrink();
         }
     }
@@ -132,18 +131,18 @@ impl Body {
     /// The documents, where they can be told apart.
     pub(super) fn batch(&self) -> Option<&Batch> {
         match self {
-            Body::Batch(batch) => Some(batch),
-            Body::Otlp(_) | Body::Compressed { .. } => None,
+            ItemBody::Batch(batch) => Some(batch),
+            ItemBody::Otlp(_) | ItemBody::Compressed { .. } => None,
         }
     }
 }
 
-fn opened(body: &CompressedBody, kind: BodyKind) -> Body {
+fn opened(body: &CompressedBody, kind: BodyKind) -> ItemBody {
     match kind {
-        BodyKind::Segments => Body::Batch(
+        BodyKind::Segments => ItemBody::Batch(
             Batch::from_compressed(body).expect("a body that waits compressed was a batch before"),
         ),
-        BodyKind::Otlp { json, gzip } => Body::Otlp(SpanRequest {
+        BodyKind::Otlp { json, gzip } => ItemBody::Otlp(SpanRequest {
             body: body.open().into_boxed_slice(),
             is_json: json,
             is_gzip: gzip,
@@ -152,24 +151,24 @@ fn opened(body: &CompressedBody, kind: BodyKind) -> Body {
     }
 }
 
-/// How an item has fared so far. Deliveries are counted by the destination: whether others passed
+/// The refusals of an item so far. Deliveries are counted by the destination: whether others passed
 /// since a refusal tells a bad document from a service that takes nothing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct History {
-    pub cause: RetryCause,
+    pub(crate) cause: RetryCause,
     /// Refusals of exactly these documents.
     pub attempts: u32,
     /// Deliveries before the first of them.
-    pub first_refusal: u64,
+    pub(crate) first_refusal: u64,
     /// Deliveries before the last of them.
-    pub last_refusal: u64,
+    pub(crate) last_refusal: u64,
     /// Not to be sent before this time.
-    pub not_before: Instant,
+    pub(crate) not_before: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RetryCause {
-    /// The answer to it was 400 or 413 and did not say why.
+    /// It was answered 400 or 413 without a reason.
     Suspected,
     /// A part of a batch that was refused.
     Split,
@@ -180,7 +179,7 @@ pub(super) enum RetryCause {
 }
 
 impl History {
-    /// Of documents that were not refused alone yet. `deliveries` is the count of now.
+    /// For documents that were not refused by themselves yet. `deliveries` is the current count.
     pub(super) fn new(cause: RetryCause, deliveries: u64, not_before: Instant) -> Self {
         History {
             cause,
@@ -194,10 +193,10 @@ impl History {
 
 impl Item {
     pub(super) fn new(batch: Batch, now: Instant) -> Self {
-        Self::of_body(Body::Batch(batch), now)
+        Self::of_body(ItemBody::Batch(batch), now)
     }
 
-    pub(super) fn of_body(body: Body, now: Instant) -> Self {
+    pub(super) fn of_body(body: ItemBody, now: Instant) -> Self {
         Item {
             body,
             queued_at: now,
@@ -208,7 +207,7 @@ impl Item {
     }
 
     /// The same with other documents.
-    pub(super) fn with_body(&self, body: Body) -> Self {
+    pub(super) fn with_body(&self, body: ItemBody) -> Self {
         Item {
             body,
             queued_at: self.queued_at,
@@ -226,7 +225,7 @@ impl Item {
         self.body.documents()
     }
 
-    /// Bytes of memory that it takes more when it is sent.
+    /// Additional bytes of memory that it takes when it is opened to be sent.
     pub(super) fn growth(&self) -> usize {
         self.body.opened_bytes() - self.bytes()
     }
@@ -244,7 +243,7 @@ impl Item {
         self.body.open();
         match self.body.batch().map(Batch::split) {
             Some((first, second)) => {
-                Split::Halves([first, second].map(|half| self.with_body(Body::Batch(half))))
+                Split::Halves([first, second].map(|half| self.with_body(ItemBody::Batch(half))))
             }
             None => Split::Whole(self),
         }
@@ -253,7 +252,7 @@ impl Item {
     /// Whether one request can carry the documents of both.
     pub(super) fn can_join(&self, next: &Item) -> bool {
         let is_new = |item: &Item| item.copy.is_none() && item.received_at.is_none();
-        let kinds = [&self.body, &next.body].map(Body::kind);
+        let kinds = [&self.body, &next.body].map(ItemBody::kind);
         kinds == [BodyKind::Segments; 2]
             && is_new(self)
             && is_new(next)
@@ -266,20 +265,20 @@ impl Item {
     pub(super) fn join(&mut self, mut next: Item) {
         self.body.open();
         next.body.open();
-        if let (Body::Batch(first), Body::Batch(second)) = (&mut self.body, &next.body) {
+        if let (ItemBody::Batch(first), ItemBody::Batch(second)) = (&mut self.body, &next.body) {
             first.append(second);
         }
     }
 }
 
-/// What becomes of an item that is to be split.
+/// The result of splitting an item.
 #[derive(Debug)]
 pub(super) enum Split {
     Halves([Item; 2]),
     Whole(Item),
 }
 
-/// How much several items take.
+/// Sums over several items.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sizes {
     /// Bytes of memory.
@@ -289,7 +288,7 @@ pub(super) struct Sizes {
     pub documents: usize,
     pub items: usize,
     /// Bytes of the requests.
-    pub opened: usize,
+    pub(crate) opened: usize,
 }
 
 impl Sizes {
@@ -327,27 +326,27 @@ impl SubAssign<&Item> for Sizes {
     }
 }
 
-/// How much the next request may take.
+/// Limits for the next request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct RequestRoom {
     /// Bytes of its body.
     pub request: usize,
-    /// Bytes of memory above those that it has taken while it waited.
-    pub growth: usize,
-    /// Whether one item goes out whatever it takes, because no request is out.
+    /// Additional bytes of memory that it may take when it is opened.
+    pub(crate) growth: usize,
+    /// Whether one item of any size may be sent, because no request is in flight.
     pub is_idle: bool,
 }
 
-impl Room {
+impl RequestRoom {
     pub(super) fn fits(&self, item: &Item) -> bool {
         let request = item.body.opened_bytes();
         self.is_idle || request <= self.request && item.growth() <= self.growth
     }
 
-    /// What is left for others that are joined with the item.
-    pub(super) fn without(&self, item: &Item) -> Room {
+    /// The remaining room for others that are joined with the item.
+    pub(super) fn without(&self, item: &Item) -> RequestRoom {
         let request = item.body.opened_bytes();
-        Room {
+        RequestRoom {
             request: self.request.saturating_sub(request),
             growth: self.growth.saturating_sub(item.growth()),
             is_idle: false,

@@ -1,4 +1,4 @@
-//! What the uploader is told by the other threads.
+//! The messages of other threads to the uploader.
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -17,7 +17,7 @@ use crate::spool::SpoolEvent;
 pub enum Message {
     /// Something has happened.
     Event(Event),
-    /// Whether uploads go on. The answer comes at once or the uploader does not work.
+    /// Whether uploads go on. If there is no answer at once, the uploader does not work.
     AskHealth(SyncSender<Health>),
     /// All counters of one moment.
     AskSnapshot(SyncSender<Box<Snapshot>>),
@@ -31,7 +31,7 @@ pub enum Event {
     Spans(SpanOffer),
     /// Region, endpoint and credential source are known.
     Target(Arc<Target>),
-    /// What the metadata service says of this host: instance id, host name.
+    /// The instance id and the host name, from the metadata service.
     Host(String, String),
     /// The credentials have changed, or an attempt to fetch them has failed.
     Credentials(Box<CredentialSnapshot>),

@@ -12,11 +12,11 @@ use crate::spool::Usage;
 
 /// Upper bounds of the latency histogram, seconds. X-Ray answers in tens of milliseconds; a
 /// request ends after ten seconds.
-pub const LATENCY_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+pub(crate) const LATENCY_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// How a request ended, as far as statistics tell requests apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestOutcome {
+pub(crate) enum RequestOutcome {
     /// A status of 200 to 299.
     Success,
     /// The status 429.
@@ -36,7 +36,7 @@ pub enum RequestOutcome {
 }
 
 /// Every outcome with the value of its label `outcome`.
-pub const OUTCOMES: [(RequestOutcome, &str); 8] = [
+pub(crate) const OUTCOMES: [(RequestOutcome, &str); 8] = [
     (RequestOutcome::Success, "2xx"),
     (RequestOutcome::Throttled, "429"),
     (RequestOutcome::ClientError, "4xx"),
@@ -84,7 +84,7 @@ pub struct UploadMetrics {
     pub outcomes: [u64; OUTCOMES.len()],
     /// Requests that took at most as long as the bound of the same index and longer than the one
     /// before it.
-    pub buckets: [u64; LATENCY_BUCKETS.len()],
+    pub(crate) buckets: [u64; LATENCY_BUCKETS.len()],
     /// Time of all requests together.
     pub duration: Duration,
 }
@@ -102,12 +102,12 @@ impl UploadMetrics {
     }
 }
 
-/// What is known of the spool.
+/// The metrics of the spool.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SpoolMetrics {
     /// What its files take.
     pub(crate) usage: Usage,
-    /// Segments that were in it and will not be read. Such spans are dropped.
+    /// Segments that were lost in it. Lost spans are counted as dropped.
     pub lost: u64,
     /// Places in files of earlier processes that are no record.
     pub damaged: u64,
@@ -115,7 +115,7 @@ pub struct SpoolMetrics {
     pub works: bool,
 }
 
-/// All that the uploader knows, of one moment.
+/// The uploader's counts and metrics at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Segments by fate.
@@ -127,9 +127,9 @@ pub struct Snapshot {
     /// Sender threads.
     pub senders: usize,
     /// Bytes of documents in the channel, waiting and in flight.
-    pub buffer_used: usize,
+    pub(crate) buffer_used: usize,
     /// Most bytes of documents that are held.
-    pub buffer_limit: usize,
+    pub(crate) buffer_limit: usize,
     /// Where credentials come from and until when they are used.
     pub(crate) credentials: CredentialStatus,
     /// How long nothing could be delivered although segments wait. `None` while all is well.

@@ -1,13 +1,14 @@
-//! From the batch to X-Ray: one uploader thread decides, sender threads carry the requests.
+//! Uploading batches to X-Ray: one uploader thread decides, sender threads carry the requests.
 //!
 //! `uploader` is the state machine without threads, sockets or clocks; `runner` is the thread
 //! around it.
 
-pub mod back_off;
+pub(crate) mod back_off;
 mod channel;
 mod copies;
 pub mod counters;
 mod destination;
+mod destinations;
 mod health;
 mod item;
 pub mod message;
@@ -30,6 +31,6 @@ pub use channel::UploadChannel;
 pub use health::Health;
 pub(crate) use report::explain;
 pub(crate) use runner::SpoolParts;
-pub use runner::{Runner, RunnerParts};
+pub(crate) use runner::{Runner, RunnerParts};
 pub use telemetry::Identity;
-pub use uploader::UploadLimits;
+pub(crate) use uploader::UploadLimits;

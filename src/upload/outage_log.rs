@@ -5,15 +5,14 @@ use std::time::{Duration, Instant};
 use super::counters::SegmentCounts;
 use crate::spool::XRayApi;
 
-/// Pause before the same reason is logged again, and before another reason is: services put times
-/// and ids into their words.
-/// A summary of what was lost or waits, at most this often.
+/// Pause before the same reason is logged again, and before another reason is logged: services put
+/// times and ids into their messages. A summary of what was lost or waits, at most this often.
 pub(super) const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
 const SAME_REASON: Duration = Duration::from_secs(60);
 const OTHER_REASON: Duration = Duration::from_secs(10);
 
-/// What has been logged of the outage under way.
+/// What was already logged of the current outage.
 #[derive(Debug)]
 pub(super) struct OutageLog {
     api: XRayApi,
@@ -75,7 +74,7 @@ impl OutageLog {
         }
     }
 
-    /// What cannot be uploaded, where it is not the usual, and what is held.
+    /// The words for what cannot be uploaded, if it is not segments, and for what is held.
     fn nouns(&self) -> (&'static str, &'static str) {
         match self.api {
             XRayApi::Segments => ("", "segments"),

@@ -1,8 +1,8 @@
-//! What waits for a sender, oldest first.
+//! The items that wait for a sender, oldest first.
 
 use std::collections::VecDeque;
 
-use super::item::{Item, Room, Sizes};
+use super::item::{Item, RequestRoom, Sizes};
 use super::packer::Packer;
 use crate::batch::Batch;
 
@@ -14,7 +14,7 @@ const USUAL: usize = 4;
 pub(super) struct Queue {
     items: VecDeque<Item>,
     sizes: Sizes,
-    /// So many items at the front are compressed.
+    /// The number of items at the front that are compressed.
     compressed: usize,
 }
 
@@ -26,7 +26,7 @@ impl Queue {
             return;
         }
         if !self.items.is_empty() {
-            // It will wait: only what is about to leave may take more memory than its documents.
+            // It will wait, so it must not take more memory than its documents.
             item.body.shrink();
         }
         match self.items.back_mut() {
@@ -52,7 +52,7 @@ impl Queue {
 
     /// Takes the oldest item, joined with those behind it as far as one request can carry. `None`
     /// where nothing waits or there is no room for it.
-    pub(super) fn pop(&mut self, mut room: Room) -> Option<Item> {
+    pub(super) fn pop(&mut self, mut room: RequestRoom) -> Option<Item> {
         if !room.fits(self.items.front()?) {
             return None;
         }
@@ -72,7 +72,7 @@ impl Queue {
     }
 
     /// Compresses the oldest item that is not compressed, if all such items take more than `keep`
-    /// bytes. Answers whether there was one.
+    /// bytes. Returns whether there was one.
     pub(super) fn compress_oldest(&mut self, keep: usize, packer: &mut Packer) -> bool {
         if self.sizes.plain <= keep {
             return false;
@@ -130,7 +130,7 @@ impl Queue {
         self.sizes -= &item;
         self.compressed = self.compressed.saturating_sub(1);
         if self.items.is_empty() {
-            // The memory of a burst goes back.
+            // Releases the memory of a burst.
             self.items.shrink_to(USUAL);
         }
         Some(item)
@@ -173,7 +173,7 @@ mod tests {
 
     const KEEP: usize = 100;
 
-    const ROOM: Room = Room {
+    const ROOM: RequestRoom = RequestRoom {
         request: usize::MAX,
         growth: usize::MAX,
         is_idle: true,
@@ -229,7 +229,7 @@ mod tests {
                         }
                     }
                     Step::PopWithin(request, growth) => {
-                        let room = Room { request, growth, is_idle: false };
+                        let room = RequestRoom { request, growth, is_idle: false };
                         let held = queue.sizes().bytes;
                         if let Some(popped) = queue.pop(room) {
                             prop_assert!(popped.bytes() <= request);

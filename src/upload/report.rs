@@ -1,4 +1,4 @@
-//! What the log says of documents that were delivered or refused.
+//! Log lines about documents that were delivered or refused.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::spool::XRayApi;
 /// Delivered batches are logged at most once a second, with the count of those between.
 static DELIVERED: RateLimit = RateLimit::new(1, Duration::from_secs(1));
 
-/// Refused documents, each in a line of its own, up to so many a minute.
+/// Refused documents are logged one by one, up to this many a minute.
 static REFUSED: RateLimit = RateLimit::new(100, Duration::from_secs(60));
 
 /// Refused requests with spans: apart, so that segments are said to be refused whatever becomes of spans.
@@ -24,7 +24,7 @@ static SPANS_WARNED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 /// Entries about documents that were not sent.
 static STRANGERS: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
-/// Longest text of the service in a line of the log, in bytes.
+/// Longest message of the service in a log line, in bytes.
 const MAX_TEXT: usize = 300;
 
 /// A request has ended, however it did.
@@ -104,7 +104,7 @@ pub(super) fn stranger(entry: &Unprocessed) {
     }
 }
 
-/// A document that stood alone in its request will never be taken.
+/// A single document was refused for good.
 pub(super) fn refused(batch: &Batch, result: &Result<XRayResponse, TransportError>) {
     if let Some(held_back) = REFUSED.allow(Instant::now()) {
         let document = batch.documents().next().unwrap_or_default();
@@ -119,7 +119,7 @@ pub(super) fn refused(batch: &Batch, result: &Result<XRayResponse, TransportErro
     }
 }
 
-/// X-Ray has taken a request with spans, but for `refused` of them.
+/// X-Ray has accepted a request with spans, except `refused` of them.
 pub(super) fn spans_delivered(spans: usize, refused: usize, message: &str, took: Duration) {
     if refused > 0 {
         if let Some(held_back) = SPANS_REFUSED.allow(Instant::now()) {
@@ -146,7 +146,7 @@ pub(super) fn spans_delivered(spans: usize, refused: usize, message: &str, took:
     }
 }
 
-/// X-Ray will never take a request with spans.
+/// X-Ray has refused a request with spans for good.
 pub(super) fn spans_refused(spans: usize, result: &Result<XRayResponse, TransportError>) {
     if let Some(held_back) = SPANS_REFUSED.allow(Instant::now()) {
         log::error!(
@@ -171,7 +171,7 @@ fn shown(text: Option<&str>) -> String {
     }
 }
 
-/// One line of what went wrong, and where it is known, what to do.
+/// The error in one line, with a hint for the operator where there is one.
 pub(crate) fn explain(api: XRayApi, result: &Result<XRayResponse, TransportError>) -> String {
     let response = match result {
         Err(error) => return shown(Some(&error.to_string())),

@@ -1,8 +1,9 @@
-//! What X-Ray has refused, whole or in part, each with a time of its own.
+//! Items that X-Ray has refused, completely or in part, each with its own time for the next
+//! attempt.
 
 use std::time::Instant;
 
-use super::item::{History, Item, RetryCause, Room, Sizes, Split};
+use super::item::{History, Item, RequestRoom, RetryCause, Sizes, Split};
 use super::packer::Packer;
 
 /// Items with a [`History`], in the order in which they were refused. They wait apart from the
@@ -24,15 +25,15 @@ impl Retries {
         self.items.push(item);
     }
 
-    /// Takes the item that may go first. `deliveries` tells whether others passed since a refusal,
-    /// `is_alone` that nothing else waits: a batch that answers 400 without a reason is then halved,
-    /// since waiting for others to pass would be waiting for nothing. `None` where no item is due or
-    /// there is no room for it.
+    /// Takes the item that may go first. `deliveries` shows whether others were delivered since a
+    /// refusal; `is_alone` means that nothing else waits: then a batch that was answered 400
+    /// without a reason is halved, because there are no others to wait for. `None` where no item is
+    /// due or there is no room for it.
     pub(super) fn pop(
         &mut self,
         deliveries: u64,
         is_alone: bool,
-        room: Room,
+        room: RequestRoom,
         now: Instant,
     ) -> Option<Item> {
         let index = self.first(now)?;
@@ -65,7 +66,7 @@ impl Retries {
         Some(item)
     }
 
-    /// Compresses the first item that is not compressed. Answers whether there was one.
+    /// Compresses the first item that is not compressed. Returns whether there was one.
     pub(super) fn compress_oldest(&mut self, packer: &mut Packer) -> bool {
         if self.sizes.plain == 0 {
             return false;

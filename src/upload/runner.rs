@@ -24,8 +24,8 @@ use crate::credentials::target::Target;
 use crate::http::error::{TransportError, TransportErrorKind};
 use crate::spool::SpoolMessage;
 
-/// The kernel's count of dropped datagrams is looked up at most this often: on a host with many
-/// sockets it is long reading.
+/// The kernel's count of dropped datagrams is read at most this often: on a host with many sockets
+/// the file is long.
 const KERNEL_DROPS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How often a snapshot is tried again because a batch was on its way from a reader. Each time costs
@@ -33,12 +33,12 @@ const KERNEL_DROPS_INTERVAL: Duration = Duration::from_secs(30);
 const SNAPSHOT_ATTEMPTS: usize = 1000;
 
 /// What the uploader works with.
-pub struct RunnerParts {
+pub(crate) struct RunnerParts {
     /// Concurrency and memory.
     pub limits: UploadLimits,
     /// The service's time.
     pub clock: Arc<Clock>,
-    /// Who sends telemetry.
+    /// The sender of telemetry, for its records.
     pub identity: Identity,
     /// What each reader has taken and not handed over.
     pub readers: ReaderLedger,
@@ -51,10 +51,10 @@ pub struct RunnerParts {
     /// Shows a batch that has come from a reader, where traces are shown here too. It must not block.
     pub show: Box<dyn Fn(&Batch) + Send>,
     /// Called once when the shutdown has begun and nothing is held any more.
-    pub on_drained: Box<dyn Fn() + Send>,
+    pub(crate) on_drained: Box<dyn Fn() + Send>,
 }
 
-/// How the spool is told something.
+/// The uploader's connection to the spool.
 pub(crate) struct SpoolParts {
     /// Its channel.
     pub messages: Sender<SpoolMessage>,
@@ -64,7 +64,7 @@ pub(crate) struct SpoolParts {
 }
 
 /// The state of the thread `uploader`.
-pub struct Runner {
+pub(crate) struct Runner {
     uploader: Uploader,
     messages: Receiver<Message>,
     channel: UploadChannel,
@@ -81,7 +81,7 @@ impl Runner {
     ///
     /// # Errors
     /// When the system refuses the thread.
-    pub fn new(
+    pub(crate) fn new(
         parts: RunnerParts,
         channel: UploadChannel,
         messages: Receiver<Message>,
@@ -101,8 +101,8 @@ impl Runner {
         })
     }
 
-    /// Runs until the shutdown is over. Answers how every segment ended.
-    pub fn run(mut self) -> SegmentCounts {
+    /// Runs until the shutdown is over. Returns how every segment ended.
+    pub(crate) fn run(mut self) -> SegmentCounts {
         loop {
             let now = self.now();
             if self.uploader.is_over(now.instant) {
@@ -140,7 +140,7 @@ impl Runner {
             Message::Event(event) => self.handle(event),
             Message::AskHealth(reply) => {
                 let health = self.uploader.health(Instant::now());
-                // Whoever asked may have given up.
+                // The asking thread may have given up.
                 let _ = reply.try_send(health);
                 self.tick();
             }
@@ -151,8 +151,8 @@ impl Runner {
         }
     }
 
-    /// Does what is due. A question may have come just before a deadline, which has passed when it is
-    /// answered: nobody else would remember it.
+    /// Does what is due. It is called after answering a query too, because a deadline may have
+    /// passed meanwhile.
     fn tick(&mut self) {
         let now = self.now();
         self.uploader.tick(now);
@@ -252,7 +252,7 @@ impl Runner {
                 Action::Recycle(batch) => self.recycle(batch),
                 Action::Spool(message) => {
                     if let Some(spool) = &self.parts.spool {
-                        // A spool that has ended by a panic has ended the process.
+                        // The thread cannot be missing: a panic in it would have ended the process.
                         let _ = spool.messages.send(message);
                     }
                 }
@@ -345,7 +345,7 @@ impl Runner {
             credentials,
         })
         .map_err(|error| error.to_string())?;
-        // Not signed: it is a client's, and some proxies change it.
+        // Not signed, because some proxies change it.
         let coding = match &*payload {
             Payload::Otlp(request) if request.is_gzip => Some(("content-encoding", "gzip")),
             _ => None,

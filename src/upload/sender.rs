@@ -10,7 +10,7 @@ use ureq::Agent;
 use ureq::http;
 
 use super::channel::UploadChannel;
-use super::item::Body;
+use super::item::ItemBody;
 use super::message::Event;
 use super::response::XRayResponse;
 use super::spans::SpanRequest;
@@ -26,7 +26,7 @@ pub(super) type SenderId = usize;
 /// A TLS handshake is the deepest that a sender goes.
 const STACK: usize = 256 * 1024;
 
-/// More of an answer is not read: fifty documents refused with a reason each are 50 KB.
+/// At most this much of an answer is read: fifty refused documents with a reason each are 50 KB.
 const MAX_BODY: u64 = 256 * 1024;
 
 /// What a request carries.
@@ -82,10 +82,10 @@ impl Payload {
     }
 
     /// What it carries, to wait again. `None`: it is telemetry.
-    pub(super) fn into_body(self) -> Option<Body> {
+    pub(super) fn into_body(self) -> Option<ItemBody> {
         match self {
-            Payload::Segments(batch) => Some(Body::Batch(batch)),
-            Payload::Otlp(request) => Some(Body::Otlp(request)),
+            Payload::Segments(batch) => Some(ItemBody::Batch(batch)),
+            Payload::Otlp(request) => Some(ItemBody::Otlp(request)),
             Payload::Telemetry(_) => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Which senders there are, and what each of them carries.
+//! The senders, and what each of them carries.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,10 +10,10 @@ use super::sender::{Payload, SenderId};
 /// A sender that has carried nothing for this long ends, except the last one.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// After the system has refused a thread, the senders that there are do for so long.
+/// After the system has refused a thread, no new one is started for this long.
 const REFUSED: Duration = Duration::from_secs(5);
 
-/// A request takes ten seconds at most: a sender that is out for longer hangs.
+/// A request takes ten seconds at most. A sender that takes longer counts as hanging.
 const OVERDUE: Duration = Duration::from_secs(60);
 
 /// What is in flight.
@@ -23,14 +23,14 @@ pub(super) struct InFlight {
     /// Shared with the sender, which only reads it.
     pub payload: Arc<Payload>,
     /// The back-off's epoch when the request went out.
-    pub epoch: u64,
+    pub(crate) epoch: u64,
     /// The generation of the credentials that it was signed with.
     pub generation: u64,
     pub since: Instant,
 }
 
 impl InFlight {
-    /// The documents that were carried, with their history. `None`: it was telemetry.
+    /// The documents in the request, with their history. `None`: it is telemetry.
     pub(super) fn into_item(self) -> Option<Item> {
         let body = Arc::unwrap_or_clone(self.payload).into_body();
         match (self.load, body) {
@@ -55,7 +55,7 @@ impl InFlight {
     }
 }
 
-/// Whose request it is.
+/// What the request belongs to.
 #[derive(Debug)]
 pub(super) enum Load {
     /// That of an item: its body is the payload.
@@ -92,7 +92,7 @@ pub(super) struct SenderPool {
     refused: Option<Instant>,
 }
 
-/// Who is to carry a request.
+/// The sender for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
     Idle(SenderId),

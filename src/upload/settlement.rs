@@ -12,7 +12,7 @@ pub(super) struct Settlement<'a> {
     /// every document has one, so that it is known how many are rejected and not which.
     pub rejected: Vec<(Option<DocumentIds>, &'a Unprocessed)>,
     /// Entries about documents that the request did not hold, or held once and no more.
-    pub strangers: Vec<&'a Unprocessed>,
+    pub(crate) strangers: Vec<&'a Unprocessed>,
 }
 
 /// Matches the entries of an answer with the documents of its request, by id. An entry without an id

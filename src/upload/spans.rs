@@ -15,7 +15,7 @@ pub struct SpanRequest {
     /// Whether it is JSON rather than protobuf.
     pub is_json: bool,
     /// Whether it is compressed by gzip.
-    pub is_gzip: bool,
+    pub(crate) is_gzip: bool,
     /// Its spans.
     pub spans: usize,
 }
@@ -58,7 +58,7 @@ impl fmt::Debug for SpanRequest {
 pub struct SpanOffer {
     /// What is offered.
     pub request: SpanRequest,
-    /// Told what has become of it. When nobody listens any more, it is not taken.
+    /// The channel for the answer. If the client has gone, the request is not accepted.
     pub reply: SyncSender<SpanVerdict>,
 }
 
@@ -75,8 +75,8 @@ pub enum SpanVerdict {
     Unreadable,
 }
 
-/// What became of spans, requests or bytes:
-/// `accepted + restored = delivered + shown + refused + dropped + held + spooled`.
+/// The fates of spans, requests or bytes: `accepted + restored = delivered + shown + refused +
+/// dropped + held + spooled`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fates {
     /// Taken from clients, which were told so.
@@ -110,22 +110,26 @@ pub struct SpanCounts {
 
 impl SpanCounts {
     /// Adds `amount` to one fate of all three.
-    pub(crate) fn count(&mut self, fate: fn(&mut Fates) -> &mut u64, amount: Amount) {
+    pub(crate) fn count(&mut self, fate: fn(&mut Fates) -> &mut u64, amount: SpanAmount) {
         *fate(&mut self.requests) += amount.requests;
         *fate(&mut self.spans) += amount.spans;
         *fate(&mut self.bytes) += amount.bytes;
     }
 
-    /// Takes `amount` away from one fate of all three, as far as there is so much. Answers what was
+    /// Takes `amount` away from one fate of all three, as far as there is so much. Returns what was
     /// taken away.
-    pub(crate) fn take(&mut self, fate: fn(&mut Fates) -> &mut u64, amount: Amount) -> Amount {
+    pub(crate) fn take(
+        &mut self,
+        fate: fn(&mut Fates) -> &mut u64,
+        amount: SpanAmount,
+    ) -> SpanAmount {
         let take = |fates: &mut Fates, amount: u64| {
             let count = fate(fates);
             let taken = amount.min(*count);
             *count -= taken;
             taken
         };
-        Amount {
+        SpanAmount {
             requests: take(&mut self.requests, amount.requests),
             spans: take(&mut self.spans, amount.spans),
             bytes: take(&mut self.bytes, amount.bytes),
@@ -165,16 +169,16 @@ impl fmt::Display for SpanCounts {
 
 /// Some requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Amount {
+pub(crate) struct SpanAmount {
     pub(crate) requests: u64,
     pub(crate) spans: u64,
     pub(crate) bytes: u64,
 }
 
-impl Amount {
+impl SpanAmount {
     /// One request.
     pub(crate) fn one(spans: usize, bytes: usize) -> Self {
-        Amount {
+        SpanAmount {
             requests: 1,
             spans: spans as u64,
             bytes: bytes as u64,
@@ -182,8 +186,8 @@ impl Amount {
     }
 
     /// What is left without `other`.
-    pub(crate) fn without(self, other: Amount) -> Self {
-        Amount {
+    pub(crate) fn without(self, other: SpanAmount) -> Self {
+        SpanAmount {
             requests: self.requests.saturating_sub(other.requests),
             spans: self.spans.saturating_sub(other.spans),
             bytes: self.bytes.saturating_sub(other.bytes),
@@ -191,10 +195,10 @@ impl Amount {
     }
 }
 
-impl From<spool::Amount> for Amount {
+impl From<spool::RecordAmount> for SpanAmount {
     /// Of records that hold one request each.
-    fn from(amount: spool::Amount) -> Self {
-        Amount {
+    fn from(amount: spool::RecordAmount) -> Self {
+        SpanAmount {
             requests: amount.records,
             spans: amount.documents,
             bytes: amount.bytes,
@@ -202,8 +206,8 @@ impl From<spool::Amount> for Amount {
     }
 }
 
-impl AddAssign for Amount {
-    fn add_assign(&mut self, other: Amount) {
+impl AddAssign for SpanAmount {
+    fn add_assign(&mut self, other: SpanAmount) {
         self.requests += other.requests;
         self.spans += other.spans;
         self.bytes += other.bytes;

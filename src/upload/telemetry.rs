@@ -1,4 +1,4 @@
-//! Telemetry records: what the daemon tells X-Ray of itself, once a minute.
+//! Telemetry records: the daemon's own statistics for X-Ray, once a minute.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,11 +21,11 @@ const MAX_KEPT: usize = 30;
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
     /// EC2 instance id, at most 20 characters.
-    pub instance_id: String,
+    pub(crate) instance_id: String,
     /// Host name, at most 255 characters.
     pub hostname: String,
     /// ARN given by `-a`, at most 500 characters.
-    pub resource_arn: String,
+    pub(crate) resource_arn: String,
 }
 
 /// Failed requests of one minute, by kind.
@@ -58,7 +58,7 @@ impl Telemetry {
         }
     }
 
-    /// Completes what is told of the sender, once the metadata service has said it.
+    /// Sets the instance id and the host name, once the metadata service has answered.
     pub(super) fn set_host(&mut self, instance_id: String, hostname: String) {
         self.identity.instance_id = instance_id;
         self.identity.hostname = hostname;

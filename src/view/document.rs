@@ -1,4 +1,4 @@
-//! What comes in, taken apart into what belongs to one trace each.
+//! Splits documents into parts, each of which belongs to one trace.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::otlp::{self, OtlpError};
 
 /// What a document is, by its first characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form<'a> {
+pub(crate) enum DocumentForm<'a> {
     /// Base64 of OTLP spans, sampled (`T1S`) or not (`T1U`).
     Spans { prefix: &'a str, base64: &'a str },
     /// Base64 of OTLP metrics (`M1`).
@@ -19,23 +19,23 @@ pub(crate) enum Form<'a> {
 }
 
 /// What form a document from a datagram has.
-pub(crate) fn form_of(document: &str) -> Form<'_> {
+pub(crate) fn form_of(document: &str) -> DocumentForm<'_> {
     let spans = ["T1S", "T1U"]
         .iter()
         .find(|prefix| document.starts_with(**prefix));
     match spans {
         Some(prefix) => {
             let (prefix, base64) = document.split_at(prefix.len());
-            Form::Spans { prefix, base64 }
+            DocumentForm::Spans { prefix, base64 }
         }
-        None if document.starts_with("M1") => Form::Metrics,
-        None => Form::Json,
+        None if document.starts_with("M1") => DocumentForm::Metrics,
+        None => DocumentForm::Json,
     }
 }
 
 /// The part of a document that belongs to one trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Part<'a> {
+pub(crate) struct TracePart<'a> {
     /// Key of the trace.
     pub(crate) trace: String,
     pub(crate) format: Format,
@@ -46,7 +46,7 @@ pub(crate) struct Part<'a> {
     pub(crate) root: bool,
 }
 
-/// What a [`Part`] is written in.
+/// What a [`TracePart`] is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     XRay,
@@ -74,28 +74,31 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Gives `found` the parts of a document from a datagram.
-pub(crate) fn parts(document: &str, found: &mut dyn FnMut(Part<'_>)) -> Result<(), Unreadable> {
+/// Passes the parts of a document from a datagram to `found`.
+pub(crate) fn parts(
+    document: &str,
+    found: &mut dyn FnMut(TracePart<'_>),
+) -> Result<(), Unreadable> {
     match form_of(document) {
-        Form::Spans { base64, .. } => {
+        DocumentForm::Spans { base64, .. } => {
             let request = otlp::base64_to_json(base64).map_err(Unreadable::Spans)?;
             request_parts(&request, found)
         }
-        Form::Metrics => Err(Unreadable::Metrics),
-        Form::Json => segments(document, found),
+        DocumentForm::Metrics => Err(Unreadable::Metrics),
+        DocumentForm::Json => segments(document, found),
     }
 }
 
-/// Gives `found` the parts of an OTLP/JSON request.
+/// Passes the parts of an OTLP/JSON request to `found`.
 pub(crate) fn request_parts(
     request: &str,
-    found: &mut dyn FnMut(Part<'_>),
+    found: &mut dyn FnMut(TracePart<'_>),
 ) -> Result<(), Unreadable> {
     let request = parse(request).map_err(|error| Unreadable::Spans(error.into()))?;
     let mut any = false;
     otlp::split(request.root(), &mut |trace, text, root| {
         any = true;
-        found(Part {
+        found(TracePart {
             trace,
             format: Format::Otlp,
             text: text.into(),
@@ -106,7 +109,7 @@ pub(crate) fn request_parts(
 }
 
 /// A document is one segment or a list of some.
-fn segments(document: &str, found: &mut dyn FnMut(Part<'_>)) -> Result<(), Unreadable> {
+fn segments(document: &str, found: &mut dyn FnMut(TracePart<'_>)) -> Result<(), Unreadable> {
     let parsed = parse(document).map_err(Unreadable::NotJson)?;
     let mut any = false;
     let mut pending = vec![parsed.root()];
@@ -116,7 +119,7 @@ fn segments(document: &str, found: &mut dyn FnMut(Part<'_>)) -> Result<(), Unrea
         pending[first..].reverse();
         if let Some(trace) = segment::trace_of(value) {
             any = true;
-            found(Part {
+            found(TracePart {
                 trace,
                 format: Format::XRay,
                 text: value.raw().into(),
@@ -127,7 +130,7 @@ fn segments(document: &str, found: &mut dyn FnMut(Part<'_>)) -> Result<(), Unrea
     if any { Ok(()) } else { Err(Unreadable::Empty) }
 }
 
-/// Gives `found` what the text of a [`Part`] says; nothing when it cannot be read.
+/// Passes the content of a [`TracePart`] to `found`; nothing when it cannot be read.
 pub(crate) fn spans(format: Format, text: &str, found: &mut dyn FnMut(Span<'_>)) {
     let Ok(document) = parse(text) else { return };
     match format {

@@ -1,5 +1,5 @@
-//! Shows on the page what is uploaded. Nobody who uploads waits for it: what comes faster than it
-//! can be kept is not shown.
+//! Shows on the page what is uploaded. Uploading never waits for it: what comes faster than the
+//! page can store it is not shown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -19,56 +19,56 @@ static NOT_SHOWN: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 /// The sending side of the feed.
 #[derive(Clone)]
 pub struct Feed {
-    sender: Sender<Shown>,
+    sender: Sender<FeedItem>,
     waiting: Arc<AtomicUsize>,
 }
 
 /// The receiving side, for the thread `view`.
-pub struct Feeder {
-    receiver: Receiver<Shown>,
+pub(crate) struct FeedReceiver {
+    receiver: Receiver<FeedItem>,
     waiting: Arc<AtomicUsize>,
 }
 
-enum Shown {
+enum FeedItem {
     Documents(Batch),
     /// The body of a `POST /v1/traces`.
     Spans(Arc<Request>),
 }
 
-impl Shown {
+impl FeedItem {
     fn bytes(&self) -> usize {
         match self {
-            Shown::Documents(batch) => batch.body().len(),
-            Shown::Spans(request) => request.memory(),
+            FeedItem::Documents(batch) => batch.body().len(),
+            FeedItem::Spans(request) => request.memory(),
         }
     }
 }
 
 impl Feed {
     /// Both sides of a feed in which nothing waits.
-    pub fn new() -> (Feed, Feeder) {
+    pub(crate) fn new() -> (Feed, FeedReceiver) {
         let (sender, receiver) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let feed = Feed {
             sender,
             waiting: Arc::clone(&waiting),
         };
-        (feed, Feeder { receiver, waiting })
+        (feed, FeedReceiver { receiver, waiting })
     }
 
     /// Shows the documents of a batch. Never waits.
-    pub fn documents(&self, batch: &Batch) {
+    pub(crate) fn documents(&self, batch: &Batch) {
         if !batch.is_empty() {
-            self.show(batch.body().len(), || Shown::Documents(batch.clone()));
+            self.show(batch.body().len(), || FeedItem::Documents(batch.clone()));
         }
     }
 
     /// Shows the spans in the body of a request. Never waits.
-    pub fn spans(&self, request: &Arc<Request>) {
-        self.show(request.memory(), || Shown::Spans(Arc::clone(request)));
+    pub(crate) fn spans(&self, request: &Arc<Request>) {
+        self.show(request.memory(), || FeedItem::Spans(Arc::clone(request)));
     }
 
-    fn show(&self, bytes: usize, shown: impl FnOnce() -> Shown) {
+    fn show(&self, bytes: usize, shown: impl FnOnce() -> FeedItem) {
         let before = self.waiting.fetch_add(bytes, Relaxed);
         // A single one always fits.
         if before > 0 && before + bytes > MAX_WAITING {
@@ -81,22 +81,22 @@ impl Feed {
             }
             return;
         }
-        // Fails only when the thread has ended, and nothing is shown any more.
+        // Fails only when the thread has ended. Then nothing is shown any more.
         let _ = self.sender.send(shown());
     }
 }
 
-impl Feeder {
-    /// Keeps what comes in `store`, until nobody sends any more.
-    pub fn run(self, store: &SharedStore) {
+impl FeedReceiver {
+    /// Stores everything in `store`, until the last [`Feed`] is dropped.
+    pub(crate) fn run(self, store: &SharedStore) {
         for shown in self.receiver {
             match &shown {
-                Shown::Documents(batch) => {
+                FeedItem::Documents(batch) => {
                     for document in batch.documents() {
                         store.document(&document);
                     }
                 }
-                Shown::Spans(request) => {
+                FeedItem::Spans(request) => {
                     if let Err(error) = store.request(request) {
                         log::debug!("spans are not shown: {error}");
                     }
@@ -110,7 +110,7 @@ impl Feeder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::store::Daemon;
+    use crate::view::store::DaemonInfo;
 
     fn batch(note: usize) -> Batch {
         let mut batch = Batch::new();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     fn store() -> SharedStore {
-        let daemon = Daemon {
+        let daemon = DaemonInfo {
             version: "1",
             udp: String::new(),
             exporter: "xray",

@@ -1,6 +1,6 @@
 //! One document a line, for `jq` and its like.
 
-use super::document::{Form, form_of};
+use super::document::{DocumentForm, form_of};
 use super::json::{compact, parse, quote};
 use super::otlp::{self, OtlpError};
 
@@ -14,7 +14,7 @@ use super::otlp::{self, OtlpError};
 pub fn json_line(document: &str) -> String {
     let mut line = String::with_capacity(document.len() + 32);
     let format = match form_of(document) {
-        Form::Spans { prefix, base64 } => {
+        DocumentForm::Spans { prefix, base64 } => {
             if let Ok(request) = otlp::base64_to_json(base64) {
                 line.push_str("{\"format\":");
                 quote(prefix, &mut line);
@@ -26,12 +26,12 @@ pub fn json_line(document: &str) -> String {
             }
             Some(prefix)
         }
-        Form::Metrics => Some("M1"),
-        Form::Json if parse(document).is_ok() => {
+        DocumentForm::Metrics => Some("M1"),
+        DocumentForm::Json if parse(document).is_ok() => {
             compact(document, &mut line);
             return line;
         }
-        Form::Json => None,
+        DocumentForm::Json => None,
     };
     line.push_str("{\"format\":");
     match format {

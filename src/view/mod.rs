@@ -1,9 +1,8 @@
-//! Traces for a human who develops, without AWS or beside it: drawn as waterfalls in the terminal
-//! (`--exporter console`), printed as lines of JSON (`--exporter json`), and kept for the page.
+//! Traces for developers, with or without AWS: drawn as waterfalls in the terminal (`--exporter
+//! console`), printed as lines of JSON (`--exporter json`), and kept for the page.
 //!
-//! All of it is pure: documents and a clock in, text out. Documents come from anyone who can send
-//! a datagram, so nothing of them reaches the terminal but through `terminal::text::Text` or as
-//! JSON.
+//! All of it is pure: documents and a clock in, text out. Documents may come from an attacker, so
+//! their text reaches the terminal only through `terminal::text::Text` or as JSON.
 
 pub mod api;
 mod document;
@@ -18,12 +17,12 @@ mod shared;
 pub mod store;
 mod terminal;
 
-pub use feed::{Feed, Feeder};
+pub(crate) use feed::Feed;
 pub use line::{json_line, otlp_line};
-pub(crate) use otlp::plain_body;
-pub use otlp::{OtlpError, request_body};
+pub(crate) use otlp::{OtlpError, plain_body};
 pub use shared::SharedStore;
-pub use terminal::{Console, Options, terminal_columns};
+pub(crate) use terminal::terminal_columns;
+pub use terminal::{Console, Options};
 
 #[cfg(test)]
 mod tests;

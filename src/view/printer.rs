@@ -1,5 +1,5 @@
-//! The printer stands where the uploader stands when traces are shown here instead of in X-Ray: it
-//! takes the same messages, and nothing leaves the machine.
+//! The printer replaces the uploader when traces are shown here instead of being sent to X-Ray: it
+//! receives the same messages, and nothing leaves the machine.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use crate::batch::Batch;
 use crate::upload::counters::{ReaderLedger, SegmentCounts};
 use crate::upload::message::{Event, Message};
 use crate::upload::metrics::Snapshot;
-use crate::upload::spans::{Amount, SpanCounts, SpanOffer, SpanRequest, SpanVerdict};
+use crate::upload::spans::{SpanAmount, SpanCounts, SpanOffer, SpanRequest, SpanVerdict};
 use crate::upload::{Health, UploadChannel};
 use crate::view::{
     Console, OtlpError, SharedStore, json_line, otlp_line, plain_body, terminal_columns,
 };
 
-/// Between two looks at the traces that wait to be complete. Only while there are any.
+/// Interval between two checks of incomplete traces. Only used while there are any.
 const TICK: Duration = Duration::from_millis(250);
 
 /// How documents are shown.
-pub enum Style {
+pub(crate) enum PrintStyle {
     /// Traces as waterfalls.
     Console(Console),
     /// Each document on a line.
@@ -28,13 +28,13 @@ pub enum Style {
 }
 
 /// The state of the thread `printer`.
-pub struct Printer {
+pub(crate) struct Printer {
     messages: Receiver<Message>,
     channel: UploadChannel,
     readers: ReaderLedger,
     counts: SegmentCounts,
     spans: SpanCounts,
-    style: Style,
+    style: PrintStyle,
     /// Keeps what is shown for the page.
     store: Option<Arc<SharedStore>>,
     text: String,
@@ -43,11 +43,11 @@ pub struct Printer {
 
 impl Printer {
     /// With nothing to show yet. `limit` is that of the buffer, for the metrics.
-    pub fn new(
+    pub(crate) fn new(
         messages: Receiver<Message>,
         channel: UploadChannel,
         readers: ReaderLedger,
-        style: Style,
+        style: PrintStyle,
         store: Option<Arc<SharedStore>>,
         limit: usize,
     ) -> Self {
@@ -64,9 +64,9 @@ impl Printer {
         }
     }
 
-    /// Prints until the readers have ended. Answers how every segment ended. `on_drained` is called
+    /// Prints until the readers have ended. Returns how every segment ended. `on_drained` is called
     /// when the shutdown begins: what was received is shown, so that nothing is waited for.
-    pub fn run(
+    pub(crate) fn run(
         mut self,
         kernel_drops: &dyn Fn() -> Option<u64>,
         on_drained: &dyn Fn(),
@@ -79,7 +79,7 @@ impl Printer {
                 message.map_err(|_| RecvTimeoutError::Disconnected)
             };
             let now = Instant::now();
-            if let Style::Console(console) = &mut self.style
+            if let PrintStyle::Console(console) = &mut self.style
                 && let Some(columns) = terminal_columns(io::stdout())
             {
                 console.resize(columns);
@@ -98,7 +98,7 @@ impl Printer {
                 }
                 Err(RecvTimeoutError::Timeout) => false,
             };
-            if let Style::Console(console) = &mut self.style {
+            if let PrintStyle::Console(console) = &mut self.style {
                 if is_over {
                     console.finish(&mut self.text);
                 } else {
@@ -127,7 +127,7 @@ impl Printer {
             Message::Event(Event::Spans(SpanOffer { request, reply })) => {
                 let verdict = match self.show_spans(&request, now) {
                     Ok(()) => {
-                        let amount = Amount::one(request.spans, request.body.len());
+                        let amount = SpanAmount::one(request.spans, request.body.len());
                         self.spans.count(|fates| &mut fates.accepted, amount);
                         self.spans.count(|fates| &mut fates.shown, amount);
                         SpanVerdict::Taken
@@ -141,7 +141,7 @@ impl Printer {
                 let _ = reply.try_send(verdict);
             }
             Message::Event(_) => {}
-            // Whoever asked may have given up.
+            // The asking thread may have given up.
             Message::AskHealth(reply) => drop(reply.try_send(Health::default())),
             Message::AskSnapshot(reply) => {
                 self.count_drops(kernel_drops);
@@ -168,14 +168,14 @@ impl Printer {
     }
 
     fn waits(&self) -> bool {
-        matches!(&self.style, Style::Console(console) if console.waits())
+        matches!(&self.style, PrintStyle::Console(console) if console.waits())
     }
 
     fn show(&mut self, batch: &Batch, now: Instant) {
         for document in batch.documents() {
             match &mut self.style {
-                Style::Console(console) => console.document(&document, now, &mut self.text),
-                Style::Json => {
+                PrintStyle::Console(console) => console.document(&document, now, &mut self.text),
+                PrintStyle::Json => {
                     self.text.push_str(&json_line(&document));
                     self.text.push('\n');
                 }
@@ -190,10 +190,10 @@ impl Printer {
         let content_type = request.content_type();
         let body = plain_body(&request.body, request.is_gzip)?;
         match &mut self.style {
-            Style::Console(console) => {
+            PrintStyle::Console(console) => {
                 console.otlp(&body, content_type, now, &mut self.text)?;
             }
-            Style::Json => {
+            PrintStyle::Json => {
                 self.text.push_str(&otlp_line(&body, content_type)?);
                 self.text.push('\n');
             }
@@ -207,7 +207,7 @@ impl Printer {
     fn print(&mut self) {
         if !self.text.is_empty() {
             let mut out = io::stdout().lock();
-            // Nobody may be reading any more; the daemon goes on.
+            // Stdout may be closed; the daemon goes on.
             let _ = out
                 .write_all(self.text.as_bytes())
                 .and_then(|()| out.flush());

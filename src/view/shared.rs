@@ -3,9 +3,9 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use super::api::{self, Request, Response};
+use super::api::{self, ApiRequest, ApiResponse};
 use super::otlp::{OtlpError, request_body};
-use super::store::{Daemon, EventStream, Next, Store, Streams};
+use super::store::{DaemonInfo, EventStream, Store, StreamStep, Streams};
 use crate::http;
 
 /// Traces that are read under one lock.
@@ -17,12 +17,12 @@ pub struct SharedStore {
     store: Mutex<Store>,
     changed: Condvar,
     streams: Streams,
-    daemon: Daemon,
+    daemon: DaemonInfo,
 }
 
 impl SharedStore {
     /// Nothing kept yet, and room for so many bytes.
-    pub fn new(limit: usize, daemon: Daemon) -> SharedStore {
+    pub fn new(limit: usize, daemon: DaemonInfo) -> SharedStore {
         SharedStore {
             store: Mutex::new(Store::new(limit)),
             changed: Condvar::new(),
@@ -38,14 +38,14 @@ impl SharedStore {
     }
 
     /// Keeps the spans in the body of a `POST /v1/traces`, not compressed.
-    pub fn otlp(&self, body: &[u8], content_type: &str) -> Result<(), OtlpError> {
+    pub(crate) fn otlp(&self, body: &[u8], content_type: &str) -> Result<(), OtlpError> {
         let taken = self.lock().otlp(body, content_type, seconds_now());
         self.changed.notify_all();
         taken
     }
 
     /// The same, for the request itself.
-    pub fn request(&self, request: &http::server::Request) -> Result<(), OtlpError> {
+    pub(crate) fn request(&self, request: &http::server::Request) -> Result<(), OtlpError> {
         let (body, content_type) = request_body(request)?;
         self.otlp(&body, &content_type)
     }
@@ -56,21 +56,21 @@ impl SharedStore {
     }
 
     /// Answers a request for the page or its API; `None` for a request of anything else.
-    pub fn respond(&self, request: &Request<'_>) -> Option<Response> {
-        // So that documents are taken in between.
+    pub(crate) fn respond(&self, request: &ApiRequest<'_>) -> Option<ApiResponse> {
+        // The lock is released in between, so that documents can be added.
         while request.target.starts_with("/api/") && self.lock().refresh_some(MAX_READ) {}
         api::respond(request, &mut self.lock(), &self.daemon, &self.streams)
     }
 
-    /// Waits for what a stream of events writes next; `None` when there is nothing until
-    /// `deadline`, so that whoever writes can look whether the daemon is to end.
-    pub fn next_event(&self, stream: &mut EventStream, deadline: Instant) -> Option<String> {
+    /// Waits for the next event of a stream; `None` when there is none until `deadline`, so that
+    /// the caller can check whether the daemon is stopping.
+    pub(crate) fn next_event(&self, stream: &mut EventStream, deadline: Instant) -> Option<String> {
         let mut store = self.lock();
         loop {
             let now = Instant::now();
             let wait = match stream.next(&store, now) {
-                Next::Write(text) => return Some(text),
-                Next::Wait(wait) => wait.min(deadline.saturating_duration_since(now)),
+                StreamStep::Write(text) => return Some(text),
+                StreamStep::Wait(wait) => wait.min(deadline.saturating_duration_since(now)),
             };
             if now >= deadline {
                 return None;
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_stream_waits_for_a_change() {
-        let daemon = Daemon {
+        let daemon = DaemonInfo {
             version: "1",
             udp: String::new(),
             exporter: "console",

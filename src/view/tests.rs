@@ -257,7 +257,7 @@ pub(super) fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Documents that are nearly right: few ids, so that they meet; any text; odd times and types.
+/// Documents that are nearly valid: few ids, so that they collide; any text; odd times and types.
 pub(super) fn any_document() -> impl Strategy<Value = Value> {
     let id = || (0..6u8).prop_map(|n| n.to_string());
     let time = prop_oneof![

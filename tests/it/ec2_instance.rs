@@ -101,7 +101,7 @@ fn who_the_host_is() {
         UdpClient::new(daemon.udp).document(segment(1));
         fake.wait_for("the document", |state| state.accepted.len() == 1);
         if !asked.is_empty() {
-            daemon.wait_log("telemetry goes without meta-data/hostname");
+            daemon.wait_log("telemetry is sent without meta-data/hostname");
         }
         daemon.stop();
         assert_eq!(ec2.endpoint.request_lines(), asked, "{local} {named}");

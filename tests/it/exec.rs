@@ -61,7 +61,7 @@ fn errors(ended: &Ended, part: &str) {
 fn the_last_segment_arrives_and_the_status_is_the_programs() {
     let fake = FakeXray::start();
     // What lingers is delivered at the end, and not before.
-    let launch = sender(&fake, "exit 7").env("XRAY_TEST_LINGER_MS", "3600000");
+    let launch = sender(&fake, "exit 7").env("XRAY_TEST_BATCH_WAIT_MS", "3600000");
     let ended = launch.run();
     assert_eq!(ended.code, Some(7), "{ended:#?}");
     assert_eq!(fake.read(|state| state.accepted.len()), 1);
@@ -281,7 +281,7 @@ fn signals_are_passed_on() {
 fn a_program_that_ignores_the_signal_loses_nothing() {
     let fake = FakeXray::start();
     let script = "trap '' TERM; echo ready; while kill -0 $PPID; do sleep 0.02; done";
-    let launch = sender(&fake, script).env("XRAY_TEST_LINGER_MS", "3600000");
+    let launch = sender(&fake, script).env("XRAY_TEST_BATCH_WAIT_MS", "3600000");
     let running = launch.spawn();
     running.wait_log("ready");
     assert_eq!(fake.read(|state| state.accepted.len()), 0, "it lingers");

@@ -12,7 +12,7 @@ use crate::http::error::{TransportError, TransportErrorKind as Kind};
 use crate::http::url;
 use crate::upload::response::XRayResponse;
 
-/// More of an answer is not read. All the sampling rules of an account are shorter.
+/// At most this much of an answer is read. All the sampling rules of an account are shorter.
 const MAX_BODY: u64 = 4 * 1024 * 1024;
 
 /// Connects to X-Ray by an unsigned request for nothing, and learns the time from the answer,
@@ -43,7 +43,7 @@ fn head(endpoint: &ServiceEndpoint, clock: &Clock) -> Result<(), TransportError>
     Ok(())
 }
 
-/// A signed call, sent a second time if the first was refused because of a wrong clock.
+/// Sends a signed call, and repeats it once if it was refused because of a wrong clock.
 ///
 /// # Errors
 /// When there is no answer.

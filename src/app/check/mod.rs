@@ -1,5 +1,5 @@
-//! `xray check`: does what the daemon would do to deliver a segment, one step after the other, and
-//! says what holds and what does not. It binds nothing and sends no segment.
+//! `xray check`: does every step that the daemon would do to deliver a segment, and prints which
+//! steps work and which do not. It binds no port and sends no segment.
 
 mod calls;
 mod page;
@@ -19,7 +19,9 @@ use crate::aws::profile::{Profiles, read_file};
 use crate::config::cli::Exporter;
 use crate::config::{Config, ConfigError};
 use crate::credentials::date;
-use crate::credentials::target::{self, Found, Patience, Settings, Target, TargetError};
+use crate::credentials::target::{
+    self, FoundTarget, Patience, Target, TargetError, TargetSettings,
+};
 use crate::http::client::AgentError;
 use crate::http::dns::Resolver;
 use crate::http::error::{TransportError, TransportErrorKind as Kind};
@@ -28,32 +30,33 @@ use crate::spool::{XRayApi, examine};
 use crate::upload::explain;
 use crate::upload::response::{Meaning, ResponseBody, XRayResponse};
 use page::Page;
-use report::Verdict;
+use report::CheckVerdict;
 
-/// A program that gives credentials gets a minute. Everybody else is quicker.
+/// Limit for fetching credentials. A `credential_process` may take a minute; all other sources are
+/// faster.
 const CREDENTIALS: Duration = Duration::from_secs(65);
 
-/// As long as the daemon waits for a name.
+/// The time that the daemon waits for a name look-up.
 const LOOK_UP: Duration = Duration::from_secs(3);
 
 /// A clock that is this far off is worth a warning: signatures are refused after five minutes.
 const MOST_SKEW: Duration = Duration::from_secs(60);
 
-/// Prints what holds with this configuration. Whether segments reach X-Ray.
+/// Prints the report for this configuration. Returns whether segments reach X-Ray.
 pub(super) fn run(config: Result<Config, ConfigError>) -> bool {
     let mut page = Page::new();
     page.print(&format!("xray {}\n\n", env!("CARGO_PKG_VERSION")));
     if steps(&mut page, config).is_none() {
         page.line(
-            Verdict::NotTried,
+            CheckVerdict::NotTried,
             "upload",
-            "what failed above comes before it",
+            "not tried because of the failure above",
         );
     }
     page.end()
 }
 
-/// `None` where a step has failed without which the next ones make no sense.
+/// Returns `None` if a step has failed that all later steps depend on.
 fn steps(page: &mut Page, config: Result<Config, ConfigError>) -> Option<()> {
     let settings = settings(page, config)?;
     let disabled = clock::is_disabled(&*settings.env, &settings.profiles);
@@ -66,7 +69,7 @@ fn steps(page: &mut Page, config: Result<Config, ConfigError>) -> Option<()> {
     let credentials = credentials(page, &found);
     addresses(page, &settings.resolver, &found);
     let connected = connection(page, &target, &clock);
-    // Whoever gives credentials may have a program running.
+    // The source of credentials may be running a program, which must not outlive this process.
     target.credentials.kill_program();
     let credentials = credentials?;
     connected?;
@@ -76,7 +79,7 @@ fn steps(page: &mut Page, config: Result<Config, ConfigError>) -> Option<()> {
     Some(())
 }
 
-/// What a target that cannot be found lacks.
+/// Reports which part of the target could not be found.
 fn subject(error: &TargetError) -> &'static str {
     match error {
         TargetError::Region(_) => "region",
@@ -88,7 +91,7 @@ fn subject(error: &TargetError) -> &'static str {
     }
 }
 
-fn settings(page: &mut Page, config: Result<Config, ConfigError>) -> Option<Settings> {
+fn settings(page: &mut Page, config: Result<Config, ConfigError>) -> Option<TargetSettings> {
     let config = match config {
         Ok(config) => config,
         Err(error) => {
@@ -104,11 +107,11 @@ fn settings(page: &mut Page, config: Result<Config, ConfigError>) -> Option<Sett
     };
     page.ok("configuration", &file);
     for warning in &config.warnings {
-        page.line(Verdict::Warning, "configuration", warning);
+        page.line(CheckVerdict::Warning, "configuration", warning);
     }
     if matches!(config.exporter, Exporter::Console | Exporter::Json) {
         let text = "with this --exporter the daemon shows segments here and sends none to X-Ray";
-        page.line(Verdict::Warning, "configuration", text);
+        page.line(CheckVerdict::Warning, "configuration", text);
     }
     spool(page, &config);
     let env = |name: &str| std::env::var(name).ok();
@@ -116,12 +119,12 @@ fn settings(page: &mut Page, config: Result<Config, ConfigError>) -> Option<Sett
         .map_err(|error| page.fail("profile", &error.to_string()))
         .ok()?;
     for warning in profiles.warnings() {
-        page.line(Verdict::Warning, "profile", warning);
+        page.line(CheckVerdict::Warning, "profile", warning);
     }
     let resolver = Resolver::start()
-        .map_err(|error| page.fail("system", &format!("no thread is to be had: {error}")))
+        .map_err(|error| page.fail("system", &format!("cannot start a thread: {error}")))
         .ok()?;
-    Some(Settings {
+    Some(TargetSettings {
         config,
         env: Arc::new(env),
         profiles,
@@ -143,16 +146,16 @@ fn spool(page: &mut Page, config: &Config) {
             let text = format!("{directory}{created}; at most {} MB", spool.limit_mb);
             page.ok("spool", &text);
         }
-        Err(error) => page.line(Verdict::Warning, "spool", &error.to_string()),
+        Err(error) => page.line(CheckVerdict::Warning, "spool", &error.to_string()),
     }
 }
 
-fn region(page: &mut Page, found: &Found) {
+fn region(page: &mut Page, found: &FoundTarget) {
     let region = format!("{} (from {})", found.target.region, found.region_source);
     match endpoint::hint(&found.target.region) {
         None => page.ok("region", &region),
         Some(hint) => page.line(
-            Verdict::Warning,
+            CheckVerdict::Warning,
             "region",
             &format!("{region} is not known to this daemon; did you mean {hint}?"),
         ),
@@ -161,7 +164,7 @@ fn region(page: &mut Page, found: &Found) {
     page.ok("proxy", found.through.as_deref().unwrap_or("none"));
 }
 
-fn credentials(page: &mut Page, found: &Found) -> Option<Credentials> {
+fn credentials(page: &mut Page, found: &FoundTarget) -> Option<Credentials> {
     let (sender, snapshots) = channel();
     let cache = Arc::clone(&found.target.credentials);
     let started = spawn("credentials", move || {
@@ -197,7 +200,7 @@ fn credentials(page: &mut Page, found: &Found) -> Option<Credentials> {
     Some(credentials)
 }
 
-fn addresses(page: &mut Page, resolver: &Resolver, found: &Found) {
+fn addresses(page: &mut Page, resolver: &Resolver, found: &FoundTarget) {
     let (name, what) = match &found.through {
         Some(proxy) => (format!("http://{proxy}"), " (of the proxy)"),
         None => (found.target.uploads.current().url.clone(), ""),
@@ -233,7 +236,7 @@ fn connection(page: &mut Page, target: &Target, clock: &Clock) -> Option<()> {
         }
         // Services that imitate X-Ray may know no such request.
         Err(error) if matches!(error.kind, Kind::Other | Kind::ClosedIdle) => {
-            page.line(Verdict::Warning, "connection", &unanswered(&error));
+            page.line(CheckVerdict::Warning, "connection", &unanswered(&error));
             Some(())
         }
         Err(error) => {
@@ -261,7 +264,7 @@ fn sampling(page: &mut Page, target: &Target, clock: &Clock, credentials: &Crede
                 "GetSamplingRules: {}. SDKs sample by rules of their own until it is answered",
                 explained(&result)
             );
-            page.line(Verdict::Warning, "sampling rules", &text);
+            page.line(CheckVerdict::Warning, "sampling rules", &text);
         }
     }
 }
@@ -274,9 +277,10 @@ fn upload(page: &mut Page, target: &Target, clock: &Clock, credentials: &Credent
         Ok(Meaning::Delivered(_)) => page.ok("upload", "PutTraceSegments is allowed"),
         Ok(Meaning::Refused) if !refuses_empty_batch(&result) => {
             let text = format!("PutTraceSegments: {}", explained(&result));
-            page.line(Verdict::Warning, "upload", &text);
+            page.line(CheckVerdict::Warning, "upload", &text);
         }
-        // A refusal of what was sent comes after that of who sends it.
+        // X-Ray checks the sender before the content, so this answer shows that the sender is
+        // allowed.
         Ok(Meaning::Refused) => {
             let text = "PutTraceSegments is allowed; X-Ray refuses only that it holds no segment";
             page.ok("upload", text);
@@ -288,8 +292,8 @@ fn upload(page: &mut Page, target: &Target, clock: &Clock, credentials: &Credent
     }
 }
 
-/// Whether the service says that it misses documents. Each has words of its own for that, and most
-/// name the list.
+/// Whether the service complains that the request has no documents. X-Ray and its imitations use
+/// different words, but most of them name the list.
 fn refuses_empty_batch(result: &Result<XRayResponse, TransportError>) -> bool {
     let message = result.as_ref().ok().and_then(|one| one.message.as_deref());
     let message = message.unwrap_or_default().to_ascii_lowercase();
@@ -318,6 +322,6 @@ fn skew(page: &mut Page, clock: &Clock) {
             "the clock of this host is {seconds} s {side} X-Ray's: set it; the daemon signs with \
              X-Ray's time meanwhile"
         );
-        page.line(Verdict::Warning, "clock", &text);
+        page.line(CheckVerdict::Warning, "clock", &text);
     }
 }

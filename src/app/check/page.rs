@@ -2,46 +2,46 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::report::{Style, Tally, Verdict};
+use super::report::{CheckTally, CheckVerdict, ReportStyle};
 use crate::view;
 
 /// The report on its way to the terminal: each line is printed when it is known.
 pub(super) struct Page {
-    style: Style,
-    tally: Tally,
+    style: ReportStyle,
+    tally: CheckTally,
 }
 
 impl Page {
-    /// As wide as the terminal, and in its colours.
+    /// Uses the width of the terminal, and colours if it has them.
     pub(super) fn new() -> Page {
         let terminal = io::stdout().is_terminal();
         let options = view::Options::from_env(terminal, |name| std::env::var(name).ok());
         Page {
-            style: Style {
+            style: ReportStyle {
                 width: view::terminal_columns(io::stdout()).unwrap_or(options.width),
                 colour: options.colour,
             },
-            tally: Tally::default(),
+            tally: CheckTally::default(),
         }
     }
 
-    /// Prints the last line. Whether all that matters is well.
+    /// Prints the last line. Returns whether segments arrive.
     pub(super) fn end(&self) -> bool {
         self.print(&self.tally.summary());
         self.tally.is_well()
     }
 
-    pub(super) fn line(&mut self, verdict: Verdict, subject: &str, text: &str) {
+    pub(super) fn line(&mut self, verdict: CheckVerdict, subject: &str, text: &str) {
         let line = self.tally.line(self.style, verdict, subject, text);
         self.print(&line);
     }
 
     pub(super) fn ok(&mut self, subject: &str, text: &str) {
-        self.line(Verdict::Ok, subject, text);
+        self.line(CheckVerdict::Ok, subject, text);
     }
 
     pub(super) fn fail(&mut self, subject: &str, text: &str) {
-        self.line(Verdict::Failed, subject, text);
+        self.line(CheckVerdict::Failed, subject, text);
     }
 
     pub(super) fn print(&self, text: &str) {

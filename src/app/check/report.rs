@@ -6,7 +6,7 @@ use crate::logging;
 
 /// How one thing stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum CheckVerdict {
     Ok,
     /// Segments arrive all the same.
     Warning,
@@ -16,21 +16,21 @@ pub(super) enum Verdict {
     NotTried,
 }
 
-impl Verdict {
-    /// Its word, and the code of its colour.
+impl CheckVerdict {
+    /// The word that is printed, and its ANSI colour code.
     fn shown(self) -> (&'static str, &'static str) {
         match self {
-            Verdict::Ok => ("ok", "32"),
-            Verdict::Warning => ("warning", "33"),
-            Verdict::Failed => ("failed", "31"),
-            Verdict::NotTried => ("not tried", "2"),
+            CheckVerdict::Ok => ("ok", "32"),
+            CheckVerdict::Warning => ("warning", "33"),
+            CheckVerdict::Failed => ("failed", "31"),
+            CheckVerdict::NotTried => ("not tried", "2"),
         }
     }
 }
 
 /// How to draw.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Style {
+pub(super) struct ReportStyle {
     /// Columns of a line. A single word may be longer.
     pub(super) width: usize,
     /// Whether to use colours.
@@ -45,26 +45,26 @@ const VERDICT_WIDTH: usize = 9;
 const SUBJECT_WIDTH: usize = 14;
 const TEXT_COLUMN: usize = 2 + VERDICT_WIDTH + 2 + SUBJECT_WIDTH + 2;
 
-/// What was found so far.
+/// The number of warnings and failures so far.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct CheckTally {
     failures: usize,
     warnings: usize,
 }
 
-impl Tally {
-    /// Counts one thing, and answers its lines.
+impl CheckTally {
+    /// Counts one result, and returns its lines.
     pub(super) fn line(
         &mut self,
-        style: Style,
-        verdict: Verdict,
+        style: ReportStyle,
+        verdict: CheckVerdict,
         subject: &str,
         text: &str,
     ) -> String {
         match verdict {
-            Verdict::Failed => self.failures += 1,
-            Verdict::Warning => self.warnings += 1,
-            Verdict::Ok | Verdict::NotTried => {}
+            CheckVerdict::Failed => self.failures += 1,
+            CheckVerdict::Warning => self.warnings += 1,
+            CheckVerdict::Ok | CheckVerdict::NotTried => {}
         }
         line(style, verdict, subject, text)
     }
@@ -89,7 +89,7 @@ impl Tally {
 }
 
 /// The lines of one thing: words that do not fit continue below the first ones.
-fn line(style: Style, verdict: Verdict, subject: &str, text: &str) -> String {
+fn line(style: ReportStyle, verdict: CheckVerdict, subject: &str, text: &str) -> String {
     let (word, code) = verdict.shown();
     let word = format!("{word:<VERDICT_WIDTH$}");
     let word = match style.colour {
@@ -116,7 +116,7 @@ fn line(style: Style, verdict: Verdict, subject: &str, text: &str) -> String {
     lines
 }
 
-/// As much of the id of an access key as tells it from others.
+/// The part of an access key id that is enough to recognise it.
 pub(super) fn masked(key_id: &str) -> String {
     const SHOWN: usize = 4;
     let letters: Vec<char> = key_id.chars().collect();
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PLAIN: Style = Style {
+    const PLAIN: ReportStyle = ReportStyle {
         width: 60,
         colour: false,
     };
@@ -145,20 +145,20 @@ mod tests {
     fn lines_are_aligned_and_wrapped() {
         for (verdict, subject, text, expected) in [
             (
-                Verdict::Ok,
+                CheckVerdict::Ok,
                 "region",
                 "us-east-1",
                 "  ok         region          us-east-1\n",
             ),
             (
-                Verdict::NotTried,
+                CheckVerdict::NotTried,
                 "sampling rules",
                 "one two three four five six seven\n",
                 "  not tried  sampling rules  one two three four five six\n\
                  \x20                            seven\\n\n",
             ),
             (
-                Verdict::Failed,
+                CheckVerdict::Failed,
                 "upload",
                 "a-word-that-is-longer-than-there-is-room x",
                 "  failed     upload          a-word-that-is-longer-than-there-is-room\n\
@@ -167,39 +167,39 @@ mod tests {
         ] {
             assert_eq!(line(PLAIN, verdict, subject, text), expected);
         }
-        let coloured = Style {
+        let coloured = ReportStyle {
             colour: true,
             ..PLAIN
         };
         assert_eq!(
-            line(coloured, Verdict::Warning, "clock", "late"),
+            line(coloured, CheckVerdict::Warning, "clock", "late"),
             "  \x1b[33mwarning  \x1b[0m  clock           late\n"
         );
     }
 
     #[test]
     fn one_failure_is_enough() {
-        let mut tally = Tally::default();
+        let mut tally = CheckTally::default();
         assert_eq!(tally.summary(), "\nSegments reach X-Ray.\n");
         for (verdict, is_well, summary) in [
-            (Verdict::Ok, true, "\nSegments reach X-Ray.\n"),
+            (CheckVerdict::Ok, true, "\nSegments reach X-Ray.\n"),
             (
-                Verdict::Warning,
+                CheckVerdict::Warning,
                 true,
                 "\nSegments reach X-Ray, with 1 warning.\n",
             ),
             (
-                Verdict::Warning,
+                CheckVerdict::Warning,
                 true,
                 "\nSegments reach X-Ray, with 2 warnings.\n",
             ),
             (
-                Verdict::Failed,
+                CheckVerdict::Failed,
                 false,
                 "\nSegments do not reach X-Ray, with 2 warnings.\n",
             ),
             (
-                Verdict::NotTried,
+                CheckVerdict::NotTried,
                 false,
                 "\nSegments do not reach X-Ray, with 2 warnings.\n",
             ),
@@ -225,7 +225,7 @@ mod tests {
     proptest! {
         #[test]
         fn text_of_others_neither_breaks_lines_nor_reaches_the_terminal(text in "\\PC{0,300}|.{0,300}") {
-            let lines = line(PLAIN, Verdict::Ok, "x", &text);
+            let lines = line(PLAIN, CheckVerdict::Ok, "x", &text);
             prop_assert!(lines.ends_with('\n') && !lines.contains('\x1b'));
             for (index, line) in lines.lines().enumerate() {
                 let indented = line.chars().take(TEXT_COLUMN).filter(|c| *c == ' ').count();

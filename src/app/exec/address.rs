@@ -1,4 +1,4 @@
-//! What SDKs are told of where the daemon listens. Pure.
+//! The addresses of the daemon in the form that SDKs expect. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

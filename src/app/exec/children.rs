@@ -11,8 +11,8 @@ pub(super) struct Ended {
     pub(super) code: u8,
 }
 
-/// Every child that has ended, be it one that this process has started or one that was left to it
-/// because it is the first process of a container.
+/// Collects every child that has ended: children that this process has started, and orphans that it
+/// has inherited as the first process of a container.
 pub(super) fn reap() -> impl Iterator<Item = Ended> {
     std::iter::from_fn(|| {
         loop {

@@ -15,7 +15,7 @@ use crate::ingest::socket::{self, BindError};
 /// A port that is free for TCP is nearly always free for UDP.
 const ATTEMPTS: usize = 20;
 
-/// It only reads the end of the program.
+/// A small stack is enough, because the thread only waits for the program's end.
 const STACK: usize = 32 * 1024;
 
 /// Runs until the program has ended, then delivers what is held.
@@ -41,7 +41,7 @@ pub(in crate::app) fn run(
             Ok(Exit::ProgramEnded) | Err(_) => break,
             Ok(Exit::Signal(SignalAction::HangUp)) if logs_to_file => crate::logging::reopen(),
             Ok(Exit::Signal(_)) => {
-                // The program may still send, and nobody knows how long it has.
+                // The program may still send segments until it ends, and that moment is not known.
                 log::info!("Got a signal to end: segments go out at once until the program ends");
                 daemon.readers.begin_shutdown();
             }
@@ -50,7 +50,7 @@ pub(in crate::app) fn run(
         }
     }
     log::info!("No program is running any more");
-    // A signal that comes now may be the first, and was perhaps meant for the program.
+    // A signal at this moment may be the first one and may have been meant for the program.
     daemon.shut_down(exits, logs_to_file, None)
 }
 

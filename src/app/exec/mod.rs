@@ -1,10 +1,10 @@
 //! `xray exec [options] -- PROGRAM`: runs a program with a daemon beside it, where nothing else can
 //! start one, and delivers its last segments when it has ended.
 //!
-//! The daemon is a process of its own, so that nothing that happens to it touches the program. What
-//! is here only starts both, passes signals on and collects what has ended. As the first process
-//! of a container it collects what others have left behind, too; no other part of the daemon waits
-//! for children here, and credential programs are children of the other process.
+//! The daemon is a process of its own, so that nothing that happens to it touches the program. This
+//! module only starts both, forwards signals and collects processes that have ended. As the first
+//! process of a container it also collects orphans. No other code in this process waits for
+//! children: credential programs are children of the daemon's process.
 //!
 //! Both are joined by a socket, which is the daemon's standard input: the daemon writes its address
 //! to it, and reads the end of the program from it, also when this process is killed.
@@ -31,7 +31,7 @@ use crate::config::cli::{Flags, HOSTED};
 use crate::logging;
 use children::{Ended, reap};
 pub(super) use hosted::run as run_hosted;
-use signals::Event;
+use signals::ExecEvent;
 
 /// Where SDKs look for the daemon.
 const ADDRESS_VARIABLE: &str = "AWS_XRAY_DAEMON_ADDRESS";
@@ -71,7 +71,7 @@ pub(super) fn run(options: &[OsString], flags: &Flags, program: &[OsString]) -> 
             return ExitCode::from(FAILED);
         }
     };
-    let mut daemon = match Daemon::start(options) {
+    let mut daemon = match DaemonProcess::start(options) {
         Ok(daemon) => Some(daemon),
         Err(error) => {
             say(&format!("the daemon cannot be started: {error}; {LOST}"));
@@ -80,12 +80,12 @@ pub(super) fn run(options: &[OsString], flags: &Flags, program: &[OsString]) -> 
     };
     let mut command = Command::new(name);
     command.args(arguments);
-    let addresses = daemon.as_mut().map(Daemon::addresses);
+    let addresses = daemon.as_mut().map(DaemonProcess::addresses);
     let is_lost = !matches!(addresses, Some(Some(_)));
     match addresses {
         Some(Some((address, otlp))) => {
             command.env(ADDRESS_VARIABLE, address);
-            // Whoever names a receiver has said how to speak to it.
+            // If the user has set an endpoint, the protocol is the user's choice too.
             if !otlp.is_empty() && std::env::var_os(ENDPOINT_VARIABLE).is_none() {
                 command.env(ENDPOINT_VARIABLE, otlp);
                 if std::env::var_os(PROTOCOL_VARIABLE).is_none() {
@@ -96,7 +96,7 @@ pub(super) fn run(options: &[OsString], flags: &Flags, program: &[OsString]) -> 
         Some(None) => say(LOST),
         None => {}
     }
-    let mut running = Running {
+    let mut running = RunningProcesses {
         program: None,
         daemon: daemon.as_ref().and_then(|daemon| daemon.id),
         is_lost,
@@ -125,7 +125,7 @@ pub(super) fn run(options: &[OsString], flags: &Flags, program: &[OsString]) -> 
     ExitCode::from(status)
 }
 
-/// What it means that there is no daemon.
+/// The consequence when there is no daemon, for messages.
 const LOST: &str = "the program runs without a daemon: what it traces is lost";
 
 /// A line on stderr, in the words of the log.
@@ -138,16 +138,16 @@ fn id(number: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(number).ok()?)
 }
 
-/// The process of the daemon.
-struct Daemon {
+/// The process in which the daemon runs.
+struct DaemonProcess {
     id: Option<Pid>,
     link: UnixStream,
 }
 
-impl Daemon {
+impl DaemonProcess {
     /// In a process group of its own, so that Ctrl-C in a terminal does not end it before the
     /// program's last segments are there.
-    fn start(options: &[OsString]) -> io::Result<Daemon> {
+    fn start(options: &[OsString]) -> io::Result<DaemonProcess> {
         let (link, theirs) = UnixStream::pair()?;
         let child = Command::new(own_path()?)
             .arg0("xray")
@@ -156,7 +156,7 @@ impl Daemon {
             .stdin(OwnedFd::from(theirs))
             .process_group(0)
             .spawn()?;
-        Ok(Daemon {
+        Ok(DaemonProcess {
             id: id(child.id()),
             link,
         })
@@ -181,20 +181,21 @@ fn own_path() -> io::Result<PathBuf> {
     }
 }
 
-/// The two processes; `None` for one that has ended, because its number may be another's by now.
-struct Running {
+/// The two processes; `None` for one that has ended, because the system may have given its number
+/// to another process.
+struct RunningProcesses {
     program: Option<Pid>,
     daemon: Option<Pid>,
-    /// Whether it was said that there is no daemon.
+    /// Whether the log already says that there is no daemon.
     is_lost: bool,
 }
 
-impl Running {
+impl RunningProcesses {
     /// The exit status of the program.
-    fn wait_for_program(&mut self, events: &Receiver<Event>) -> u8 {
+    fn wait_for_program(&mut self, events: &Receiver<ExecEvent>) -> u8 {
         loop {
             match events.recv() {
-                Ok(Event::ChildEnded) => {
+                Ok(ExecEvent::ChildEnded) => {
                     let had_daemon = self.daemon.is_some();
                     if let Some(status) = self.collect() {
                         return status;
@@ -203,10 +204,10 @@ impl Running {
                         say("the daemon has ended: what the program traces from here on is lost");
                     }
                 }
-                Ok(Event::Signal(signal)) => {
+                Ok(ExecEvent::Signal(signal)) => {
                     if ends(signal) {
-                        // What the program has sent so far goes out at once: it may not be given the
-                        // time to end.
+                        // Segments that the program has sent so far are delivered at once, because
+                        // the program may soon be killed.
                         send(self.daemon, Signal::TERM);
                     }
                     if !signals::came_from_terminal(signal) {
@@ -219,15 +220,15 @@ impl Running {
     }
 
     /// The daemon delivers what it holds. A second signal ends that at once.
-    fn wait_for_daemon(&mut self, events: &Receiver<Event>, until: Instant) {
+    fn wait_for_daemon(&mut self, events: &Receiver<ExecEvent>, until: Instant) {
         while self.daemon.is_some() {
             let left = until.saturating_duration_since(Instant::now());
             match events.recv_timeout(left) {
-                Ok(Event::ChildEnded) => {
+                Ok(ExecEvent::ChildEnded) => {
                     self.collect();
                 }
-                Ok(Event::Signal(signal)) if ends(signal) => send(self.daemon, Signal::TERM),
-                Ok(Event::Signal(_)) => {}
+                Ok(ExecEvent::Signal(signal)) if ends(signal) => send(self.daemon, Signal::TERM),
+                Ok(ExecEvent::Signal(_)) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     say("the daemon does not end, and is killed");
                     send(self.daemon, Signal::KILL);
@@ -259,7 +260,7 @@ fn ends(signal: Signal) -> bool {
 
 fn send(to: Option<Pid>, signal: Signal) {
     if let Some(id) = to {
-        // It may have become another user's process, or have ended and not been collected.
+        // The signal may fail: the program may run as another user by now, or may have ended.
         let _ = kill_process(id, signal);
     }
 }

@@ -13,30 +13,30 @@ use signal_hook::consts::{
 };
 use signal_hook::iterator::Signals;
 
-/// What the process is told.
+/// The events that `exec` waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum ExecEvent {
     /// A child has ended, or several.
     ChildEnded,
     /// A signal for the program.
     Signal(Signal),
 }
 
-/// All that a program may wait for and that a process may catch, but for those that tell of the
-/// process itself, as SIGSEGV does, and those that stop it.
+/// All signals that a process can catch, except those about the process itself, such as SIGSEGV,
+/// and those that stop it.
 const PASSED_ON: [c_int; 12] = [
     SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO,
     SIGCONT, SIGWINCH,
 ];
 
-/// It only waits and sends.
+/// A small stack is enough, because the thread only waits and sends.
 const STACK: usize = 32 * 1024;
 
 /// Installs the handlers, before any child is started.
 ///
 /// # Errors
 /// When the system refuses a handler, or the thread that receives the signals.
-pub(super) fn listen() -> io::Result<Receiver<Event>> {
+pub(super) fn listen() -> io::Result<Receiver<ExecEvent>> {
     let (sender, receiver) = channel();
     let mut signals = Signals::new(PASSED_ON.iter().chain([&SIGCHLD]))?;
     thread::Builder::new()
@@ -45,10 +45,10 @@ pub(super) fn listen() -> io::Result<Receiver<Event>> {
         .spawn(move || {
             for number in signals.forever() {
                 let event = match number {
-                    SIGCHLD => Some(Event::ChildEnded),
-                    number => Signal::from_named_raw(number).map(Event::Signal),
+                    SIGCHLD => Some(ExecEvent::ChildEnded),
+                    number => Signal::from_named_raw(number).map(ExecEvent::Signal),
                 };
-                // Without main there is nobody left to tell.
+                // If main has ended, there is no receiver any more.
                 let _ = event.map(|event| sender.send(event));
             }
         })?;

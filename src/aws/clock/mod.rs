@@ -1,4 +1,4 @@
-//! Corrects a wrong local clock by what the service says the time is.
+//! Corrects a wrong local clock with the time in the service's answers.
 //!
 //! X-Ray refuses signatures that are minutes old, so a host with a wrong clock would lose everything.
 
@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use crate::aws::profile::Profiles;
 use crate::env::{Lookup, switch};
 
-pub use skew::{DatedAnswer, Lesson, Reading, SigningTime, Skew, SkewEstimate, measure};
+pub use skew::{DatedAnswer, Reading, SigningTime, Skew, SkewEstimate, measure};
 
 /// The time as the service tells it, learnt from its answers. Shared by all who talk to AWS
 /// services; metadata endpoints must not teach it, because they tell the time of this host.
@@ -75,7 +75,7 @@ impl Clock {
     }
 }
 
-/// Tells of a skew that differs from the one before by more than five minutes.
+/// Logs a skew that differs from the one before by more than five minutes.
 fn report(skew: Skew) {
     let seconds = skew.0.unsigned_abs() / 1000;
     if seconds <= 300 {

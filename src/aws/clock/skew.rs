@@ -1,4 +1,4 @@
-//! What is known of the difference between the service's clock and the local one. Pure.
+//! Estimates the difference between the service's clock and the local one. Pure.
 //!
 //! The rules are those of the AWS SDKs' clock skew correction, whose published cases run as tests,
 //! with one difference: the SDKs believe every answer, and here a large skew needs a second sign,
@@ -10,7 +10,8 @@ use ureq::http::HeaderMap;
 
 use crate::aws::error_codes;
 
-/// An answer that took longer than this says too little about when its date was written.
+/// If the round trip took longer than this, the time at which the `Date` header was written is too
+/// uncertain.
 const TRUSTED_ROUND_TRIP: Duration = Duration::from_secs(15 * 60);
 /// A refusal is blamed on the clock only beyond this: services allow five minutes.
 const TOLERATED: u64 = 4 * 60 * 1000;
@@ -23,7 +24,7 @@ const AGREEMENT: u64 = 60 * 1000;
 pub(crate) const JUMP: Duration = Duration::from_secs(60);
 /// A change of the wall clock within one exchange from which its middle is wrong by too much.
 const UNSTEADY: Duration = Duration::from_secs(2);
-/// 2016-01-01, before which no X-Ray answered, and 2200-01-01: a date outside is no clock, and
+/// 2016-01-01, before X-Ray existed, and 2200-01-01. A date outside of this range is not believed;
 /// signing needs a year of four digits.
 pub(crate) const PLAUSIBLE: std::ops::Range<u64> = 1_451_606_400..7_258_118_400;
 
@@ -51,9 +52,9 @@ impl Skew {
 /// Both clocks of this host at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// The wall clock, uncorrected. Anybody may set it.
+    /// The wall clock, uncorrected. An operator or NTP may set it at any time.
     pub wall: SystemTime,
-    /// Time that has passed. It stands still while a Linux host sleeps.
+    /// The monotonic clock. It stands still while a Linux host sleeps.
     pub monotonic: Instant,
 }
 
@@ -81,7 +82,7 @@ impl Reading {
     }
 }
 
-/// When a request was signed. It is kept until the answer is here.
+/// The time at which a request was signed. Keep it until the answer has arrived.
 #[derive(Debug, Clone, Copy)]
 pub struct SigningTime {
     /// The local clocks.
@@ -97,7 +98,7 @@ impl SigningTime {
     }
 }
 
-/// What an answer says of time.
+/// The parts of an answer that say something about time.
 #[derive(Debug, Clone, Copy)]
 pub struct DatedAnswer<'a> {
     /// The local clocks when its header had been read.
@@ -199,7 +200,7 @@ impl SkewEstimate {
 }
 
 /// The skew that an exchange shows: the answer's date against the middle of its round trip. The
-/// date has whole seconds, so the result is a second vague.
+/// date has whole seconds, so the result may be wrong by one second.
 pub fn measure(sent: Reading, answer: &DatedAnswer<'_>) -> Option<Skew> {
     let received = answer.received;
     if answer.has_age || !answer.has_request_id || received.moved_since(sent) > UNSTEADY {

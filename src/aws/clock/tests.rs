@@ -1,4 +1,4 @@
-use super::skew::PLAUSIBLE;
+use super::skew::{Lesson, PLAUSIBLE};
 use super::*;
 use proptest::prelude::*;
 use std::sync::LazyLock;

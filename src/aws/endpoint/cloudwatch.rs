@@ -1,4 +1,4 @@
-//! The endpoints of the services that take what OpenTelemetry sends besides spans. Pure.
+//! The endpoints of the services for OpenTelemetry's logs, metrics and instrumentation calls. Pure.
 //!
 //! The rules are those of the three services' endpoint rule sets.
 
@@ -7,7 +7,7 @@ use crate::aws::profile::Profiles;
 use crate::env::Lookup;
 use crate::http::client::ServiceUrls;
 
-/// Where logs, metrics and questions for instrumentation go.
+/// The URLs for logs, metrics and instrumentation calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CloudWatchEndpoints {
     /// CloudWatch Logs.

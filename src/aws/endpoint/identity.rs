@@ -1,4 +1,4 @@
-//! The endpoints of the services that people's own sessions come from: IAM Identity Center and AWS
+//! The endpoints of the services that renew a person's session: IAM Identity Center and AWS
 //! Sign-In. Pure.
 //!
 //! Each is in a region of its own, which a profile or a cached session names, so that they are

@@ -24,23 +24,23 @@ pub use region::{hint, is_region};
 #[derive(Default, Clone, Copy)]
 pub(crate) struct EndpointSources<'a> {
     /// `-e` or `Endpoint` in cfg.yaml. Moves X-Ray only.
-    pub configured: Option<&'a str>,
+    pub(crate) configured: Option<&'a str>,
     /// `AWS_ENDPOINT_URL_XRAY`.
-    pub env_xray: Option<&'a str>,
+    pub(crate) env_xray: Option<&'a str>,
     /// `AWS_ENDPOINT_URL_STS`.
-    pub env_sts: Option<&'a str>,
+    pub(crate) env_sts: Option<&'a str>,
     /// `AWS_ENDPOINT_URL`.
-    pub env_all: Option<&'a str>,
+    pub(crate) env_all: Option<&'a str>,
     /// `xray = endpoint_url` in the `services` section that the profile names.
-    pub profile_xray: Option<&'a str>,
+    pub(crate) profile_xray: Option<&'a str>,
     /// `sts = endpoint_url` in that section.
-    pub profile_sts: Option<&'a str>,
+    pub(crate) profile_sts: Option<&'a str>,
     /// `endpoint_url` of the profile.
-    pub profile_all: Option<&'a str>,
-    /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` or the profile's key: all but `configured` are void.
-    pub ignore_urls: bool,
+    pub(crate) profile_all: Option<&'a str>,
+    /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` or the profile's key: only `configured` counts then.
+    pub(crate) ignore_urls: bool,
     /// `AWS_USE_FIPS_ENDPOINT` or the profile's key.
-    pub fips: bool,
+    pub(crate) fips: bool,
     /// `AWS_USE_DUALSTACK_ENDPOINT` or the profile's key.
     pub dual_stack: bool,
 }
@@ -204,7 +204,7 @@ impl Endpoints {
 }
 
 impl EndpointSources<'_> {
-    /// What is said once for all services.
+    /// Settings that apply to all services.
     fn switches(env: &Lookup<'_>, profiles: &Profiles) -> Self {
         let switch =
             |variable, key| env::switch(env, variable).unwrap_or_else(|| profiles.is_true(key));
@@ -296,7 +296,8 @@ fn normal(url: &str) -> Option<String> {
     // The parser lets a port through that is no number, and credentials, which must not be here.
     let bare = authority.as_str() == host
         || authority.port_u16().is_some() && authority.as_str().starts_with(host);
-    // A signature is over the path without such segments, and nobody says whether they are sent.
+    // Signing removes `.` and `..` segments from the path, but the request might be sent with them,
+    // so such URLs are refused.
     let is_odd = |segment| matches!(segment, "" | "." | "..");
     let path = uri.path().strip_prefix('/').unwrap_or_default();
     let plain = matches!(uri.scheme_str(), Some("http" | "https"))

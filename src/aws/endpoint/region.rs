@@ -1,4 +1,4 @@
-//! Names of regions, and which one a wrong name was meant to be. Pure.
+//! Names of regions, and a suggestion for a misspelt one. Pure.
 
 use crate::config::nearest::nearest;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::env::{self, Lookup, read_bounded, set};
 
-pub use parser::{Kind, Sections, parse};
+pub use parser::{ProfileFile, Sections, parse};
 
 /// Larger files are not read: a config file has a few kilobytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -125,14 +125,18 @@ impl Profiles {
         let mut sections = Sections::default();
         let mut searched = Vec::new();
         for (path, kind, variable) in [
-            (locations.config, Kind::Config, CONFIG_FILE),
-            (locations.credentials, Kind::Credentials, CREDENTIALS_FILE),
+            (locations.config, ProfileFile::Config, CONFIG_FILE),
+            (
+                locations.credentials,
+                ProfileFile::Credentials,
+                CREDENTIALS_FILE,
+            ),
         ] {
             let Some(path) = path else { continue };
             let named = set(env, variable).is_some();
             match text(&path, read) {
                 Ok(text) => merge(&mut sections, parse(&text, kind), &path, kind),
-                // Only a file that was asked for by name is missed.
+                // A missing file is worth a warning only if a variable names it.
                 Err(e) if e.kind() == io::ErrorKind::NotFound && !named => {}
                 Err(e) => sections
                     .warnings
@@ -238,11 +242,11 @@ fn text(path: &Path, read: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> io::Result<
 }
 
 /// Adds `file` to `sections`, its properties winning one by one.
-fn merge(sections: &mut Sections, file: Sections, path: &Path, kind: Kind) {
+fn merge(sections: &mut Sections, file: Sections, path: &Path, kind: ProfileFile) {
     for (name, profile) in file.profiles {
         let merged = &mut sections.profiles.entry(name).or_default().properties;
         let pair = ["aws_access_key_id", "aws_secret_access_key"];
-        if kind == Kind::Credentials && pair.iter().any(|key| profile.get(key).is_some()) {
+        if kind == ProfileFile::Credentials && pair.iter().any(|key| profile.get(key).is_some()) {
             // Keys of the credentials file must not sign with what belongs to another pair.
             for key in pair.iter().chain(&["aws_session_token"]) {
                 merged.remove(*key);

@@ -11,7 +11,7 @@ use super::Profile;
 
 /// Which of the two files: they name their sections differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProfileFile {
     /// `~/.aws/config`: `[default]`, `[profile NAME]`, `[sso-session NAME]`, `[services NAME]`.
     Config,
     /// `~/.aws/credentials`: `[NAME]`.
@@ -35,8 +35,8 @@ pub struct Sections {
 const MAX_WARNINGS: usize = 20;
 
 /// Reads `text`; never fails, see [`Sections::warnings`].
-pub fn parse(text: &str, kind: Kind) -> Sections {
-    let mut parser = Parser {
+pub fn parse(text: &str, kind: ProfileFile) -> Sections {
+    let mut parser = ProfileParser {
         kind,
         sections: Sections::default(),
         bare_default: None,
@@ -48,7 +48,7 @@ pub fn parse(text: &str, kind: Kind) -> Sections {
         parser.line += 1;
         parser.read(line.strip_suffix('\r').unwrap_or(line));
     }
-    let Parser {
+    let ProfileParser {
         mut sections,
         bare_default,
         ..
@@ -63,8 +63,8 @@ pub fn parse(text: &str, kind: Kind) -> Sections {
     sections
 }
 
-struct Parser {
-    kind: Kind,
+struct ProfileParser {
+    kind: ProfileFile,
     sections: Sections,
     bare_default: Option<Profile>,
     section: Section,
@@ -92,7 +92,7 @@ enum Property {
     Block(String),
 }
 
-impl Parser {
+impl ProfileParser {
     fn read(&mut self, line: &str) {
         let content = line.trim_matches([' ', '\t']);
         if content.is_empty() || line.starts_with(['#', ';']) {
@@ -121,16 +121,16 @@ impl Parser {
         };
         let inner = inner.trim();
         let (prefix, name) = match (self.kind, inner.split_once([' ', '\t'])) {
-            (Kind::Config, Some((prefix, name))) => (prefix, name.trim()),
-            (Kind::Config, None) => (inner, inner),
-            (Kind::Credentials, _) => ("profile", inner),
+            (ProfileFile::Config, Some((prefix, name))) => (prefix, name.trim()),
+            (ProfileFile::Config, None) => (inner, inner),
+            (ProfileFile::Credentials, _) => ("profile", inner),
         };
         if !is_identifier(name) {
             self.warn("this section's name has characters that no name may have; it is ignored");
             return;
         }
         let named = name.to_owned();
-        let spaced = name != inner || self.kind == Kind::Credentials;
+        let spaced = name != inner || self.kind == ProfileFile::Credentials;
         match prefix {
             "default" if !spaced => {
                 self.bare_default.get_or_insert_default();

@@ -225,7 +225,7 @@ fn leniency_of_the_go_sdk() {
         ),
         ("[default]\nregion = '", "'", 0),
     ] {
-        let sections = parse(text, Kind::Config);
+        let sections = parse(text, ProfileFile::Config);
         let region = sections.profiles["default"].get("region");
         assert_eq!(region, Some(expected), "{text:?}");
         assert_eq!(
@@ -240,12 +240,12 @@ fn leniency_of_the_go_sdk() {
 #[test]
 fn warnings_name_the_line_and_never_quote_it() {
     let text = "[default]\naws_secret_access_key wJalrXUtnFEMI\n[wJal rXUt]\nwJ!al = wJalrXUtnFEMI";
-    let warnings = parse(text, Kind::Config).warnings;
+    let warnings = parse(text, ProfileFile::Config).warnings;
     assert_eq!(warnings.len(), 2);
     assert!(warnings[0].starts_with("line 2: "), "{warnings:?}");
     assert!(warnings.iter().all(|w| !w.contains("wJal")), "{warnings:?}");
     let many = "nonsense\n".repeat(1000);
-    assert!(parse(&many, Kind::Config).warnings.len() <= 20);
+    assert!(parse(&many, ProfileFile::Config).warnings.len() <= 20);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_huge_file_is_not_read() {
 proptest! {
     #[test]
     fn any_text_parses(text in "([\\[\\] \t#;=:a-c\n\r.'\"é]|default|profile |services ){0,60}") {
-        for kind in [Kind::Config, Kind::Credentials] {
+        for kind in [ProfileFile::Config, ProfileFile::Credentials] {
             for profile in parse(&text, kind).profiles.values() {
                 for (key, _) in profile.properties() {
                     profile.get(key);
@@ -277,7 +277,7 @@ proptest! {
         for (key, value) in &properties {
             text.push_str(&format!("{key} = {value}\r\n"));
         }
-        let sections = parse(&text, Kind::Config);
+        let sections = parse(&text, ProfileFile::Config);
         let read: BTreeMap<String, String> = sections.profiles[&name]
             .properties()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))

@@ -15,7 +15,7 @@ use crate::env::{Lookup, set};
 /// Where the region may be written, and who may be asked.
 pub(crate) struct RegionSources<'a> {
     /// `-n` or `Region` in cfg.yaml.
-    pub configured: Option<&'a str>,
+    pub(crate) configured: Option<&'a str>,
     pub env: &'a Lookup<'a>,
     /// Name of the selected profile, and its `region`.
     pub profile: (&'a str, Option<&'a str>),
@@ -55,8 +55,8 @@ pub(crate) struct Region {
 pub(crate) struct NoRegion {
     /// Each source and what it answered, in the order in which they were asked.
     pub tried: Vec<(String, String)>,
-    /// Whether a metadata service was silent: then another attempt may find the region.
-    pub may_come: bool,
+    /// Whether a metadata service did not answer: then a later attempt may find the region.
+    pub(crate) may_come: bool,
 }
 
 impl fmt::Display for NoRegion {
@@ -91,7 +91,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// `waiting` once, when the first search has found nothing. `now` is the time that passes.
 ///
 /// # Errors
-/// When no source knows the region after that minute, or at once when none can come to know it.
+/// When no source knows the region after that minute, or at once when waiting cannot help.
 pub(crate) fn resolve_patiently(
     sources: &RegionSources<'_>,
     now: &dyn Fn() -> Instant,
@@ -118,7 +118,7 @@ pub(crate) fn resolve_patiently(
 /// # Errors
 /// When none does.
 pub(crate) fn resolve(sources: &RegionSources<'_>) -> Result<Region, NoRegion> {
-    let mut search = Search::default();
+    let mut search = RegionSearch::default();
     let env = |name: &str| (sources.env)(name);
     let (profile, in_profile) = sources.profile;
     let written = [
@@ -129,7 +129,7 @@ pub(crate) fn resolve(sources: &RegionSources<'_>) -> Result<Region, NoRegion> {
     ];
     for (source, value) in written {
         match value.as_deref().map(str::trim).filter(|v| !v.is_empty()) {
-            // Taken as it is: a slip in it is better refused than covered up by another source.
+            // Not checked here: a typing error must lead to an error, not to another source.
             Some(name) => {
                 return Ok(Region {
                     name: name.to_owned(),
@@ -150,12 +150,12 @@ pub(crate) fn resolve(sources: &RegionSources<'_>) -> Result<Region, NoRegion> {
 }
 
 #[derive(Default)]
-struct Search {
+struct RegionSearch {
     tried: Vec<(String, String)>,
     may_come: bool,
 }
 
-impl Search {
+impl RegionSearch {
     fn note(&mut self, source: impl Into<String>, answer: impl Into<String>) {
         self.tried.push((source.into(), answer.into()));
     }
@@ -166,7 +166,7 @@ impl Search {
     }
 }
 
-fn ecs_file(sources: &RegionSources<'_>, search: &mut Search) -> Option<Region> {
+fn ecs_file(sources: &RegionSources<'_>, search: &mut RegionSearch) -> Option<Region> {
     const VARIABLE: &str = "ECS_CONTAINER_METADATA_FILE";
     let Some(path) = set(sources.env, VARIABLE) else {
         search.note(VARIABLE, "not set");
@@ -198,7 +198,7 @@ fn ecs_file(sources: &RegionSources<'_>, search: &mut Search) -> Option<Region> 
     None
 }
 
-fn ecs_task(sources: &RegionSources<'_>, search: &mut Search) -> Option<Region> {
+fn ecs_task(sources: &RegionSources<'_>, search: &mut RegionSearch) -> Option<Region> {
     for variable in [
         "ECS_CONTAINER_METADATA_URI_V4",
         "ECS_CONTAINER_METADATA_URI",
@@ -240,7 +240,7 @@ fn ecs_task(sources: &RegionSources<'_>, search: &mut Search) -> Option<Region> 
     None
 }
 
-fn ec2(sources: &RegionSources<'_>, search: &mut Search) -> Option<Region> {
+fn ec2(sources: &RegionSources<'_>, search: &mut RegionSearch) -> Option<Region> {
     const SOURCE: &str = "EC2 metadata";
     let found = |name| {
         Some(Region {

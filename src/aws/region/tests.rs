@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 const ARN: &str = "arn:aws:ecs:eu-west-3:123456789012:task/cluster/0123abcd";
 
-/// A world to look for the region in. Everything it is asked for is in `asked`.
+/// Simulated sources of the region. `asked` records every request.
 #[derive(Default)]
 struct World {
     configured: Option<&'static str>,
@@ -395,7 +395,7 @@ fn a_silent_metadata_service_is_asked_for_a_minute() {
     }
 }
 
-/// Nobody can come to know it: there is nothing to wait for.
+/// No source was silent, so waiting cannot help.
 #[test]
 fn what_cannot_come_is_not_waited_for() {
     let local = World {

@@ -82,7 +82,7 @@ pub fn sign(request: &SignRequest<'_>) -> Result<Vec<(String, String)>, SignErro
         .collect())
 }
 
-/// The time as a signature can say it.
+/// The signing time, limited to the range that a signature can express.
 fn since_1970(time: SystemTime) -> Result<Duration, SignError> {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .ok()

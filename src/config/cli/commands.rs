@@ -1,4 +1,4 @@
-//! The words that ask for something else than the daemon.
+//! The commands besides the daemon itself.
 
 use std::fmt::Write as _;
 
@@ -35,7 +35,7 @@ pub struct CommandWord {
     details: &'static str,
     /// The flags that its own help shows, by their long names.
     flags: &'static [&'static str],
-    /// What differs for this command: words of the flags' help, and what stands in their place.
+    /// Differences in the flags' help for this command: the usual text and its replacement.
     differences: &'static [(&'static str, &'static str)],
     pub(super) command: Command,
 }
@@ -114,8 +114,8 @@ options of the daemon are taken.
     },
 ];
 
-/// The first argument of the daemon that `exec` starts, which people have no use for.
-pub const HOSTED: &str = "exec-daemon";
+/// The first argument of the daemon that `exec` starts. It is not meant for users.
+pub(crate) const HOSTED: &str = "exec-daemon";
 
 /// The command of this name.
 pub(super) fn command(name: &str) -> Option<&'static CommandWord> {
@@ -132,7 +132,7 @@ impl Command {
 impl CommandWord {
     /// Its help, ending in a newline.
     #[must_use]
-    pub fn help(&self) -> String {
+    pub(crate) fn help(&self) -> String {
         let mut summary = self.summary.to_owned();
         summary[..1].make_ascii_uppercase();
         let mut text = format!(

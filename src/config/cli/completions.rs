@@ -17,7 +17,7 @@ fn choices(placeholder: &str) -> &'static [&'static str] {
 }
 
 /// What completes the value of a flag.
-enum Value {
+enum FlagValue {
     None,
     Words(&'static [&'static str]),
     File,
@@ -25,14 +25,14 @@ enum Value {
     Text,
 }
 
-fn value(flag: &Flag) -> Value {
+fn value(flag: &Flag) -> FlagValue {
     match flag.placeholder() {
-        None => Value::None,
-        Some("PATH") => Value::File,
-        Some("DIR") => Value::Folder,
+        None => FlagValue::None,
+        Some("PATH") => FlagValue::File,
+        Some("DIR") => FlagValue::Folder,
         Some(placeholder) => match choices(placeholder) {
-            [] => Value::Text,
-            words => Value::Words(words),
+            [] => FlagValue::Text,
+            words => FlagValue::Words(words),
         },
     }
 }
@@ -56,14 +56,14 @@ pub fn bash() -> String {
     // Writing to a String cannot fail, here and below.
     for flag in FLAGS {
         let action = match value(flag) {
-            Value::None => continue,
-            Value::Words(words) => format!(
+            FlagValue::None => continue,
+            FlagValue::Words(words) => format!(
                 "mapfile -t COMPREPLY < <(compgen -W '{}' -- \"$word\"); ",
                 words.join(" ")
             ),
-            Value::File => "mapfile -t COMPREPLY < <(compgen -f -- \"$word\"); ".to_owned(),
-            Value::Folder => "mapfile -t COMPREPLY < <(compgen -d -- \"$word\"); ".to_owned(),
-            Value::Text => String::new(),
+            FlagValue::File => "mapfile -t COMPREPLY < <(compgen -f -- \"$word\"); ".to_owned(),
+            FlagValue::Folder => "mapfile -t COMPREPLY < <(compgen -d -- \"$word\"); ".to_owned(),
+            FlagValue::Text => String::new(),
         };
         let names = spellings(flag).join("|");
         let _ = writeln!(text, "        {names}) {action}return ;;");
@@ -94,11 +94,11 @@ pub fn zsh() -> String {
             .replace(':', "\\:");
         let placeholder = flag.placeholder().unwrap_or_default();
         let value = match value(flag) {
-            Value::None => String::new(),
-            Value::Words(words) => format!(":{placeholder}:({})", words.join(" ")),
-            Value::File => format!(":{placeholder}:_files"),
-            Value::Folder => format!(":{placeholder}:_files -/"),
-            Value::Text => format!(":{placeholder}:"),
+            FlagValue::None => String::new(),
+            FlagValue::Words(words) => format!(":{placeholder}:({})", words.join(" ")),
+            FlagValue::File => format!(":{placeholder}:_files"),
+            FlagValue::Folder => format!(":{placeholder}:_files -/"),
+            FlagValue::Text => format!(":{placeholder}:"),
         };
         for spelling in spellings(flag) {
             let _ = writeln!(text, "  '*{spelling}[{help}]{value}' \\");
@@ -130,13 +130,13 @@ pub fn fish() -> String {
             let _ = write!(text, " -s {}", flag.short);
         }
         match value(flag) {
-            Value::None => {}
-            Value::Words(words) => {
+            FlagValue::None => {}
+            FlagValue::Words(words) => {
                 let _ = write!(text, " -x -a '{}'", words.join(" "));
             }
-            Value::File => text.push_str(" -r -F"),
-            Value::Folder => text.push_str(" -x -a '(__fish_complete_directories)'"),
-            Value::Text => text.push_str(" -x"),
+            FlagValue::File => text.push_str(" -r -F"),
+            FlagValue::Folder => text.push_str(" -x -a '(__fish_complete_directories)'"),
+            FlagValue::Text => text.push_str(" -x"),
         }
         let _ = writeln!(text, " -d '{}'", quoted(flag.help));
     }
@@ -178,7 +178,7 @@ mod tests {
     fn the_parser_takes_every_word_offered() {
         let mut offered = 0;
         for flag in FLAGS {
-            let Value::Words(words) = value(flag) else {
+            let FlagValue::Words(words) = value(flag) else {
                 continue;
             };
             for word in words {

@@ -79,21 +79,21 @@ pub(super) struct Flag {
     /// Empty for the flags that the official daemon does not have.
     pub(super) short: &'static str,
     pub(super) help: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: FlagKind,
 }
 
 impl Flag {
     /// What stands for the value in the help; `None` if the flag takes none.
     pub(super) fn placeholder(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Value(placeholder, _) => Some(placeholder),
-            Kind::Switch(_) | Kind::Help => None,
+            FlagKind::Value(placeholder, _) => Some(placeholder),
+            FlagKind::Switch(_) | FlagKind::Help => None,
         }
     }
 }
 
 /// What follows a flag, and what it sets.
-pub(super) enum Kind {
+pub(super) enum FlagKind {
     /// Nothing, or `=` and a truth value.
     Switch(fn(&mut Flags, bool)),
     /// A value, shown in the help by this placeholder.
@@ -105,7 +105,7 @@ pub(super) enum Kind {
     Help,
 }
 
-const fn flag(name: &'static str, short: &'static str, kind: Kind, help: &'static str) -> Flag {
+const fn flag(name: &'static str, short: &'static str, kind: FlagKind, help: &'static str) -> Flag {
     Flag {
         name,
         short,
@@ -117,17 +117,17 @@ const fn flag(name: &'static str, short: &'static str, kind: Kind, help: &'stati
 /// A flag that takes any text.
 macro_rules! text {
     ($field:ident, $placeholder:literal) => {
-        Kind::Value($placeholder, |flags, value| {
+        FlagKind::Value($placeholder, |flags, value| {
             flags.$field = Some(value.to_owned());
             Ok(())
         })
     };
 }
 
-/// A flag whose text must be understood, or the error says what is.
+/// A flag with a parser of its own; its error says which values are allowed.
 macro_rules! parsed {
     ($field:ident, $placeholder:literal, $parse:expr, $otherwise:literal) => {
-        Kind::Value($placeholder, |flags, value| {
+        FlagKind::Value($placeholder, |flags, value| {
             flags.$field = Some($parse(value).ok_or($otherwise)?);
             Ok(())
         })
@@ -145,7 +145,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag(
         "local-mode",
         "o",
-        Kind::Switch(|flags, on| flags.local_mode = Some(on)),
+        FlagKind::Switch(|flags, on| flags.local_mode = Some(on)),
         "Don't check for EC2 instance metadata.",
     ),
     flag(
@@ -228,19 +228,19 @@ pub(super) const FLAGS: &[Flag] = &[
     flag(
         "annotations",
         "",
-        Kind::Switch(|flags, on| flags.annotations = Some(on)),
+        FlagKind::Switch(|flags, on| flags.annotations = Some(on)),
         "Show annotations in the console's traces too.",
     ),
     flag(
         "view",
         "",
-        Kind::Switch(|flags, on| flags.view = Some(on)),
+        FlagKind::Switch(|flags, on| flags.view = Some(on)),
         "Show traces on a web page at the TCP address (default only with console).",
     ),
     flag(
         "view-any-host",
         "",
-        Kind::Switch(|flags, on| flags.view_any_host = Some(on)),
+        FlagKind::Switch(|flags, on| flags.view_any_host = Some(on)),
         "Show that page to other machines too, to anyone who reaches the port.",
     ),
     flag(
@@ -303,10 +303,10 @@ pub(super) const FLAGS: &[Flag] = &[
     flag(
         "version",
         "v",
-        Kind::Switch(|flags, on| flags.version = Some(on)),
+        FlagKind::Switch(|flags, on| flags.version = Some(on)),
         "Show the version.",
     ),
-    flag("help", "h", Kind::Help, "Show this help."),
+    flag("help", "h", FlagKind::Help, "Show this help."),
 ];
 
 fn exporter(word: &str) -> Option<Exporter> {

@@ -1,5 +1,5 @@
-//! How Go reads a number, a truth value and a duration: the grammar of every task definition
-//! and cfg.yaml that is already out there.
+//! Reads numbers, truth values and durations as Go does, because existing task definitions and
+//! cfg.yaml files use Go's grammar.
 
 use std::time::Duration;
 

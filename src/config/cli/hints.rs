@@ -1,4 +1,4 @@
-//! What may have been meant by a command line that cannot be understood.
+//! Suggestions for a command line that cannot be understood.
 
 use super::commands::COMMANDS;
 use super::flags::FLAGS;
@@ -11,7 +11,7 @@ const ENTRY_POINTS: [&str; 3] = ["/xray", "xray", "/usr/bin/xray"];
 /// Why the first argument is no command; `None` if it is one of the words that are ignored, as every
 /// word behind a flag is.
 pub(super) fn unknown_command(word: &str) -> Option<String> {
-    // Scripts pass an empty one where they have no flags to add.
+    // Scripts pass an empty argument where they have no flags to add.
     if word.is_empty() || ENTRY_POINTS.contains(&word) {
         return None;
     }

@@ -15,13 +15,14 @@ mod manual;
 use std::ffi::OsString;
 use std::fmt;
 
-pub use commands::{Command, CommandWord, HOSTED, help};
+pub(crate) use commands::HOSTED;
+pub use commands::{Command, CommandWord, help};
 pub use flags::{Exporter, Flags};
-use flags::{FLAGS, Kind};
+use flags::{FLAGS, FlagKind};
 pub use manual::manual;
 
 /// Exit status of a command line that cannot be understood, as in Go.
-pub const EXIT_USAGE: u8 = 2;
+pub(crate) const EXIT_USAGE: u8 = 2;
 
 /// A parsed command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,8 +64,8 @@ impl std::error::Error for UsageError {}
 ///
 /// The word of a command may stand before, between or after the flags, because an image's entry
 /// point brings flags of its own. Any other word ends the flags, and the rest is ignored; as the
-/// first argument, behind a command, and behind `--` it is an error, because whoever writes it
-/// expects something else.
+/// first argument, behind a command, and behind `--` it is an error, because the user must
+/// have meant something else.
 ///
 /// # Errors
 /// An unknown command or flag, a missing or malformed value, or an argument that is not UTF-8.
@@ -138,11 +139,11 @@ fn read(args: &mut dyn Iterator<Item = OsString>, parsed: &mut Parsed) -> Result
             ));
         };
         match flag.kind {
-            Kind::Help => {
+            FlagKind::Help => {
                 parsed.command = Command::Help(parsed.command.word());
                 return Ok(());
             }
-            Kind::Switch(set) => {
+            FlagKind::Switch(set) => {
                 let on = match &value {
                     None => true,
                     Some(word) => go::boolean(word).ok_or_else(|| {
@@ -154,7 +155,7 @@ fn read(args: &mut dyn Iterator<Item = OsString>, parsed: &mut Parsed) -> Result
                 };
                 set(&mut parsed.flags, on);
             }
-            Kind::Value(_, set) => {
+            FlagKind::Value(_, set) => {
                 let value = match value {
                     Some(value) => value,
                     None => utf8(

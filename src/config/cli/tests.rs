@@ -123,7 +123,7 @@ fn words_that_nobody_reads_are_refused() {
     ] {
         assert_eq!(run(line), Err(message.to_owned()), "{line}");
     }
-    // As scripts pass where they have nothing to add.
+    // Scripts pass an empty argument where they have nothing to add.
     let empty = ["healthcheck", ""].map(OsString::from);
     assert_eq!(parse(empty).unwrap().command, Command::Healthcheck);
 }

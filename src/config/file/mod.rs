@@ -1,4 +1,4 @@
-//! cfg.yaml: its keys, what they may hold, and the words for what is wrong.
+//! cfg.yaml: its keys, their values, and the error messages.
 //!
 //! Keys and messages are those of `pkg/cfg/cfg.go` of the official daemon; to them this adds the
 //! keys of `Spool`, the place, the nearest valid key, and every error of a file at once.
@@ -6,12 +6,12 @@
 use std::path::Path;
 
 use super::nearest::nearest;
-use super::yaml::{self, Entry, Position, Scalar, Value};
+use super::yaml::{self, Entry, Position, YamlScalar, YamlValue};
 
 /// A file larger than this is refused; the official sample is 1.3 KB.
-pub const MAX_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_BYTES: usize = 256 * 1024;
 
-/// More simultaneous uploads than this help nobody: each is a thread and a connection.
+/// More simultaneous uploads are of no use: each is a thread and a connection.
 const MAX_CONCURRENCY: i64 = 256;
 
 /// A setting and the place it came from, `path:line:column`.
@@ -25,9 +25,9 @@ pub struct Located {
 
 /// What a file sets; `None` is "not set", or set to nothing.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct FileSettings {
     /// `TotalBufferSizeMB`, unchecked: a flag may override it.
-    pub buffer_mb: Option<Located>,
+    pub(crate) buffer_mb: Option<Located>,
     /// `Concurrency`, 0 or in range.
     pub concurrency: Option<Located>,
     /// `Region`.
@@ -35,21 +35,21 @@ pub struct Settings {
     /// `Endpoint`.
     pub endpoint: Option<String>,
     /// `Socket.UDPAddress`.
-    pub udp_address: Option<String>,
+    pub(crate) udp_address: Option<String>,
     /// `Socket.TCPAddress`.
-    pub tcp_address: Option<String>,
+    pub(crate) tcp_address: Option<String>,
     /// `Socket.OTLPAddress`.
-    pub otlp_address: Option<String>,
+    pub(crate) otlp_address: Option<String>,
     /// `Logging.LogRotation`.
-    pub log_rotation: Option<bool>,
+    pub(crate) log_rotation: Option<bool>,
     /// `Logging.LogLevel`.
-    pub log_level: Option<String>,
+    pub(crate) log_level: Option<String>,
     /// `Logging.LogPath`.
-    pub log_path: Option<String>,
+    pub(crate) log_path: Option<String>,
     /// `LocalMode`.
     pub local_mode: Option<bool>,
     /// `ResourceARN`.
-    pub resource_arn: Option<String>,
+    pub(crate) resource_arn: Option<String>,
     /// `RoleARN`.
     pub role_arn: Option<String>,
     /// `ExternalID`.
@@ -59,28 +59,28 @@ pub struct Settings {
     /// `ProxyAddress`.
     pub proxy_address: Option<String>,
     /// `Spool.Directory`.
-    pub spool_directory: Option<String>,
+    pub(crate) spool_directory: Option<String>,
     /// `Spool.SizeLimitMB`, unchecked: a flag may override it.
-    pub spool_limit_mb: Option<Located>,
+    pub(crate) spool_limit_mb: Option<Located>,
     /// `View`.
     pub view: Option<bool>,
     /// `ViewAnyHost`.
-    pub view_any_host: Option<bool>,
+    pub(crate) view_any_host: Option<bool>,
     /// `Version`: 1 or 2.
     version: Option<Located>,
 }
 
-enum Field {
-    Text(fn(&mut Settings) -> &mut Option<String>),
-    Switch(fn(&mut Settings) -> &mut Option<bool>),
-    Whole(fn(&mut Settings) -> &mut Option<Located>),
+enum ConfigField {
+    Text(fn(&mut FileSettings) -> &mut Option<String>),
+    Switch(fn(&mut FileSettings) -> &mut Option<bool>),
+    Whole(fn(&mut FileSettings) -> &mut Option<Located>),
     /// Known to the official daemon, which overwrites it with a default.
     Ignored,
 }
 
-use Field::{Ignored, Switch, Text, Whole};
+use ConfigField::{Ignored, Switch, Text, Whole};
 
-const KEYS: &[(&str, Field)] = &[
+const KEYS: &[(&str, ConfigField)] = &[
     ("TotalBufferSizeMB", Whole(|s| &mut s.buffer_mb)),
     ("Concurrency", Whole(|s| &mut s.concurrency)),
     ("Endpoint", Text(|s| &mut s.endpoint)),
@@ -115,7 +115,7 @@ const NO_LONGER_SUPPORTED: &[&str] = &[
     "Processor.BatchProcessorQueueSize",
 ];
 
-/// Keys of old, and those that have taken their place.
+/// Old keys and their replacements.
 const RENAMED: &[(&str, &str)] = &[
     ("LogRotation", "Logging.LogRotation"),
     ("Processor.Region", "Region"),
@@ -124,7 +124,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("MemoryLimit", "TotalBufferSizeMB"),
 ];
 
-/// Who chose the file, which decides how a key that means nothing is taken.
+/// How the file was chosen, which decides whether an unknown key is an error or a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Named by `-c`: an unknown key is an error, as in the official daemon.
@@ -133,7 +133,7 @@ pub enum Origin {
     Found,
 }
 
-/// A file's settings, with the warnings it earned.
+/// Reads a file. Returns its settings and warnings.
 ///
 /// # Errors
 /// One message for each thing that is wrong, each with its place, in the order of the file.
@@ -141,7 +141,7 @@ pub fn read(
     path: &Path,
     bytes: &[u8],
     origin: Origin,
-) -> Result<(Settings, Vec<String>), Vec<String>> {
+) -> Result<(FileSettings, Vec<String>), Vec<String>> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         let at = Position {
@@ -151,10 +151,10 @@ pub fn read(
         vec![place(path, at) + ": not UTF-8 text; save the file as UTF-8"]
     })?;
     let document = yaml::read(text);
-    let mut reader = Reader {
+    let mut reader = SettingsReader {
         path,
         origin,
-        settings: Settings::default(),
+        settings: FileSettings::default(),
         warnings: Vec::new(),
         errors: Vec::new(),
     };
@@ -177,15 +177,15 @@ pub fn read(
     }
 }
 
-struct Reader<'a> {
+struct SettingsReader<'a> {
     path: &'a Path,
     origin: Origin,
-    settings: Settings,
+    settings: FileSettings,
     warnings: Vec<String>,
     errors: Vec<String>,
 }
 
-impl Reader<'_> {
+impl SettingsReader<'_> {
     fn entry(&mut self, entry: &Entry) {
         let Some((_, field)) = KEYS.iter().find(|(key, _)| *key == entry.path) else {
             return self.stray(entry);
@@ -194,8 +194,8 @@ impl Reader<'_> {
             (_, Ignored) => {
                 return self.warn(entry.key_at, &format!("{} has no effect", entry.path));
             }
-            (Value::Scalar(scalar), _) => scalar,
-            (Value::Sequence | Value::Mapping, _) => {
+            (YamlValue::Scalar(scalar), _) => scalar,
+            (YamlValue::Sequence | YamlValue::Mapping, _) => {
                 let message = format!("{} takes one value, not a list or section", entry.path);
                 return self.error(entry.value_at, &message);
             }
@@ -248,7 +248,7 @@ impl Reader<'_> {
             Some(Located { at, .. }) => self.errors.push(format!(
                 "{at}: Config Version Setting is not correct. Version must be 1 or 2."
             )),
-            // Set, but not to a number: that is an error already.
+            // Set, but not to a number. This is reported as an error already.
             None if entries
                 .iter()
                 .any(|e| e.path == "Version" && !e.value.is_null()) => {}
@@ -264,7 +264,7 @@ impl Reader<'_> {
         const MORE: &str = "Please refer to AWS X-Ray Documentation for more information.";
         let path = entry.path.as_str();
         if KEYS.iter().any(|(key, _)| section(key) == Some(path)) {
-            if entry.value == Value::Mapping {
+            if entry.value == YamlValue::Mapping {
                 return;
             }
             if !entry.value.is_null() {
@@ -323,7 +323,7 @@ fn section(key: &str) -> Option<&str> {
     key.split_once('.').map(|(section, _)| section)
 }
 
-fn shortened(scalar: &Scalar) -> String {
+fn shortened(scalar: &YamlScalar) -> String {
     scalar.text.chars().take(40).collect()
 }
 

@@ -35,11 +35,11 @@ ProxyAddress: ""
 Version: 2
 "#;
 
-fn named(text: &str) -> Result<(Settings, Vec<String>), Vec<String>> {
+fn named(text: &str) -> Result<(FileSettings, Vec<String>), Vec<String>> {
     read(Path::new("x.yaml"), text.as_bytes(), Origin::Named)
 }
 
-fn found(text: &str) -> Result<(Settings, Vec<String>), Vec<String>> {
+fn found(text: &str) -> Result<(FileSettings, Vec<String>), Vec<String>> {
     read(Path::new("x.yaml"), text.as_bytes(), Origin::Found)
 }
 
@@ -100,7 +100,7 @@ fn null_is_not_set() {
 }
 
 /// Each line of errors, without the path, up to the first full stop or semicolon.
-fn errors(result: Result<(Settings, Vec<String>), Vec<String>>) -> Vec<String> {
+fn errors(result: Result<(FileSettings, Vec<String>), Vec<String>>) -> Vec<String> {
     let short = |line: &String| {
         let line = line.strip_prefix("x.yaml:").unwrap();
         line.split(". ").next().unwrap().to_owned()

@@ -17,7 +17,7 @@ const MAX_KEYS: usize = 1000;
 
 /// Line and column, both counted from 1, the column in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
+pub(crate) struct Position {
     /// Line.
     pub line: usize,
     /// Column.
@@ -35,7 +35,7 @@ impl From<Marker> for Position {
 
 /// Something wrong at one place.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct YamlProblem {
     /// Where.
     pub at: Position,
     /// What, and what to do.
@@ -44,23 +44,23 @@ pub struct Problem {
 
 /// A value as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scalar {
+pub(crate) struct YamlScalar {
     /// Without its quotes.
     pub text: String,
     /// Neither quoted nor a block: the text may mean a number, a truth value or null.
     pub plain: bool,
 }
 
-impl Scalar {
+impl YamlScalar {
     /// Whether it means "no value".
     #[must_use]
-    pub fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         self.plain && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 
     /// The truth value, by yaml.v2's words.
     #[must_use]
-    pub fn boolean(&self) -> Option<bool> {
+    pub(crate) fn boolean(&self) -> Option<bool> {
         match self.text.as_str() {
             _ if !self.plain => None,
             "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
@@ -74,7 +74,7 @@ impl Scalar {
     /// The whole number: Go's integers with underscores anywhere, and decimals, whose fraction
     /// is dropped.
     #[must_use]
-    pub fn integer(&self) -> Option<i64> {
+    pub(crate) fn integer(&self) -> Option<i64> {
         let numeric = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
         if !self.plain || !self.text.starts_with(numeric) {
             return None;
@@ -86,43 +86,43 @@ impl Scalar {
 
 /// A value of any kind.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Value {
+pub(crate) enum YamlValue {
     /// One word or text.
-    Scalar(Scalar),
+    Scalar(YamlScalar),
     /// A list; its items are not kept.
     Sequence,
     /// A mapping where cfg.yaml has none, or an empty one.
     Mapping,
 }
 
-impl Value {
+impl YamlValue {
     /// Whether it means "no value".
     #[must_use]
-    pub fn is_null(&self) -> bool {
-        matches!(self, Value::Scalar(scalar) if scalar.is_null())
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self, YamlValue::Scalar(scalar) if scalar.is_null())
     }
 }
 
 /// One key and its value.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// `Region`, or with its section: `Socket.UDPAddress`.
     pub path: String,
     /// Where the key stands.
-    pub key_at: Position,
+    pub(crate) key_at: Position,
     /// Where the value stands.
-    pub value_at: Position,
+    pub(crate) value_at: Position,
     /// The value.
-    pub value: Value,
+    pub value: YamlValue,
 }
 
 /// What a file holds, up to its first error.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Document {
+pub(crate) struct YamlDocument {
     /// Every key, in order, repeated ones too.
     pub entries: Vec<Entry>,
     /// What ended the reading early.
-    pub error: Option<Problem>,
+    pub error: Option<YamlProblem>,
 }
 
 /// Reads the first document of `text`.
@@ -130,16 +130,16 @@ pub struct Document {
 /// Time and memory are bounded by the length of the text: aliases may stand for scalars only,
 /// so nothing is ever expanded.
 #[must_use]
-pub fn read(text: &str) -> Document {
+pub(crate) fn read(text: &str) -> YamlDocument {
     // A byte order mark is legal at the start and means nothing in UTF-8.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader {
+    let mut reader = YamlReader {
         parser: Parser::new_from_str(text),
         anchors: BTreeMap::new(),
         entries: Vec::new(),
     };
     let error = reader.document().err();
-    Document {
+    YamlDocument {
         entries: reader.entries,
         error,
     }
@@ -152,21 +152,21 @@ fn decimal(digits: &str) -> Option<i64> {
     (value.abs() < EXACT).then_some(value as i64)
 }
 
-struct Reader<'a> {
+struct YamlReader<'a> {
     parser: Parser<'a, StrInput<'a>>,
-    anchors: BTreeMap<usize, Scalar>,
+    anchors: BTreeMap<usize, YamlScalar>,
     entries: Vec<Entry>,
 }
 
-fn problem<T>(at: Position, message: &str) -> Result<T, Problem> {
-    Err(Problem {
+fn problem<T>(at: Position, message: &str) -> Result<T, YamlProblem> {
+    Err(YamlProblem {
         at,
         message: message.to_owned(),
     })
 }
 
-impl<'a> Reader<'a> {
-    fn next(&mut self) -> Result<(Event<'a>, Position), Problem> {
+impl<'a> YamlReader<'a> {
+    fn next(&mut self) -> Result<(Event<'a>, Position), YamlProblem> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => Ok((event, span.start.into())),
             Some(Err(error)) => problem((*error.marker()).into(), error.info()),
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn document(&mut self) -> Result<(), Problem> {
+    fn document(&mut self) -> Result<(), YamlProblem> {
         loop {
             let (event, at) = self.next()?;
             match event {
@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the keys of a mapping; `section` is the key it belongs to.
-    fn mapping(&mut self, section: Option<&str>) -> Result<(), Problem> {
+    fn mapping(&mut self, section: Option<&str>) -> Result<(), YamlProblem> {
         loop {
             let (event, key_at) = self.next()?;
             if event == Event::MappingEnd {
@@ -211,22 +211,22 @@ impl<'a> Reader<'a> {
             };
             let (event, value_at) = self.next()?;
             let value = match self.resolve(event, value_at)? {
-                Ok(scalar) => Value::Scalar(scalar),
+                Ok(scalar) => YamlValue::Scalar(scalar),
                 Err(Event::MappingStart(..)) if section.is_none() => {
                     let before = self.entries.len();
                     self.mapping(Some(&path))?;
                     if self.entries.len() > before {
                         continue;
                     }
-                    Value::Mapping
+                    YamlValue::Mapping
                 }
                 Err(Event::MappingStart(..)) => {
                     self.skip()?;
-                    Value::Mapping
+                    YamlValue::Mapping
                 }
                 Err(_) => {
                     self.skip()?;
-                    Value::Sequence
+                    YamlValue::Sequence
                 }
             };
             if self.entries.len() == MAX_KEYS {
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
         &mut self,
         event: Event<'a>,
         at: Position,
-    ) -> Result<Result<Scalar, Event<'a>>, Problem> {
+    ) -> Result<Result<YamlScalar, Event<'a>>, YamlProblem> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 Ok(Ok(self.scalar(&text, style, anchor, tag.as_deref())))
@@ -269,8 +269,8 @@ impl<'a> Reader<'a> {
         style: ScalarStyle,
         anchor: usize,
         tag: Option<&Tag>,
-    ) -> Scalar {
-        let scalar = Scalar {
+    ) -> YamlScalar {
+        let scalar = YamlScalar {
             text: text.to_owned(),
             plain: match tag.filter(|tag| tag.is_yaml_core_schema()) {
                 Some(tag) => tag.suffix != "str",
@@ -284,7 +284,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over the rest of a collection whose start has been read.
-    fn skip(&mut self) -> Result<(), Problem> {
+    fn skip(&mut self) -> Result<(), YamlProblem> {
         let mut depth = 1;
         while depth > 0 {
             let (event, at) = self.next()?;

@@ -9,16 +9,16 @@ fn summary(text: &str) -> Vec<String> {
         .iter()
         .map(|entry| {
             let value = match &entry.value {
-                Value::Scalar(s) if s.plain => s.text.clone(),
-                Value::Scalar(s) => format!("{:?}", s.text),
-                Value::Sequence => "[]".to_owned(),
-                Value::Mapping => "{}".to_owned(),
+                YamlValue::Scalar(s) if s.plain => s.text.clone(),
+                YamlValue::Scalar(s) => format!("{:?}", s.text),
+                YamlValue::Sequence => "[]".to_owned(),
+                YamlValue::Mapping => "{}".to_owned(),
             };
             let Position { line, column } = entry.value_at;
             format!("{}={value}@{line}:{column}", entry.path)
         })
         .collect();
-    if let Some(Problem { at, message }) = document.error {
+    if let Some(YamlProblem { at, message }) = document.error {
         lines.push(format!("{}:{}: {message}", at.line, at.column));
     }
     lines
@@ -118,7 +118,7 @@ fn syntax_errors_have_a_place() {
 
 #[test]
 fn plain_scalars_follow_yaml_v2() {
-    let plain = |text: &str| Scalar {
+    let plain = |text: &str| YamlScalar {
         text: text.to_owned(),
         plain: true,
     };
@@ -166,7 +166,7 @@ fn plain_scalars_follow_yaml_v2() {
 #[test]
 fn quoted_scalars_are_text_only() {
     for word in ["yes", "8", "", "~"] {
-        let scalar = Scalar {
+        let scalar = YamlScalar {
             text: word.to_owned(),
             plain: false,
         };
@@ -226,7 +226,7 @@ proptest! {
         let text = format!("Region: '{}'", value.replace('\'', "''"));
         let document = read(&text);
         prop_assert_eq!(document.error, None);
-        let scalar = Scalar { text: value, plain: false };
-        prop_assert_eq!(&document.entries[0].value, &Value::Scalar(scalar));
+        let scalar = YamlScalar { text: value, plain: false };
+        prop_assert_eq!(&document.entries[0].value, &YamlValue::Scalar(scalar));
     }
 }

@@ -1,18 +1,19 @@
-//! Which failures to get credentials are told. Attempts come every few seconds at first.
+//! Decides which failures to get credentials are logged. There is an attempt every few seconds at
+//! first.
 
 use std::time::{Duration, Instant};
 
-/// Pause before the same failure is told again.
+/// Pause before the same failure is logged again.
 const SAME: Duration = Duration::from_secs(60);
 
-/// The failure that was told last.
+/// The failure that was logged last.
 #[derive(Debug, Default)]
 pub(super) struct FailureLog {
     told: Option<(String, Instant)>,
 }
 
 impl FailureLog {
-    /// Whether to tell this one.
+    /// Whether to log this failure.
     pub(super) fn is_news(&mut self, error: &str, now: Instant) -> bool {
         let last = self.told.as_ref();
         let is_news = last.is_none_or(|(told, at)| told != error || now >= *at + SAME);

@@ -9,7 +9,7 @@ use aws_credential_types::Credentials;
 
 use failure_log::FailureLog;
 
-use super::schedule::{Next, RenewalSchedule};
+use super::schedule::{NextStep, RenewalSchedule};
 use super::sources::process::RunningProgram;
 use super::{Source, Timing, date};
 use crate::aws::clock::Reading;
@@ -18,13 +18,13 @@ use crate::aws::clock::Reading;
 pub struct CredentialCache {
     source: Mutex<Box<dyn Source>>,
     running: RunningProgram,
-    state: Mutex<State>,
+    state: Mutex<CacheState>,
     /// Signalled when an attempt has ended, when one is wanted, and at the end.
     changed: Condvar,
     timing: Timing,
 }
 
-struct State {
+struct CacheState {
     schedule: RenewalSchedule,
     status: CredentialStatus,
     /// Since when there are none, as far as it was reported.
@@ -33,7 +33,7 @@ struct State {
     over: bool,
 }
 
-/// Credentials, and the number that tells them from those before and after.
+/// Credentials with a generation number, by which older and newer ones can be distinguished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedCredentials {
     /// Grows by one whenever a renewal brings other keys; the first ones have 1. A request keeps it
@@ -43,32 +43,32 @@ pub struct IssuedCredentials {
     pub credentials: Credentials,
 }
 
-/// What [`CredentialCache::run`] reports: all that a thread needs to sign without asking again.
+/// What [`CredentialCache::run`] reports: everything that a thread needs for signing.
 #[derive(Debug, Clone)]
 pub struct CredentialSnapshot {
     /// That of the newest credentials, also after they have expired; 0 before the first ones.
     pub generation: u64,
     /// `None` while there are none that can be used.
     pub credentials: Option<Credentials>,
-    /// What can be told of them.
+    /// Their state, for the log and the metrics.
     pub status: CredentialStatus,
 }
 
-/// What the log and the metrics tell. Without secrets.
+/// The state of the credentials, for the log and the metrics. It contains no secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CredentialStatus {
     /// The source's name.
     pub source: String,
     /// Whether there are credentials to sign with.
-    pub available: bool,
+    pub(crate) available: bool,
     /// Since when there are none; `None` while there are some.
-    pub missing_since: Option<Instant>,
-    /// Until when the credentials in hand are used; `None` without credentials or without end.
+    pub(crate) missing_since: Option<Instant>,
+    /// Until when the current credentials are used; `None` if there are none or they do not expire.
     pub expires: Option<SystemTime>,
     /// When they were fetched; `None` until the first success.
-    pub fetched: Option<SystemTime>,
+    pub(crate) fetched: Option<SystemTime>,
     /// Attempts that gave credentials.
-    pub successes: u64,
+    pub(crate) successes: u64,
     /// Attempts that did not.
     pub failures: u64,
     /// Why the last attempt failed; `None` when it did not.
@@ -85,7 +85,7 @@ impl CredentialCache {
         Arc::new(Self {
             running: source.running(),
             source: Mutex::new(source),
-            state: Mutex::new(State {
+            state: Mutex::new(CacheState {
                 schedule: RenewalSchedule::default(),
                 status,
                 missing_since: Some((timing.reading)().monotonic),
@@ -116,9 +116,9 @@ impl CredentialCache {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let due = match state.schedule.next(now) {
-                Next::Now => true,
-                Next::At(due) => due <= now.monotonic + left,
-                Next::Asleep | Next::Done => false,
+                NextStep::Now => true,
+                NextStep::At(due) => due <= now.monotonic + left,
+                NextStep::Asleep | NextStep::Done => false,
             };
             if !due || left.is_zero() {
                 return issued;
@@ -131,27 +131,27 @@ impl CredentialCache {
         }
     }
 
-    fn hand_out(&self, state: &mut State, now: Reading) -> Option<IssuedCredentials> {
+    fn hand_out(&self, state: &mut CacheState, now: Reading) -> Option<IssuedCredentials> {
         let issued = state.schedule.current(now);
-        // The thread sleeps by the time that passes, and does not see that the wall clock was set
-        // or that the host has slept.
-        if state.schedule.next(now) == Next::Now {
+        // The thread sleeps by the monotonic clock, so it does not notice a change of the wall
+        // clock or a suspended host.
+        if state.schedule.next(now) == NextStep::Now {
             self.changed.notify_all();
         }
         issued
     }
 
-    /// Somebody who holds a snapshot without credentials has something to sign: attempts go on
-    /// until one succeeds, instead of resting after a few. Never waits.
+    /// A thread whose snapshot has no credentials has something to sign: attempts go on until one
+    /// succeeds, instead of stopping after a few. Never waits.
     pub fn want(&self) {
         self.current();
         self.changed.notify_all();
     }
 
     /// The service refused the credentials of this generation as expired or unknown: asks for new
-    /// ones, at most once in 30 s; an older generation changes nothing. Whether newer ones are
-    /// here or on their way, so that it is worth waiting: `false` when the answer to another
-    /// request would be the same. Never waits.
+    /// ones, at most once in 30 s; an older generation changes nothing. Returns whether newer
+    /// credentials are there or are being fetched; `false` means that another request would be
+    /// refused too. Never waits.
     pub fn reject(&self, generation: u64) -> bool {
         let now = (self.timing.reading)();
         let mut state = self.lock();
@@ -160,8 +160,8 @@ impl CredentialCache {
         worth && !state.over
     }
 
-    /// Kills the program that an attempt runs, if it does: at the end of this process, which the
-    /// program would outlive.
+    /// Kills the program that an attempt is running, if any. To be called when this process ends,
+    /// since the program would survive it.
     pub(crate) fn kill_program(&self) {
         self.running.kill();
     }
@@ -187,7 +187,7 @@ impl CredentialCache {
             let (now, time) = ((self.timing.reading)(), (self.timing.now)());
             let random = (self.timing.random)();
             let mut state = self.lock();
-            let State {
+            let CacheState {
                 schedule, status, ..
             } = &mut *state;
             let problem = match answer {
@@ -195,7 +195,7 @@ impl CredentialCache {
                     .fetched(credentials, renewal, now, time, random)
                     .map_err(|end| {
                         format!(
-                            "{name} gave credentials that expired at {}, before those in hand",
+                            "{name} gave credentials that expired at {}, before the current ones",
                             date::format(end)
                         )
                     }),
@@ -257,10 +257,10 @@ impl CredentialCache {
                 return false;
             }
             let attempt = match state.schedule.next(now) {
-                Next::Now => return true,
-                Next::Done => return false,
-                Next::Asleep => None,
-                Next::At(due) => Some(due),
+                NextStep::Now => return true,
+                NextStep::Done => return false,
+                NextStep::Asleep => None,
+                NextStep::At(due) => Some(due),
             };
             let end = state.schedule.ends().filter(|_| available);
             state = match attempt.into_iter().chain(end).min() {
@@ -279,12 +279,12 @@ impl CredentialCache {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, CacheState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl CacheState {
     fn snapshot(&self, now: Reading) -> CredentialSnapshot {
         let issued = self.schedule.usable(now);
         CredentialSnapshot {
@@ -300,7 +300,7 @@ impl State {
     }
 }
 
-/// The first success, and the first after failures, are news; the others are routine.
+/// Only the first success and a success after failures are logged at info.
 fn report_success(before: &CredentialStatus, schedule: &RenewalSchedule, time: SystemTime) {
     let name = &before.source;
     let said = schedule.newest().and_then(Credentials::expiry);
@@ -321,7 +321,7 @@ fn report_success(before: &CredentialStatus, schedule: &RenewalSchedule, time: S
         .is_some_and(|c| c.session_token().is_some());
     let until = match schedule.expires() {
         Some(at) => format!("are used until {}", date::format(at)),
-        // A session token has an end, which only AWS knows.
+        // A session token expires, but only AWS knows when.
         None if is_temporary => {
             "are temporary and do not say their expiry: they are used until AWS refuses them"
                 .to_owned()
@@ -341,7 +341,7 @@ fn report_failure(is_news: bool, error: &str, schedule: &RenewalSchedule) {
     }
     match schedule.expires() {
         Some(end) => log::warn!(
-            "Cannot renew AWS credentials, those in hand are used until {}: {error}",
+            "Cannot renew AWS credentials, the current ones are used until {}: {error}",
             date::format(end)
         ),
         None => log::warn!("Cannot get AWS credentials: {error}"),

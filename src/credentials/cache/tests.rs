@@ -156,7 +156,7 @@ fn fixed_credentials_end_the_thread() {
     );
 }
 
-/// What the uploader lives by, which never asks the cache itself.
+/// The uploader gets only these reports and never asks the cache itself.
 #[test]
 fn every_attempt_and_the_end_of_credentials_are_reported() {
     let harness = harness(Renewal::Timed);
@@ -201,7 +201,7 @@ fn a_refusal_of_older_credentials_asks_for_nothing() {
         assert!(harness.cache.reject(1), "newer ones are in hand");
     }
     assert_eq!(harness.id().as_deref(), Some("B"));
-    // `end` sees that there was no third attempt.
+    // `end` checks that there was no third attempt.
     assert_eq!(harness.end().successes, 2);
 }
 
@@ -333,7 +333,7 @@ fn credentials_that_come_expired_are_used_but_not_in_place_of_better_ones() {
     assert_eq!(
         harness.end().error.as_deref(),
         Some(
-            "test source gave credentials that expired at 1970-01-01T00:16:39Z, before those in hand"
+            "test source gave credentials that expired at 1970-01-01T00:16:39Z, before the current ones"
         )
     );
 }

@@ -1,4 +1,4 @@
-//! Which source to ask: chosen once, from what is configured, in the order of the Go SDK, which
+//! Chooses the source of credentials once, by the configuration, in the order of the Go SDK, which
 //! the official daemon uses. A source that fails is not followed by another. No I/O.
 
 mod profile;
@@ -24,8 +24,8 @@ pub(crate) enum Plan {
     Container(container::ContainerSettings),
     /// The EC2 metadata service, because a profile says so.
     Ec2(imds::ImdsSettings),
-    /// Nothing is configured: the EC2 metadata service, unless it is switched off. With what was
-    /// looked at before, and why it was passed over.
+    /// Nothing is configured: the EC2 metadata service, unless it is switched off. With the places
+    /// that were tried before, and why each was not used.
     LastResort(Option<imds::ImdsSettings>, Vec<String>),
     /// A web identity token.
     WebIdentity(WebIdentity),
@@ -39,7 +39,7 @@ pub(crate) enum Plan {
 }
 
 impl Plan {
-    /// What led to it, in a few words.
+    /// Why this source was chosen, in a few words.
     pub(crate) fn why(&self) -> &'static str {
         match self {
             Self::Environment(_, "AWS_ACCESS_KEY") => "AWS_ACCESS_KEY is set",
@@ -57,7 +57,7 @@ impl Plan {
     }
 }
 
-/// A plan, and what is odd about what it was made from.
+/// A plan, and warnings about the settings that it was made from.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Selection {
     pub plan: Plan,
@@ -67,8 +67,8 @@ pub(crate) struct Selection {
 
 /// Whether credentials are configured, in the environment, in the selected profile or by the role
 /// of `-r`, rightly or wrongly. The EC2 metadata service counts only when
-/// `AWS_EC2_METADATA_SERVICE_ENDPOINT` names it: whether it is there cannot be known without
-/// asking.
+/// `AWS_EC2_METADATA_SERVICE_ENDPOINT` names it, because only a request could show whether it
+/// exists.
 pub(crate) fn is_configured(env: &Lookup<'_>, profiles: &Profiles, role_arn: Option<&str>) -> bool {
     let last_resort = matches!(
         select(env, profiles, None),
@@ -89,7 +89,7 @@ pub(crate) fn select(
     profiles: &Profiles,
     role: Option<&Role>,
 ) -> Result<Selection, SourceError> {
-    let mut search = Search {
+    let mut search = PlanSearch {
         env,
         profiles,
         passed: Vec::new(),
@@ -106,14 +106,14 @@ pub(crate) fn select(
     })
 }
 
-struct Search<'a> {
+struct PlanSearch<'a> {
     env: &'a Lookup<'a>,
     profiles: &'a Profiles,
     passed: Vec<String>,
     warnings: Vec<String>,
 }
 
-impl Search<'_> {
+impl PlanSearch<'_> {
     fn base(&mut self) -> Result<Plan, SourceError> {
         match keys(self.env) {
             Keys::Both(credentials, variable) => {
@@ -156,7 +156,7 @@ impl Search<'_> {
         }
     }
 
-    /// What the host gives: the container's role, or the instance's.
+    /// The role of the container or of the instance.
     fn platform(&mut self, profile: &Lookup<'_>) -> Result<Plan, SourceError> {
         if let Some(settings) = container::settings(self.env) {
             return Ok(Plan::Container(settings));

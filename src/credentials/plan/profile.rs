@@ -1,6 +1,6 @@
-//! What a profile of the shared files asks for.
+//! Reads which source of credentials a profile of the shared files asks for.
 
-use super::{Plan, Search};
+use super::{Plan, PlanSearch};
 use crate::aws::profile::Profile;
 use crate::credentials::sources::environment::{Keys, keys};
 use crate::credentials::sources::login::{self, LoginSettings};
@@ -10,7 +10,7 @@ use crate::credentials::sources::{container, imds};
 use crate::credentials::{SourceError, json};
 use crate::env::set;
 
-impl Search<'_> {
+impl PlanSearch<'_> {
     /// A profile and, before it in `path`, those that lead to it.
     pub(super) fn profile(
         &mut self,
@@ -20,7 +20,8 @@ impl Search<'_> {
     ) -> Result<Plan, SourceError> {
         let wrong = |what: &str| Err(SourceError::Setting(format!("profile {name}: {what}")));
         let fixed = fixed_keys(name, profile)?;
-        // A profile that another one leads to is that one's source of keys, not of its role.
+        // A profile that is another one's `source_profile` gives its keys; its own role is not
+        // used.
         if let (Some(plan), false) = (&fixed, path.is_empty()) {
             return Ok(plan.clone());
         }
@@ -65,7 +66,7 @@ impl Search<'_> {
                 None => format!("profile {name}: holds no credentials"),
                 Some(_) => format!(
                     "profile {name}: has a role_arn, but neither source_profile nor \
-                     credential_source: the role is assumed with what the host gives"
+                     credential_source: the role is assumed with the role of the container or instance"
                 ),
             };
             if role.is_some() {
@@ -226,7 +227,7 @@ fn role(name: &str, profile: &Profile) -> Result<Option<Role>, SourceError> {
         return Ok(None);
     };
     if profile.get("mfa_serial").is_some() {
-        return wrong("mfa_serial: a daemon has nobody to ask for a code");
+        return wrong("mfa_serial: a daemon cannot ask a person for a code");
     }
     let mut role = Role::new(arn);
     if let Some(name) = profile.get("role_session_name") {

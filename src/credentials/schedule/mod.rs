@@ -1,4 +1,4 @@
-//! When to ask for credentials again, and which ones to use meanwhile. No I/O, no clock.
+//! Decides when to fetch credentials again and which ones to use until then. No I/O, no clock.
 //!
 //! Everything is due by the time that passes. The wall clock counts once only, when credentials
 //! come: their expiry less the time then is how long they live. A wall clock that is wrong, or is
@@ -19,7 +19,7 @@ const WINDOW: Duration = Duration::from_secs(300);
 const FORCED: Duration = Duration::from_secs(30);
 /// Without usable credentials: 1, 2, 4 … seconds between attempts, up to this many.
 const SLOWEST: Duration = Duration::from_secs(30);
-/// Attempts that are made although nobody has asked for credentials.
+/// Attempts that are made although no thread has asked for credentials.
 const UNASKED: u32 = 6;
 /// EC2 credentials are looked at this often, as the Go SDK does.
 const HOURLY: Duration = Duration::from_secs(3600);
@@ -49,21 +49,22 @@ pub(crate) struct RenewalSchedule {
 #[derive(Debug)]
 struct Held {
     credentials: Credentials,
-    /// Until when they are used, for people: later than what they say, for extended EC2 ones.
+    /// Until when they are used, for messages. For extended EC2 credentials this is later than
+    /// their own expiry.
     expires: Option<SystemTime>,
-    /// When they are over. `None`: only a refusal of the service ends them, because they have no
-    /// expiry, or one that no right clock can explain.
+    /// When they expire by the monotonic clock. `None`: only a refusal by the service ends them,
+    /// because they have no expiry, or an impossible one.
     ends: Option<Instant>,
 }
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum NextStep {
     Now,
     At(Instant),
-    /// Wait for a refusal, or for somebody who wants credentials.
+    /// Wait for a refusal or for a request for credentials.
     Asleep,
-    /// Nothing, ever: the credentials in hand are the only ones there will be.
+    /// Nothing more: the current credentials never change.
     Done,
 }
 
@@ -85,28 +86,28 @@ impl Default for RenewalSchedule {
 
 impl RenewalSchedule {
     /// What to do at `now`.
-    pub(crate) fn next(&self, now: Reading) -> Next {
+    pub(crate) fn next(&self, now: Reading) -> NextStep {
         if self.renewal == Renewal::Fixed && self.held.is_some() {
-            return Next::Done;
+            return NextStep::Done;
         }
         let Some(attempted) = self.attempted.filter(|_| !self.rejected) else {
-            return Next::Now;
+            return NextStep::Now;
         };
         if self.held(now).is_none() && self.failures >= UNASKED && !self.wanted {
-            return Next::Asleep;
+            return NextStep::Asleep;
         }
         let Some(mut due) = self.due else {
-            return Next::Asleep;
+            return NextStep::Asleep;
         };
         if now.jumped_since(attempted) {
-            // A host that was asleep has lost that time, and the life of the credentials may have
-            // been measured by a clock that was wrong.
+            // The monotonic clock has not counted the time while the host was asleep, and the life
+            // of the credentials may have been measured with a wrong clock.
             due = due.min(attempted.monotonic + FORCED);
         }
         if due > now.monotonic {
-            Next::At(due)
+            NextStep::At(due)
         } else {
-            Next::Now
+            NextStep::Now
         }
     }
 
@@ -118,7 +119,7 @@ impl RenewalSchedule {
         issued
     }
 
-    /// As [`current`](Self::current), for those who only look.
+    /// As [`current`](Self::current), but without causing an attempt.
     pub(crate) fn usable(&self, now: Reading) -> Option<IssuedCredentials> {
         self.held(now).map(|held| IssuedCredentials {
             generation: self.generation,
@@ -136,8 +137,8 @@ impl RenewalSchedule {
         self.generation
     }
 
-    /// Until when the credentials in hand are used, by a right clock. `None` when there are none,
-    /// or no end.
+    /// Until when the current credentials are used, by a right clock. `None` when there are none or
+    /// they do not expire.
     pub(crate) fn expires(&self) -> Option<SystemTime> {
         self.held.as_ref()?.expires
     }
@@ -147,7 +148,7 @@ impl RenewalSchedule {
         self.held.as_ref().map(|held| &held.credentials)
     }
 
-    /// When the credentials in hand are over, if they are not renewed.
+    /// When the current credentials expire if they are not renewed.
     pub(crate) fn ends(&self) -> Option<Instant> {
         self.held.as_ref()?.ends
     }
@@ -157,14 +158,14 @@ impl RenewalSchedule {
         self.rejected
     }
 
-    /// Attempts that failed since the last that did not.
+    /// Failed attempts since the last success.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// The service refused the credentials of `generation` as expired or unknown. Whether other
-    /// ones are in hand or will be asked for now: not when nothing can be renewed, nor within 30 s
-    /// of the last such attempt.
+    /// The service refused the credentials of `generation` as expired or unknown. Returns whether
+    /// there are other ones already or an attempt follows now. There is no attempt when nothing can
+    /// be renewed, nor within 30 s of the last such attempt.
     pub(crate) fn reject(&mut self, generation: u64, now: Reading) -> bool {
         if self.held.is_none() || self.rejected || generation < self.generation {
             return true;
@@ -182,11 +183,12 @@ impl RenewalSchedule {
     /// 0..1. Whether they were taken.
     ///
     /// Credentials that look expired are taken: a clock may be wrong, and the EC2 metadata service
-    /// hands out expired ones that still work. If they are over, the service will refuse them.
+    /// hands out expired ones that still work. If they have really expired, the service will refuse
+    /// them.
     ///
     /// # Errors
-    /// The time at which they expired, when those in hand are good for longer. Then the attempt
-    /// counts as failed.
+    /// The time at which they expired, when the current ones live longer. Then the attempt counts
+    /// as failed.
     pub(crate) fn fetched(
         &mut self,
         credentials: Credentials,
@@ -218,7 +220,8 @@ impl RenewalSchedule {
                 };
                 let life = left.min(longest);
                 let window = WINDOW.min(life / 4).mul_f64(1.0 - random / 10.0);
-                // At least a second, so that a source of short-lived ones is not hammered.
+                // At least a second, so that a source of short-lived credentials is not asked all
+                // the time.
                 due = Some(now.monotonic + (life - window).max(Duration::from_secs(1)));
                 ends = (left <= LONGEST_LIFE).then_some(now.monotonic + left);
             }
@@ -246,7 +249,7 @@ impl RenewalSchedule {
         Ok(())
     }
 
-    /// An attempt gave nothing. What is in hand stays in use. `random` is in 0..1.
+    /// An attempt failed. The current credentials stay in use. `random` is in 0..1.
     pub(crate) fn failed(&mut self, now: Reading, random: f64) {
         self.failures = self.failures.saturating_add(1);
         self.rejected = false;
@@ -274,7 +277,7 @@ impl RenewalSchedule {
         self.due = Some(now.monotonic + pause);
     }
 
-    /// EC2 credentials that are over, or nearly, are used for five to fifteen minutes more.
+    /// EC2 credentials that have expired, or nearly, are used for five to fifteen minutes more.
     fn extend(&mut self, now: Instant, random: f64) {
         let Some(held) = &mut self.held else { return };
         let soon = now + WINDOW;

@@ -45,8 +45,8 @@ fn id(schedule: &mut RenewalSchedule, now: u64) -> Option<String> {
     Some(held.credentials.access_key_id().to_owned())
 }
 
-fn due(seconds: u64) -> Next {
-    Next::At(at(seconds).monotonic)
+fn due(seconds: u64) -> NextStep {
+    NextStep::At(at(seconds).monotonic)
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn the_window_is_scaled_to_the_life() {
     ] {
         for (random, expected) in [(0.0, earliest), (1.0, latest)] {
             let mut schedule = RenewalSchedule::default();
-            assert_eq!(schedule.next(at(0)), Next::Now);
+            assert_eq!(schedule.next(at(0)), NextStep::Now);
             schedule
                 .fetched(creds("A", Some(life)), renewal, at(0), time(0), random)
                 .unwrap();
@@ -76,10 +76,10 @@ fn the_window_is_scaled_to_the_life() {
             };
             assert_eq!(
                 schedule.next(at(0)),
-                Next::At(due.monotonic),
+                NextStep::At(due.monotonic),
                 "{life} {random}"
             );
-            assert_eq!(schedule.next(due), Next::Now, "{life} {random}");
+            assert_eq!(schedule.next(due), NextStep::Now, "{life} {random}");
         }
     }
 }
@@ -87,21 +87,25 @@ fn the_window_is_scaled_to_the_life() {
 #[test]
 fn credentials_without_expiry_are_renewed_on_refusal_only() {
     let mut schedule = holding("A", None, Renewal::Timed);
-    assert_eq!(schedule.next(at(1_000_000)), Next::Asleep);
-    assert_eq!(schedule.next(behind(1_000_000, 9_000)), Next::Asleep);
+    assert_eq!(schedule.next(at(1_000_000)), NextStep::Asleep);
+    assert_eq!(schedule.next(behind(1_000_000, 9_000)), NextStep::Asleep);
     assert!(schedule.reject(1, at(10)));
-    assert_eq!(schedule.next(at(10)), Next::Now);
+    assert_eq!(schedule.next(at(10)), NextStep::Now);
     schedule.failed(at(11), 0.0);
-    assert_eq!(schedule.next(at(11)), Next::Asleep, "they may still work");
+    assert_eq!(
+        schedule.next(at(11)),
+        NextStep::Asleep,
+        "they may still work"
+    );
     assert_eq!(id(&mut schedule, 12).as_deref(), Some("A"));
 }
 
 #[test]
 fn fixed_credentials_end_the_work() {
     let mut schedule = holding("A", None, Renewal::Fixed);
-    assert_eq!(schedule.next(at(1)), Next::Done);
+    assert_eq!(schedule.next(at(1)), NextStep::Done);
     assert!(!schedule.reject(1, at(1)));
-    assert_eq!(schedule.next(at(1)), Next::Done);
+    assert_eq!(schedule.next(at(1)), NextStep::Done);
     assert_eq!(id(&mut schedule, 2).as_deref(), Some("A"));
 }
 
@@ -110,7 +114,7 @@ fn a_failed_renewal_keeps_what_still_works_and_no_longer() {
     let mut schedule = holding("A", Some(3600), Renewal::Timed);
     // A quarter of what is left, between 5 and 60 s.
     for (now, pause) in [(3300, 60), (3400, 50), (3590, 5)] {
-        assert_eq!(schedule.next(at(now)), Next::Now);
+        assert_eq!(schedule.next(at(now)), NextStep::Now);
         schedule.failed(at(now), 0.0);
         assert_eq!(schedule.next(at(now)), due(now + pause));
         assert_eq!(id(&mut schedule, now).as_deref(), Some("A"));
@@ -124,13 +128,13 @@ fn without_credentials_attempts_slow_down_and_rest_unless_somebody_asks() {
     let mut schedule = RenewalSchedule::default();
     let mut now = 0;
     for pause in [1, 2, 4, 8, 16] {
-        assert_eq!(schedule.next(at(now)), Next::Now);
+        assert_eq!(schedule.next(at(now)), NextStep::Now);
         schedule.failed(at(now), 0.0);
         assert_eq!(schedule.next(at(now)), due(now + pause));
         now += pause;
     }
     schedule.failed(at(now), 0.0);
-    assert_eq!(schedule.next(at(now + 1_000)), Next::Asleep);
+    assert_eq!(schedule.next(at(now + 1_000)), NextStep::Asleep);
 
     assert_eq!(id(&mut schedule, now), None);
     assert_eq!(schedule.next(at(now)), due(now + 30));
@@ -156,20 +160,20 @@ fn a_refusal_forces_one_renewal_in_30_seconds() {
     assert!(schedule.reject(1, at(100)));
     assert!(schedule.reject(1, at(100)), "the renewal is on its way");
     assert!(schedule.is_rejected());
-    assert_eq!(schedule.next(at(100)), Next::Now);
+    assert_eq!(schedule.next(at(100)), NextStep::Now);
     assert_eq!(id(&mut schedule, 100).as_deref(), Some("A"));
     // The source has nothing newer.
     fetch(&mut schedule, refused.clone(), Renewal::Timed, 101);
     assert_eq!(schedule.generation(), 1);
     assert!(!schedule.is_rejected());
     assert!(!schedule.reject(1, at(129)));
-    assert_ne!(schedule.next(at(129)), Next::Now);
+    assert_ne!(schedule.next(at(129)), NextStep::Now);
     assert!(schedule.reject(1, at(130)));
     fetch(&mut schedule, creds("B", Some(3600)), Renewal::Timed, 131);
     assert_eq!(schedule.generation(), 2);
     // Late refusals of the old ones are old news.
     assert!(schedule.reject(1, at(200)));
-    assert_ne!(schedule.next(at(200)), Next::Now);
+    assert_ne!(schedule.next(at(200)), NextStep::Now);
 }
 
 /// Keys that live `life`, fetched while the time was thought to be `ahead` of the right time: until
@@ -223,7 +227,7 @@ fn a_wall_clock_that_jumps_renews() {
         assert_eq!(schedule.next(behind(20, before)), due(3_300));
         assert_eq!(schedule.next(behind(20, after)), due(30), "not at once");
         let now = behind(40, after);
-        assert_eq!(schedule.next(now), Next::Now);
+        assert_eq!(schedule.next(now), NextStep::Now);
         assert!(schedule.is_available(now));
         let given = creds("B", Some(3_640));
         schedule
@@ -269,9 +273,9 @@ fn credentials_that_come_expired_are_used_and_asked_for_again() {
             assert_eq!(schedule.expires(), Some(time(shown)));
             assert_eq!(id(&mut schedule, 50_000).as_deref(), Some("A"));
             assert!(schedule.reject(1, at(5_001)), "a refusal ends them");
-            assert_eq!(schedule.next(at(5_001)), Next::Now);
+            assert_eq!(schedule.next(at(5_001)), NextStep::Now);
             schedule.failed(at(5_002), 0.0);
-            assert!(matches!(schedule.next(at(5_002)), Next::At(_)));
+            assert!(matches!(schedule.next(at(5_002)), NextStep::At(_)));
         }
     }
 }
@@ -283,7 +287,7 @@ fn ec2_credentials_outlive_an_outage() {
         schedule.failed(at(800), random);
         assert_eq!(schedule.expires(), Some(time(800 + extended)));
         assert_eq!(schedule.ends(), Some(at(800 + extended).monotonic));
-        assert!(matches!(schedule.next(at(800)), Next::At(_)));
+        assert!(matches!(schedule.next(at(800)), NextStep::At(_)));
     }
     let mut schedule = holding("A", Some(10_000), Renewal::Stable);
     schedule.failed(at(3_300), 0.0);
@@ -293,7 +297,7 @@ fn ec2_credentials_outlive_an_outage() {
         "still far from expiry"
     );
     assert_eq!(id(&mut schedule, 20_000).as_deref(), Some("A"));
-    assert_eq!(schedule.next(at(20_000)), Next::Now);
+    assert_eq!(schedule.next(at(20_000)), NextStep::Now);
 }
 
 #[derive(Debug, Clone)]
@@ -338,11 +342,11 @@ proptest! {
                     if schedule.fetched(given, renewal, reading, reading.wall, random).is_ok() {
                         over = life.filter(|life| *life > 0).map(|life| now + life as u64);
                     }
-                    prop_assert_ne!(schedule.next(reading), Next::Now);
+                    prop_assert_ne!(schedule.next(reading), NextStep::Now);
                 }
                 Step::Failed => {
                     schedule.failed(reading, random);
-                    prop_assert_ne!(schedule.next(reading), Next::Now);
+                    prop_assert_ne!(schedule.next(reading), NextStep::Now);
                 }
                 Step::Rejected => {
                     schedule.reject(1, reading);
@@ -350,7 +354,7 @@ proptest! {
                 Step::Asked => {
                     let issued = schedule.current(reading);
                     if issued.is_none() {
-                        prop_assert_ne!(schedule.next(reading), Next::Asleep);
+                        prop_assert_ne!(schedule.next(reading), NextStep::Asleep);
                     }
                     let held = schedule.generation() > 0;
                     let still_lives = held && over.is_none_or(|over| over > now);
@@ -360,11 +364,11 @@ proptest! {
                 Step::Set(to) => wrong = to,
             }
             let reading = behind(now, wrong);
-            if let Next::At(due) = schedule.next(reading) {
+            if let NextStep::At(due) = schedule.next(reading) {
                 prop_assert!(due > reading.monotonic);
                 let then = now + (due - reading.monotonic).as_secs() + 1;
                 let then = schedule.next(behind(then, wrong));
-                prop_assert!(then == Next::Now || then == Next::Asleep);
+                prop_assert!(then == NextStep::Now || then == NextStep::Asleep);
             }
         }
     }

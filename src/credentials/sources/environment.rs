@@ -12,7 +12,8 @@ pub(crate) enum Keys {
     Both(Credentials, &'static str),
     /// One key; the name of the variable that is missing. The Go SDK passes over these too.
     Half(&'static str),
-    /// Keys that cannot be sent in a header; says which part. Better told than passed over.
+    /// Keys that cannot be sent in a header; says which part. This is an error rather than a reason
+    /// to try another source.
     Bad(String),
     None,
 }
@@ -43,7 +44,7 @@ pub(crate) fn keys(env: &Lookup<'_>) -> Keys {
 
 /// Keys that never change: from the environment, or from a file that is watched by others.
 pub(crate) struct Fixed {
-    /// Where they are from: `environment`.
+    /// The name of the source: `environment`.
     pub name: String,
     pub credentials: Credentials,
     /// [`Renewal::Fixed`], unless asking again can find other keys.

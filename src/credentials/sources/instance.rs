@@ -16,7 +16,7 @@ impl Source for InstanceRole {
     }
 
     fn fetch(&mut self) -> Result<Credentials, SourceError> {
-        // Asked for anew each time: the instance profile can be replaced.
+        // The name is requested each time, because the instance profile can be replaced.
         let roles = self.0.get(ROLES).map_err(|error| match error {
             SourceError::Refused {
                 from, status: 404, ..
@@ -35,7 +35,7 @@ impl Source for InstanceRole {
         if role.is_empty() || !role.bytes().all(in_names) {
             return Err(unusable(
                 &self.0,
-                "what should be a role is none".to_owned(),
+                "the answer is not the name of a role".to_owned(),
             ));
         }
         let body = self.0.get(&format!("{ROLES}{role}"))?;

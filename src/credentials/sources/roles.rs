@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 use aws_credential_types::Credentials;
 
 use crate::aws::error_codes::blames_credentials;
-use crate::credentials::schedule::{Next, RenewalSchedule};
+use crate::credentials::schedule::{NextStep, RenewalSchedule};
 use crate::credentials::sources::sts::{StsCall, StsClient};
 use crate::credentials::{IssuedCredentials, Source, SourceError, Timing, read_small};
 
@@ -43,7 +43,7 @@ impl Role {
 pub struct AssumedRole {
     base: Box<dyn Source>,
     kept: RenewalSchedule,
-    /// What the base answered when it last failed.
+    /// The error of the base when it last failed.
     failure: Option<SourceError>,
     role: Role,
     sts: StsClient,
@@ -63,11 +63,11 @@ impl AssumedRole {
         }
     }
 
-    /// The base's credentials, asked for when they are due.
+    /// The base's credentials, fetched when a renewal is due.
     fn signer(&mut self) -> Result<IssuedCredentials, SourceError> {
         let (now, time) = ((self.timing.reading)(), (self.timing.now)());
         let random = (self.timing.random)();
-        if self.kept.next(now) == Next::Now {
+        if self.kept.next(now) == NextStep::Now {
             match self.base.fetch() {
                 Err(error) => {
                     self.kept.failed(now, random);

@@ -1,4 +1,5 @@
-//! The cache file of a person's session: how it is read and replaced, and what is said when it is of no use.
+//! The cache file of a person's session: reading it, replacing it, and the messages when it cannot
+//! be used.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ pub(super) struct SessionFile<'a> {
     pub profile: &'a str,
     /// What it is called in messages.
     pub name: &'static str,
-    /// What cannot be replaced where it is read-only, after the name has been said.
+    /// What cannot be written where the file is read-only, for messages after the name.
     pub replaced: &'static str,
     /// The command that begins a session.
     pub command: &'static str,
@@ -39,7 +40,8 @@ impl SessionFile<'_> {
         parse(&text).map_err(|why| self.wrong(&why))
     }
 
-    /// To be called before the service is asked: its answer makes what the file holds worthless.
+    /// To be called before the request for new tokens, because that request invalidates the old
+    /// ones.
     ///
     /// # Errors
     /// When the file cannot be replaced.
@@ -53,7 +55,7 @@ impl SessionFile<'_> {
         })
     }
 
-    /// What the token service has refused, in terms of this file.
+    /// The error for a session that the token service has refused.
     pub(super) fn refusal(&self, error: TokenError) -> SourceError {
         match error {
             TokenError::SessionOver(code) => self.wrong(&format!("is over ({code})")),

@@ -12,7 +12,7 @@ use crate::http::client::{AgentError, HttpClientFactory};
 
 /// A request for new tokens.
 pub(crate) struct TokenRequest<'a> {
-    /// Whom it asks, for error messages.
+    /// The service, for error messages.
     pub from: &'a str,
     pub url: &'a str,
     /// A header besides those that every request has, such as a proof.
@@ -30,7 +30,7 @@ pub(crate) enum TokenError {
     Other(SourceError),
 }
 
-/// Codes after which no other request will do.
+/// Error codes that end the session.
 const SESSION_OVER: [&str; 6] = [
     "TOKEN_EXPIRED",
     "AUTHCODE_EXPIRED",
@@ -99,7 +99,7 @@ pub(crate) fn ask(
     }))
 }
 
-/// Code and words of an answer that says no, in OAuth's names and in AWS's.
+/// Code and message of a refusal, by OAuth's and by AWS's field names.
 fn problem(body: &[u8]) -> (String, String) {
     let Ok(fields) = json::object(body) else {
         return (String::new(), String::from_utf8_lossy(body).into_owned());

@@ -1,6 +1,6 @@
-//! Whose a certificate is and who issued it, for error messages. Pure.
+//! The subject and the issuer of a certificate, for error messages. Pure.
 //!
-//! It reads no more of a certificate than the two names, and decides nothing.
+//! Only the two names are read. Nothing is decided by them.
 
 /// Longer names are cut.
 const LONGEST: usize = 80;
@@ -8,7 +8,7 @@ const LONGEST: usize = 80;
 /// The names in a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
-    /// Whose it is: `CN=localhost`.
+    /// The subject, such as `CN=localhost`.
     pub subject: String,
     /// Who issued it.
     pub issuer: String,
@@ -21,8 +21,8 @@ const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
 
-/// The attributes by which people know who it is, the best first: common name, organisational
-/// unit, organisation.
+/// The attributes that identify the subject for a person, the best first: common name,
+/// organisational unit, organisation.
 const ATTRIBUTES: [(&str, [u8; 3]); 3] = [
     ("CN", [0x55, 4, 3]),
     ("OU", [0x55, 4, 11]),

@@ -1,8 +1,8 @@
 //! Connects to the first of several addresses that answers.
 //!
-//! Each address gets a head start of 300 ms before the next one is tried beside it; all that have
-//! been tried keep the time that is left. So an address that goes nowhere costs 300 ms, and a long
-//! route or a lost first packet costs nothing but itself.
+//! Each address is tried alone for 300 ms, then the next one is tried too; all attempts go on until
+//! the deadline. So an address that does not answer costs 300 ms, and a slow route or a lost first
+//! packet does not make the attempt fail.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// How long one address is tried before the next one is, too.
+/// How long one address is tried before the next one is tried too.
 const HEAD_START: Duration = Duration::from_millis(300);
 
 /// A connection, and what was learnt on the way.
@@ -19,14 +19,14 @@ const HEAD_START: Duration = Duration::from_millis(300);
 pub(super) struct Connected {
     pub(super) stream: TcpStream,
     pub(super) address: SocketAddr,
-    /// Those that refused, or had not answered although they were tried first.
+    /// Addresses that refused, or had not answered although they were tried first.
     pub(super) failed: Vec<SocketAddr>,
 }
 
-/// What each address said that was tried, in the order of the failures.
+/// The error of each address, in the order of the failures.
 pub(super) type Failures = Vec<(SocketAddr, io::Error)>;
 
-struct Attempt {
+struct ConnectAttempt {
     address: SocketAddr,
     socket: Socket,
 }
@@ -37,7 +37,7 @@ struct Attempt {
 /// When none has answered by `deadline`.
 pub(super) fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<Connected, Failures> {
     let mut untried = addresses.iter().copied();
-    let mut running: Vec<Attempt> = Vec::new();
+    let mut running: Vec<ConnectAttempt> = Vec::new();
     let mut failures = Failures::new();
     let mut next_start = Instant::now();
     loop {
@@ -45,7 +45,7 @@ pub(super) fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<Con
         let may_start = running.is_empty() || now >= next_start && now < deadline;
         if may_start && let Some(address) = untried.next() {
             match start(address) {
-                Ok(socket) => running.push(Attempt { address, socket }),
+                Ok(socket) => running.push(ConnectAttempt { address, socket }),
                 Err(error) => failures.push((address, error)),
             }
             next_start = now + HEAD_START;
@@ -55,7 +55,7 @@ pub(super) fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<Con
             return Err(failures);
         }
         if now >= deadline {
-            let late = |attempt: Attempt| (attempt.address, io::ErrorKind::TimedOut.into());
+            let late = |attempt: ConnectAttempt| (attempt.address, io::ErrorKind::TimedOut.into());
             failures.extend(running.into_iter().map(late));
             return Err(failures);
         }
@@ -112,7 +112,7 @@ fn is_in_progress(error: &io::Error) -> bool {
 }
 
 /// Waits until one of `running` has connected or failed, and says which.
-fn wait(running: &[Attempt], limit: Duration) -> Option<usize> {
+fn wait(running: &[ConnectAttempt], limit: Duration) -> Option<usize> {
     let mut fds: Vec<_> = running
         .iter()
         .map(|attempt| PollFd::new(&attempt.socket, PollFlags::OUT))
@@ -162,7 +162,7 @@ mod tests {
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         let mut held = vec![socket];
         loop {
-            let attempt = Attempt {
+            let attempt = ConnectAttempt {
                 address,
                 socket: start(address).unwrap(),
             };
@@ -200,7 +200,7 @@ mod tests {
         let connected = connect(&[silent, good], soon()).unwrap();
         assert!(start.elapsed() >= HEAD_START);
         assert_eq!((connected.address, connected.failed), (good, vec![silent]));
-        // The other way round nobody is to blame.
+        // If the first address answers first, no address has failed.
         let connected = connect(&[good, silent], soon()).unwrap();
         assert_eq!((connected.address, connected.failed), (good, vec![]));
     }

@@ -12,18 +12,18 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver}
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, ShutdownHandle};
 
 use super::connect::{self, Failures};
-use super::stream::{Limits, Stream, Tcp};
+use super::stream::{Stream, Tcp, TimeLimits};
 use super::transport::HttpTransport;
 use super::{tls, tunnel};
 use crate::http::dns::Resolver;
 use crate::http::error::{TransportError, TransportErrorKind};
 use crate::http::url;
 
-/// More addresses than these are not told in an error.
+/// At most this many addresses are named in an error.
 const MAX_TOLD: usize = 3;
 
-/// ureq looks the host up for every request, whether or not it then uses a connection that stands.
-/// The [`HttpConnector`] does it when it opens one.
+/// ureq looks the host up for every request, even if it then uses an open connection. So this does
+/// nothing, and [`HttpConnector`] looks the host up when it opens a connection.
 #[derive(Debug)]
 pub(super) struct LookUpLater;
 
@@ -38,7 +38,7 @@ impl UreqResolver for LookUpLater {
     }
 }
 
-/// What a failure to connect says about which of two names of a service to use.
+/// Decides by the result of a connection which of a service's two names to use.
 #[derive(Debug)]
 pub(super) enum RouteFlag {
     /// Sets the flag when this host has no route to any address of the name.
@@ -83,11 +83,11 @@ impl Connector<()> for HttpConnector {
     }
 }
 
-/// Whom a connection goes to.
+/// The peer of a connection.
 struct Peer<'a> {
     host: &'a str,
     port: u16,
-    /// How messages call it.
+    /// Its name in messages.
     name: String,
 }
 
@@ -122,11 +122,11 @@ impl HttpConnector {
             .iter()
             .for_each(|address| record(*address, false));
 
-        let tcp = Tcp::new(connected.stream, Limits::to_connect(end));
+        let tcp = Tcp::new(connected.stream, TimeLimits::to_connect(end));
         let handle: Weak<dyn ShutdownHandle> = Arc::<TcpStream>::downgrade(tcp.stream());
         (details.register_shutdown)(Weak::clone(&handle))?;
         let ready = self.make_ready(Stream::Tcp(tcp), details, &target);
-        // One that accepts and then is silent is as good as dead.
+        // A peer that accepts the connection and sends nothing counts as failed.
         let is_silent = |e: &TransportError| e.kind == TransportErrorKind::ConnectTimeout;
         record(connected.address, !ready.as_ref().is_err_and(is_silent));
         let output = details.config.output_buffer_size();
@@ -139,7 +139,7 @@ impl HttpConnector {
         ))
     }
 
-    /// Through the proxy, if there is one, and into TLS, if it is to be.
+    /// Connects through the proxy, if there is one, and starts TLS, if the URL asks for it.
     fn make_ready(
         &self,
         mut stream: Stream,
@@ -160,7 +160,7 @@ impl HttpConnector {
 
     fn wrap(&self, peer: &Peer<'_>, stream: Stream) -> Result<Stream, TransportError> {
         let config = self.tls.as_ref().ok_or_else(|| {
-            let text = format!("{} is asked without TLS only", peer.name);
+            let text = format!("{} can be reached without TLS only", peer.name);
             TransportError::new(TransportErrorKind::Tls, text)
         })?;
         tls::handshake(config, peer.host, &peer.name, stream)
@@ -188,8 +188,8 @@ fn explain(peer: &str, failures: &Failures, limit: Duration) -> TransportError {
         Io::TimedOut => Kind::ConnectTimeout,
         _ => Kind::Other,
     };
-    // Silence says more than a refusal, and that more than a missing route: a host without IPv6
-    // has none to half of the addresses.
+    // A time-out is more important than a refusal, and a refusal more than a missing route: a host
+    // without IPv6 has no route to half of the addresses.
     let weight = |kind| match kind {
         Kind::NoRoute => 0,
         Kind::Refused => 1,

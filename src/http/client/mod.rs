@@ -1,5 +1,5 @@
-//! Builds the HTTP agents. No other module does, so that proxy, trust roots, timeouts and buffers
-//! are decided in one place.
+//! Builds all HTTP agents, so that proxy, trust roots, timeouts and buffers are decided in one
+//! place.
 //!
 //! A connection in use keeps its address until it is closed by the peer or has been idle for
 //! `IDLE_AGE`.
@@ -28,7 +28,7 @@ use crate::http::dns::Resolver;
 use crate::http::url;
 use connector::{HttpConnector, LookUpLater, RouteFlag};
 use proxy::ProxySettings;
-pub use service::ServiceClient;
+pub(crate) use service::ServiceClient;
 pub(crate) use service::ServiceEndpoint;
 pub use service::ServiceUrls;
 
@@ -41,17 +41,17 @@ const METADATA_TOTAL: Duration = Duration::from_secs(5);
 const LONGEST_METADATA_CALL: Duration = Duration::from_secs(3600);
 /// Name, proxy, TCP and TLS handshakes together: several round trips to the far side of the world.
 const SERVICE_CONNECT: Duration = Duration::from_secs(3);
-/// One request whole, name look-up to last byte: a sender must come back while its batch is worth a
-/// retry, and a stop must not wait longer than an orchestrator's grace.
+/// Limit for one request, from the name look-up to the last byte: a failed batch must be back early
+/// enough for a retry, and the shutdown must end within the grace period of an orchestrator.
 const SERVICE_TOTAL: Duration = Duration::from_secs(10);
-/// Within it, the longest silence. Being constant, it also spares the system call that would set
-/// the time that is left before every read and write.
+/// The longest silence within a request. Because it is constant, no system call is needed before
+/// each read and write to set the remaining time.
 const SERVICE_IO: Duration = Duration::from_secs(6);
-/// A quiet application still polls its sampling targets every 10 s, which this keeps on one warm
-/// connection.
+/// A quiet application still polls its sampling targets every 10 s. With this limit these calls
+/// share one open connection.
 const IDLE_AGE: Duration = Duration::from_secs(15);
-/// What is encrypted at once is one record of TLS at most; TLS itself keeps four of them until they
-/// leave together.
+/// At most one TLS record is encrypted at a time; the TLS layer keeps up to four records and sends
+/// them together.
 const TLS_OUTPUT: usize = 16 * 1024;
 /// A batch of usual documents goes out in one write.
 const PLAIN_OUTPUT: usize = 64 * 1024;
@@ -148,7 +148,7 @@ pub fn metadata_agent(resolver: &Resolver) -> Agent {
         .accept_encoding("")
         .max_response_header_size(RESPONSE_HEADER)
         .output_buffer_size(METADATA_OUTPUT)
-        // Asked every few minutes at most: nothing to keep warm.
+        // Used every few minutes at most, so no connection is kept.
         .max_idle_connections(0)
         .build();
     let connector = HttpConnector {

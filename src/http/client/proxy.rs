@@ -10,8 +10,8 @@ use crate::http::{no_proxy, url};
 /// The proxy, and the hosts that are reached without it.
 pub(super) struct ProxySettings {
     proxy: Option<Proxy>,
-    /// Whether a variable named it. It is meant for the world outside then; one given by name is
-    /// meant for this daemon's targets.
+    /// Whether a variable named it. Such a proxy is not used for this machine itself; one from the
+    /// command line or cfg.yaml is used for all targets.
     from_env: bool,
     no_proxy: String,
 }
@@ -52,7 +52,7 @@ impl ProxySettings {
 
 fn parse(address: &str) -> Option<Proxy> {
     let proxy = Proxy::new(address).ok()?;
-    // Of the schemes only these two are compiled in: SOCKS would fail at the first request.
+    // Only these two schemes are supported: a SOCKS proxy would fail at the first request.
     let is_known = matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https);
     (is_known && url::is_host(proxy.host())).then_some(proxy)
 }

@@ -13,8 +13,8 @@ use super::{AgentError, HttpClientFactory};
 pub struct ServiceUrls {
     /// The one to use.
     pub usual: String,
-    /// The one to use where the usual name's addresses have no route: the dual-stack name, on hosts
-    /// that have IPv6 only.
+    /// The dual-stack name, for hosts that have IPv6 only and so no route to the usual name's
+    /// addresses.
     pub dual_stack: Option<String>,
 }
 
@@ -63,7 +63,7 @@ impl ServiceClient {
         &self.usual.url
     }
 
-    /// What the next request is to be signed for and sent with.
+    /// The URL to sign for and the agent to send with, for the next request.
     pub(crate) fn current(&self) -> &ServiceEndpoint {
         match &self.dual_stack {
             Some(dual_stack) if self.has_no_route.load(Ordering::Relaxed) => dual_stack,

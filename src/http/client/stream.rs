@@ -14,18 +14,18 @@ use ureq::unversioned::transport::NextTimeout;
 
 /// How long reads and writes may take from now on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// When all must be done, and what is said if it is not.
+pub(super) struct TimeLimits {
+    /// The deadline, and the error message when it has passed.
     pub(super) end: Option<(Instant, Timeout)>,
     /// The longest silence within that time.
     pub(super) read: Option<Duration>,
     pub(super) write: Option<Duration>,
 }
 
-impl From<NextTimeout> for Limits {
+impl From<NextTimeout> for TimeLimits {
     fn from(next: NextTimeout) -> Self {
         let end = Instant::now().checked_add(*next.after);
-        Limits {
+        TimeLimits {
             end: end.map(|end| (end, next.reason)),
             read: next.per_read.map(|limit| *limit),
             write: next.per_write.map(|limit| *limit),
@@ -33,17 +33,18 @@ impl From<NextTimeout> for Limits {
     }
 }
 
-impl Limits {
+impl TimeLimits {
     /// For the steps of opening a connection.
     pub(super) fn to_connect(end: Instant) -> Self {
-        Limits {
+        TimeLimits {
             end: Some((end, Timeout::Connect)),
             read: None,
             write: None,
         }
     }
 
-    /// The limit for one call that may take `silence`, and what is said when it has passed.
+    /// The limit for one read or write, at most `silence`, and the error message when it has
+    /// passed.
     fn one_call(
         &self,
         silence: Option<Duration>,
@@ -54,9 +55,9 @@ impl Limits {
         };
         let left = end.saturating_duration_since(Instant::now());
         match silence {
-            // Constant while there is time, which spares the call that would set it anew.
+            // Constant as long as enough time is left, so that no system call has to set it again.
             Some(silence) if silence < left => Ok((Some(silence), reason)),
-            // A limit of less than a microsecond would be none at all for the system.
+            // The system would take a limit of less than a microsecond for "no limit".
             _ if left < Duration::from_micros(1) => Err(timed_out(at_end)),
             _ => Ok((Some(left), at_end)),
         }
@@ -71,13 +72,13 @@ fn timed_out(reason: Timeout) -> io::Error {
 pub(super) struct Tcp {
     /// Shared weakly with the agent, which shuts it down when it is told to.
     stream: Arc<TcpStream>,
-    limits: Limits,
+    limits: TimeLimits,
     read_limit: Option<Duration>,
     write_limit: Option<Duration>,
 }
 
 impl Tcp {
-    pub(super) fn new(stream: TcpStream, limits: Limits) -> Self {
+    pub(super) fn new(stream: TcpStream, limits: TimeLimits) -> Self {
         Tcp {
             stream: Arc::new(stream),
             limits,
@@ -104,7 +105,7 @@ impl Tcp {
         }
     }
 
-    /// Whether it is open, and nothing has come that nobody asked for.
+    /// Whether it is open and has received no unexpected bytes.
     fn is_quiet(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         recv(&*self.stream, &mut [0; 1], flags).is_err_and(|e| e == rustix::io::Errno::AGAIN)
@@ -156,18 +157,19 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    pub(super) fn set_limits(&mut self, limits: Limits) {
+    pub(super) fn set_limits(&mut self, limits: TimeLimits) {
         match self {
             Stream::Tcp(tcp) => tcp.limits = limits,
             Stream::Tls(tls) => tls.sock.set_limits(limits),
         }
     }
 
-    /// Whether it is open, and nothing has come that nobody asked for.
+    /// Whether it is open and has received no unexpected bytes.
     pub(super) fn is_quiet(&self) -> bool {
         match self {
             Stream::Tcp(tcp) => tcp.is_quiet(),
-            // It wants to read unless there is something read already, or a farewell.
+            // TLS wants to read unless it has data that was not taken yet, or the peer has closed
+            // the session.
             Stream::Tls(tls) => tls.conn.wants_read() && tls.sock.is_quiet(),
         }
     }
@@ -234,7 +236,7 @@ mod tests {
     fn one_call_may_take_the_silence_or_what_is_left() {
         let now = Instant::now();
         let seconds = Duration::from_secs;
-        let limits = |left: u64| Limits {
+        let limits = |left: u64| TimeLimits {
             end: Some((now + seconds(left), Timeout::Global)),
             read: Some(seconds(600)),
             write: None,
@@ -251,7 +253,7 @@ mod tests {
         let error = limits(0).one_call(silence, Timeout::PerRead).unwrap_err();
         let error = ureq::Error::from(error);
         assert!(matches!(error, ureq::Error::Timeout(Timeout::Global)));
-        let endless = Limits {
+        let endless = TimeLimits {
             end: None,
             ..limits(0)
         };

@@ -81,7 +81,9 @@ fn explain(error: io::Error, peer: &str) -> TransportError {
              help; if it is a plain HTTP server, write http:// in its address"
         ),
         Some(rustls::Error::PeerIncompatible(why)) => {
-            format!("{peer} and this daemon have no kind of TLS 1.2 or 1.3 in common ({why:?})")
+            format!(
+                "{peer} and this daemon have no version or cipher suite of TLS 1.2 and 1.3 in common ({why:?})"
+            )
         }
         Some(rustls::Error::AlertReceived(alert)) => {
             format!("{peer} ended the TLS handshake ({alert:?})")

@@ -1,19 +1,19 @@
 //! What ureq sends a request over: a stream with its buffers.
 //!
-//! What is to be sent leaves when an answer is waited for, or when the buffers are full: the head of
-//! a request and a body that fits are one write.
+//! Output is sent when ureq starts to read the answer, or when the buffers are full: the head of a
+//! request and a body that fits are one write.
 
 use std::io::{self, Read, Write};
 use std::sync::Weak;
 
 use ureq::unversioned::transport::{Buffers, NextTimeout, ShutdownHandle, Transport};
 
-use super::stream::{Limits, Stream};
+use super::stream::{Stream, TimeLimits};
 use crate::http::call;
 use crate::http::error::{TransportError, TransportErrorKind};
 
-/// What is read from the network at once. Answers are short; it grows for longer headers, which
-/// ureq wants to see whole, up to ureq's limit on them.
+/// Size of the input buffer. Answers are short; it grows for longer headers, which ureq wants to
+/// see whole, up to ureq's limit on them.
 const INPUT: usize = 4 * 1024;
 
 #[derive(Debug)]
@@ -27,7 +27,8 @@ pub(super) struct HttpTransport {
     was_used: bool,
     /// Whether anything came since something was sent.
     is_answered: bool,
-    /// Why sending failed. Who refuses a request before it has all of it may have answered.
+    /// The error of sending. A server that refuses a request before it has read all of it may have
+    /// answered already.
     send_error: Option<io::Error>,
 }
 
@@ -52,9 +53,9 @@ impl HttpTransport {
         }
     }
 
-    /// Sends what waits in the buffer. What is broken here may have an answer nevertheless, so that
-    /// is looked for first.
-    fn send(&mut self, limits: Limits, is_all: bool) -> Result<(), ureq::Error> {
+    /// Sends the buffer. If that fails, an answer may have arrived all the same, so the input is
+    /// read first.
+    fn send(&mut self, limits: TimeLimits, is_all: bool) -> Result<(), ureq::Error> {
         self.stream.set_limits(limits);
         let filled = std::mem::take(&mut self.buffers.filled);
         let mut sent = self.stream.write_all(&self.buffers.output[..filled]);
@@ -93,8 +94,8 @@ impl HttpTransport {
     }
 }
 
-/// Whether it begins as an answer does that does not claim success. A request that was not sent
-/// whole cannot have been carried out, whatever the answer says.
+/// Whether these bytes begin an answer other than success. A request that was not sent completely
+/// cannot have succeeded, whatever the answer says.
 fn is_refusal(answer: &[u8]) -> bool {
     let status = answer.strip_prefix(b"HTTP/1.1 ").and_then(<[u8]>::first);
     matches!(status, Some(b'3'..=b'5'))
@@ -129,7 +130,7 @@ impl Transport for HttpTransport {
         self.send(timeout.into(), true)?;
         let result = self.receive();
         if self.was_closed_idle(&result) {
-            let text = format!("{} closed an idle connection just then", self.host);
+            let text = format!("{} closed an idle connection at that moment", self.host);
             return Err(TransportError::new(TransportErrorKind::ClosedIdle, text).into());
         }
         let amount = result?;
@@ -160,7 +161,7 @@ struct HttpBuffers {
     /// How much of the output waits to be sent.
     filled: usize,
     input: Vec<u8>,
-    /// What has come and was not used yet.
+    /// The input that was not used yet.
     came: std::ops::Range<usize>,
     /// Whether the last use of the input used any of it.
     was_useful: bool,

@@ -1,4 +1,4 @@
-//! Whom to trust: which certificates the daemon takes as roots, and where it finds them.
+//! The trusted root certificates, and where they are found.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -27,7 +27,7 @@ pub(super) struct HostPaths<'a> {
     pub(super) directories: &'a [&'a str],
 }
 
-/// Where Go looks, and so the official daemon.
+/// The places where Go looks, and so the official daemon.
 pub(super) const HOST_PATHS: HostPaths<'static> = HostPaths {
     files: &[
         "/etc/ssl/certs/ca-certificates.crt",
@@ -40,12 +40,12 @@ pub(super) const HOST_PATHS: HostPaths<'static> = HostPaths {
     directories: &["/etc/ssl/certs", "/etc/pki/tls/certs"],
 };
 
-/// The roots: those that `AWS_CA_BUNDLE` or `ca_bundle` of the profile names and no others; else
-/// those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, each of which replaces its part of the host's; else
-/// Mozilla's, which are built in, and the host's.
+/// Loads the roots. `AWS_CA_BUNDLE` or `ca_bundle` of the profile replaces all others. Otherwise
+/// the roots are Mozilla's, which are built in, and the host's; `SSL_CERT_FILE` and `SSL_CERT_DIR`
+/// each replace the host's file or directories.
 ///
 /// # Errors
-/// When a file that is named cannot be used, or nobody would be trusted.
+/// When a named file cannot be used, or there would be no root at all.
 pub(super) fn roots(
     env: &Lookup<'_>,
     profile_ca_bundle: Option<&str>,
@@ -53,7 +53,7 @@ pub(super) fn roots(
 ) -> Result<RootCertStore, AgentError> {
     let set = |name: &'static str| Some((name, env::set(env, name)?));
     let in_profile = profile_ca_bundle.map(|path| ("ca_bundle", path.to_owned()));
-    let mut store = Store::new();
+    let mut store = TrustStore::new();
     if let Some((source, path)) = set("AWS_CA_BUNDLE").or(in_profile) {
         store.add_named(source, &path)?;
         return Ok(store.finish());
@@ -87,7 +87,7 @@ pub(super) fn roots(
     Ok(store.finish())
 }
 
-struct Store {
+struct TrustStore {
     roots: RootCertStore,
     /// The host's bundle usually lies in a directory that is read, too.
     files: BTreeSet<PathBuf>,
@@ -96,9 +96,9 @@ struct Store {
     wrong: Vec<String>,
 }
 
-impl Store {
+impl TrustStore {
     fn new() -> Self {
-        Store {
+        TrustStore {
             roots: RootCertStore::empty(),
             files: BTreeSet::new(),
             bytes: 0,
@@ -106,7 +106,7 @@ impl Store {
         }
     }
 
-    /// Adds a file that somebody named: it must be there, and hold a certificate.
+    /// Adds a file that the configuration names: it must exist and contain a certificate.
     fn add_named(&mut self, source: &'static str, path: &str) -> Result<(), AgentError> {
         let before = self.roots.len();
         let reason = match self.add_file(Path::new(path)) {
@@ -141,7 +141,8 @@ impl Store {
         };
         for entry in entries.take(MAX_ENTRIES).flatten() {
             let path = entry.path();
-            // OpenSSL's names for files beside them, or what is no certificate anyway.
+            // Links that OpenSSL makes to files of this directory, or files that are not
+            // certificates.
             if is_link_within_directory(&path) || path.is_dir() || self.files.contains(&path) {
                 continue;
             }
@@ -164,7 +165,7 @@ impl Store {
     }
 
     fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
-        // Opening a named pipe would wait for somebody to write to it.
+        // Opening a named pipe would block until another process writes to it.
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::other("not a file"));
         }
@@ -197,7 +198,7 @@ impl Store {
             more => format!(" and {more} more"),
         };
         let shown = shown.join("; ");
-        Some(format!("CA certificates are passed over: {shown}{more}"))
+        Some(format!("CA certificates are ignored: {shown}{more}"))
     }
 }
 

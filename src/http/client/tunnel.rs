@@ -1,4 +1,4 @@
-//! A tunnel through a proxy to the target: CONNECT, and what the proxy's refusal means.
+//! A tunnel through a proxy to the target by CONNECT, and the messages when the proxy refuses.
 
 use std::io::{self, Read, Write};
 
@@ -24,7 +24,7 @@ pub(super) fn open(
 ) -> Result<(), TransportError> {
     let name = format!("{}:{}", proxy.host(), proxy.port());
     let head = request(proxy, target, user_agent);
-    // At once: there are proxies that read once.
+    // In one write, because some proxies read only once.
     let status = send(stream, head.as_bytes()).and_then(|()| status(stream));
     match status {
         Ok(200..300) => Ok(()),
@@ -85,7 +85,7 @@ fn status(stream: &mut impl Read) -> io::Result<u16> {
         if let (httparse::Status::Complete(length), Some(status)) = (is_whole, response.code) {
             let is_success = (200..300).contains(&status);
             if is_success && length < head.len() {
-                return Err(io::Error::other("it speaks before it is asked"));
+                return Err(io::Error::other("it sends data before it is asked"));
             }
             return Ok(status);
         }

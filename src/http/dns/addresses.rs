@@ -8,10 +8,10 @@ const PENALTY: Duration = Duration::from_secs(30);
 
 /// The addresses of a host, and what became of the last connection to each.
 #[derive(Debug, Default)]
-pub(super) struct Addresses(Vec<(SocketAddr, Outcome)>);
+pub(super) struct Addresses(Vec<(SocketAddr, ConnectOutcome)>);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Outcome {
+enum ConnectOutcome {
     Untried,
     Connected(Instant),
     Failed(Instant),
@@ -22,7 +22,7 @@ impl Addresses {
         self.0.is_empty()
     }
 
-    /// Takes the answer of a new look-up. What is known of the addresses that stay, stays known.
+    /// Takes the result of a new look-up. The history of addresses that are still there is kept.
     pub(super) fn replace(&mut self, found: &[SocketAddr]) {
         let old = std::mem::take(&mut self.0);
         for address in found {
@@ -30,31 +30,33 @@ impl Addresses {
                 continue;
             }
             let outcome = old.iter().find(|(known, _)| known == address);
-            self.0
-                .push((*address, outcome.map_or(Outcome::Untried, |(_, o)| *o)));
+            self.0.push((
+                *address,
+                outcome.map_or(ConnectOutcome::Untried, |(_, o)| *o),
+            ));
         }
     }
 
     pub(super) fn record(&mut self, address: SocketAddr, connected: bool, now: Instant) {
         if let Some((_, outcome)) = self.0.iter_mut().find(|(known, _)| *known == address) {
             *outcome = match connected {
-                true => Outcome::Connected(now),
-                false => Outcome::Failed(now),
+                true => ConnectOutcome::Connected(now),
+                false => ConnectOutcome::Failed(now),
             };
         }
     }
 
-    /// The one that was connected to last, then those of which nothing is known, then those that
-    /// failed a short while ago, beginning with the one whose failure is longest past.
+    /// First the address that was connected to last, then those that were never tried, then those
+    /// that failed recently, the oldest failure first.
     pub(super) fn in_order(&self, now: Instant) -> Vec<SocketAddr> {
         let (mut good, mut untried, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         for (address, outcome) in &self.0 {
             match outcome {
-                Outcome::Connected(at) => good.push((*at, *address)),
-                Outcome::Failed(at) if now.saturating_duration_since(*at) < PENALTY => {
+                ConnectOutcome::Connected(at) => good.push((*at, *address)),
+                ConnectOutcome::Failed(at) if now.saturating_duration_since(*at) < PENALTY => {
                     failed.push((*at, *address));
                 }
-                Outcome::Untried | Outcome::Failed(_) => untried.push(*address),
+                ConnectOutcome::Untried | ConnectOutcome::Failed(_) => untried.push(*address),
             }
         }
         good.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
@@ -65,8 +67,8 @@ impl Addresses {
     }
 }
 
-/// IPv6 and IPv4 by turns, beginning with the family that the resolver puts first: where one family
-/// goes nowhere, all of its addresses do.
+/// Alternates IPv6 and IPv4, beginning with the family that the resolver puts first: where one
+/// family has no route, all of its addresses fail.
 fn by_turns(addresses: Vec<SocketAddr>) -> impl Iterator<Item = SocketAddr> {
     let six_first = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) = addresses

@@ -1,9 +1,9 @@
 //! Name look-ups for all HTTP agents: on one thread, with a short memory.
 //!
-//! A look-up by the C library cannot be given a limit, so it has a thread of its own and those who
-//! wait for it have theirs. The thread is there from the start, and the last addresses serve while
-//! no name server answers: neither a limit on threads nor an outage of the name servers stops
-//! connections to addresses that are known.
+//! A look-up by the C library cannot have a time limit, so it runs on a thread of its own, and
+//! callers wait for the result with a limit. The thread exists from the start, and the last
+//! addresses are used while no name server answers: neither a limit on threads nor an outage of the
+//! name servers stops connections to known addresses.
 
 mod addresses;
 
@@ -20,8 +20,8 @@ use addresses::Addresses;
 /// A name is looked up again after this long. AWS changes the addresses of its endpoints by
 /// records that live for a minute.
 const FRESH: Duration = Duration::from_secs(30);
-/// A look-up gets this long before the addresses of the last one are used instead. Those who come
-/// later while it still runs do not wait for it at all.
+/// A look-up may take this long before the addresses of the last one are used instead. Later
+/// callers do not wait for it at all while it still runs.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// The daemon talks to X-Ray, STS, a proxy and a few credential services.
 const MAX_NAMES: usize = 16;
@@ -37,20 +37,20 @@ pub struct Resolver {
 }
 
 struct Handle {
-    shared: Arc<Shared>,
+    shared: Arc<ResolverShared>,
 }
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    /// Somebody wants a name to be looked up, or nobody wants anything any more.
+struct ResolverShared {
+    state: Mutex<LookUps>,
+    /// Signalled when a name is to be looked up, and when the last clone is dropped.
     wanted: Condvar,
     /// A look-up has ended.
     ended: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct LookUps {
     names: Vec<Name>,
     closed: bool,
 }
@@ -59,9 +59,9 @@ struct Name {
     host: String,
     port: u16,
     addresses: Addresses,
-    /// When the addresses were told.
+    /// When the addresses were found.
     told: Option<Instant>,
-    /// When the look-up that has not ended was asked for.
+    /// When the current look-up was requested.
     asked: Option<Instant>,
     /// How many look-ups have ended.
     ended: u64,
@@ -83,7 +83,7 @@ impl Resolver {
     /// Starts the thread that looks names up.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When the system refuses the thread.
     pub fn start() -> io::Result<Self> {
         Self::start_with(|host| Ok((host, 0).to_socket_addrs()?.collect()))
     }
@@ -91,7 +91,7 @@ impl Resolver {
     pub(crate) fn start_with(
         look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + 'static,
     ) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<ResolverShared>::default();
         thread::Builder::new()
             .name("resolver".to_owned())
             .stack_size(STACK)
@@ -107,7 +107,7 @@ impl Resolver {
     /// at most `limit`; hardly at all where the last addresses are known.
     ///
     /// # Errors
-    /// What a person should know, when there is no address.
+    /// The reason, for a message, when there is no address.
     pub(crate) fn addresses(
         &self,
         host: &str,
@@ -120,7 +120,7 @@ impl Resolver {
         self.handle.shared.addresses(host, port, limit)
     }
 
-    /// Takes down whether a connection to `address` of `host` came to stand.
+    /// Records whether a connection to `address` of `host` could be opened.
     pub(crate) fn record(&self, host: &str, address: SocketAddr, connected: bool) {
         let mut state = self.handle.shared.lock();
         let name = state.names.iter_mut().find(|n| n.is(host, address.port()));
@@ -130,8 +130,8 @@ impl Resolver {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl ResolverShared {
+    fn lock(&self) -> MutexGuard<'_, LookUps> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -192,7 +192,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl LookUps {
     /// The entry of a name, which may be a new one.
     fn name(&mut self, host: &str, port: u16) -> Result<&mut Name, String> {
         if let Some(at) = self.names.iter().position(|name| name.is(host, port)) {
@@ -215,7 +215,7 @@ impl State {
         Ok(self.names.last_mut().expect("one was pushed just now"))
     }
 
-    /// The name that has waited longest for its look-up.
+    /// The name whose look-up was requested first.
     fn next(&self) -> Option<(String, u16)> {
         let waiting = self.names.iter().filter(|name| name.asked.is_some());
         let next = waiting.min_by_key(|name| name.asked)?;
@@ -223,7 +223,7 @@ impl State {
     }
 
     fn answer(&mut self, host: &str, port: u16, found: io::Result<Vec<SocketAddr>>) {
-        // Its entry is there: one that is being looked up is not given to another name.
+        // The entry exists: it is not removed during its look-up.
         let Some(name) = self.names.iter_mut().find(|name| name.is(host, port)) else {
             return;
         };

@@ -1,13 +1,13 @@
 //! The chunked transfer coding (RFC 9112, 7.1), for bodies that come in.
 
-use super::{MAX_HEAD, Refusal, append};
+use super::{MAX_HEAD, RequestRefusal, append};
 
-/// Bytes of a chunk-size line with its extensions. Nobody sends any.
+/// Bytes of a chunk-size line with its extensions, which real clients do not send.
 const MAX_SIZE_LINE: usize = 256;
 
-/// Where in the coding the last byte left us.
+/// The state of the decoder after the last byte.
 pub(crate) struct Chunked {
-    part: Part,
+    part: ChunkState,
     /// Most bytes of the body.
     max_body: usize,
     /// Bytes of trailers read so far.
@@ -15,7 +15,7 @@ pub(crate) struct Chunked {
 }
 
 #[derive(Clone, Copy, Default)]
-enum Part {
+enum ChunkState {
     #[default]
     Size,
     /// Bytes of data that are still to come in this chunk.
@@ -28,7 +28,7 @@ impl Chunked {
     /// For a body of which at most `max_body` bytes are taken.
     pub(super) fn new(max_body: usize) -> Self {
         Chunked {
-            part: Part::default(),
+            part: ChunkState::default(),
             max_body,
             trailers: 0,
         }
@@ -39,45 +39,45 @@ impl Chunked {
         &mut self,
         input: &[u8],
         body: &mut Vec<u8>,
-    ) -> Result<(usize, bool), Refusal> {
+    ) -> Result<(usize, bool), RequestRefusal> {
         let mut used = 0;
         loop {
             let rest = &input[used..];
             match self.part {
-                Part::Size => {
+                ChunkState::Size => {
                     let Some(line) = line(rest, MAX_SIZE_LINE)? else {
                         return Ok((used, false));
                     };
                     used += line.len() + 2;
                     let size = chunk_size(line)?;
                     if size > self.max_body - body.len() {
-                        return Err(Refusal::BodyTooLarge);
+                        return Err(RequestRefusal::BodyTooLarge);
                     }
                     self.part = match size {
-                        0 => Part::Trailers,
-                        size => Part::Data(size),
+                        0 => ChunkState::Trailers,
+                        size => ChunkState::Data(size),
                     };
                 }
-                Part::Data(missing) => {
+                ChunkState::Data(missing) => {
                     let n = missing.min(rest.len());
                     let expected = self.max_body - body.len();
                     append(body, &rest[..n], expected);
                     used += n;
                     if n < missing {
-                        self.part = Part::Data(missing - n);
+                        self.part = ChunkState::Data(missing - n);
                         return Ok((used, false));
                     }
-                    self.part = Part::DataEnd;
+                    self.part = ChunkState::DataEnd;
                 }
-                Part::DataEnd => match rest {
+                ChunkState::DataEnd => match rest {
                     [b'\r', b'\n', ..] => {
                         used += 2;
-                        self.part = Part::Size;
+                        self.part = ChunkState::Size;
                     }
                     [] | [b'\r'] => return Ok((used, false)),
-                    _ => return Err(Refusal::Malformed("a chunk longer than its size")),
+                    _ => return Err(RequestRefusal::Malformed("a chunk longer than its size")),
                 },
-                Part::Trailers => {
+                ChunkState::Trailers => {
                     let Some(line) = line(rest, MAX_HEAD - self.trailers)? else {
                         return Ok((used, false));
                     };
@@ -86,10 +86,10 @@ impl Chunked {
                     match line {
                         [] => return Ok((used, true)),
                         [b' ' | b'\t' | b':', ..] => {
-                            return Err(Refusal::Malformed("a trailer"));
+                            return Err(RequestRefusal::Malformed("a trailer"));
                         }
                         line if !line.contains(&b':') => {
-                            return Err(Refusal::Malformed("a trailer"));
+                            return Err(RequestRefusal::Malformed("a trailer"));
                         }
                         _ => {}
                     }
@@ -101,11 +101,13 @@ impl Chunked {
 
 /// The line at the start of `input` without its CRLF, `None` when it is not complete. `limit`
 /// counts the CRLF.
-fn line(input: &[u8], limit: usize) -> Result<Option<&[u8]>, Refusal> {
+fn line(input: &[u8], limit: usize) -> Result<Option<&[u8]>, RequestRefusal> {
     let window = &input[..input.len().min(limit)];
     let Some(end) = window.iter().position(|&b| b == b'\n') else {
         return if window.len() == limit {
-            Err(Refusal::Malformed("a line too long in a chunked body"))
+            Err(RequestRefusal::Malformed(
+                "a line too long in a chunked body",
+            ))
         } else {
             Ok(None)
         };
@@ -114,16 +116,16 @@ fn line(input: &[u8], limit: usize) -> Result<Option<&[u8]>, Refusal> {
         Some((b'\r', line)) if !line.iter().any(|b| b.is_ascii_control() && *b != b'\t') => {
             Ok(Some(line))
         }
-        _ => Err(Refusal::Malformed("a line in a chunked body")),
+        _ => Err(RequestRefusal::Malformed("a line in a chunked body")),
     }
 }
 
 /// Hexadecimal digits, then perhaps an extension after a semicolon.
-fn chunk_size(line: &[u8]) -> Result<usize, Refusal> {
+fn chunk_size(line: &[u8]) -> Result<usize, RequestRefusal> {
     let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
     let (size, extension) = line.split_at(digits);
     if digits == 0 || !matches!(extension, [] | [b';', ..]) {
-        return Err(Refusal::Malformed("a chunk size"));
+        return Err(RequestRefusal::Malformed("a chunk size"));
     }
     Ok(size.iter().fold(0usize, |size, &digit| {
         let digit = (digit as char).to_digit(16).unwrap_or(0);

@@ -1,7 +1,7 @@
 //! The request line and the headers.
 
 use super::http2::PREFACE;
-use super::{MAX_HEAD, MAX_HEADERS, Refusal, Request};
+use super::{MAX_HEAD, MAX_HEADERS, Request, RequestRefusal};
 
 /// How the body is delimited.
 #[derive(Clone, Copy)]
@@ -22,9 +22,10 @@ pub(super) struct Head {
 /// How the lines of a head end. The first line decides for all of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LineEnd {
-    /// As HTTP wants it.
+    /// CRLF, as HTTP requires.
     CrLf,
-    /// As a person types it: `printf 'GET /healthz HTTP/1.0\n\n' | nc HOST 2000`.
+    /// LF alone, as a person types it: `printf 'GET /healthz HTTP/1.0
+    /// ' | nc HOST 2000`.
     Lf,
 }
 
@@ -33,22 +34,25 @@ enum LineEnd {
 ///
 /// It looks at the whole prefix every time, so that a refusal comes with the byte that causes it:
 /// a TLS hello is answered at once, not when the read deadline ends.
-pub(super) fn parse(input: &[u8], max_body: usize) -> Result<Option<(Head, usize)>, Refusal> {
+pub(super) fn parse(
+    input: &[u8],
+    max_body: usize,
+) -> Result<Option<(Head, usize)>, RequestRefusal> {
     let window = &input[..input.len().min(MAX_HEAD)];
-    // httparse takes both ends of a line in any mixture; a reader in front of us may not. It gets
-    // nothing behind the first line that ends in the other way, so that an error further on does
-    // not hide this one.
+    // httparse accepts any mixture of both line ends; another HTTP reader in front of the daemon
+    // may not. So it is given the head only up to the first line that ends differently, and an
+    // error after that cannot hide this one.
     let odd = odd_line(window);
     let window = &window[..odd.unwrap_or(window.len())];
     let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut slots);
     let status = parsed.parse(window).map_err(|e| match e {
-        httparse::Error::TooManyHeaders => Refusal::HeadTooLarge,
-        httparse::Error::Version if window.starts_with(PREFACE) => Refusal::Http2,
-        httparse::Error::Version => Refusal::Version,
-        httparse::Error::HeaderName => Refusal::Malformed("a header name"),
-        httparse::Error::HeaderValue => Refusal::Malformed("a header value"),
-        _ => Refusal::Malformed("the request line"),
+        httparse::Error::TooManyHeaders => RequestRefusal::HeadTooLarge,
+        httparse::Error::Version if window.starts_with(PREFACE) => RequestRefusal::Http2,
+        httparse::Error::Version => RequestRefusal::Version,
+        httparse::Error::HeaderName => RequestRefusal::Malformed("a header name"),
+        httparse::Error::HeaderValue => RequestRefusal::Malformed("a header value"),
+        _ => RequestRefusal::Malformed("the request line"),
     })?;
     match status {
         // The last line of the head is the odd one.
@@ -58,10 +62,12 @@ pub(super) fn parse(input: &[u8], max_body: usize) -> Result<Option<(Head, usize
             return understand(&parsed, max_body).map(|head| Some((head, length)));
         }
         httparse::Status::Partial if odd.is_some() => {}
-        httparse::Status::Partial if window.len() == MAX_HEAD => return Err(Refusal::HeadTooLarge),
+        httparse::Status::Partial if window.len() == MAX_HEAD => {
+            return Err(RequestRefusal::HeadTooLarge);
+        }
         httparse::Status::Partial => return Ok(None),
     }
-    Err(Refusal::Malformed("lines that end in two ways"))
+    Err(RequestRefusal::Malformed("lines that end in two ways"))
 }
 
 /// The end of the first line in `window` that ends otherwise than the first.
@@ -80,7 +86,7 @@ fn odd_line(window: &[u8]) -> Option<usize> {
     None
 }
 
-fn understand(parsed: &httparse::Request<'_, '_>, max_body: usize) -> Result<Head, Refusal> {
+fn understand(parsed: &httparse::Request<'_, '_>, max_body: usize) -> Result<Head, RequestRefusal> {
     let http10 = parsed.version == Some(0);
     let mut length: Option<usize> = None;
     let mut chunked = false;
@@ -94,16 +100,16 @@ fn understand(parsed: &httparse::Request<'_, '_>, max_body: usize) -> Result<Hea
         match header.name {
             n if n.eq_ignore_ascii_case("content-length") => {
                 if length.is_some() {
-                    return Err(Refusal::Malformed("two Content-Length headers"));
+                    return Err(RequestRefusal::Malformed("two Content-Length headers"));
                 }
                 length = Some(content_length(value)?);
             }
             n if n.eq_ignore_ascii_case("transfer-encoding") => {
                 if chunked {
-                    return Err(Refusal::Malformed("two Transfer-Encoding headers"));
+                    return Err(RequestRefusal::Malformed("two Transfer-Encoding headers"));
                 }
                 if !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Refusal::Coding);
+                    return Err(RequestRefusal::Coding);
                 }
                 chunked = true;
             }
@@ -117,7 +123,7 @@ fn understand(parsed: &httparse::Request<'_, '_>, max_body: usize) -> Result<Hea
             // HTTP/1.0 has no interim answers (RFC 9110, 10.1.1).
             n if n.eq_ignore_ascii_case("expect") && !http10 => {
                 if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Refusal::Expectation);
+                    return Err(RequestRefusal::Expectation);
                 }
                 expects_continue = true;
             }
@@ -127,10 +133,10 @@ fn understand(parsed: &httparse::Request<'_, '_>, max_body: usize) -> Result<Hea
     }
     // RFC 9112, 3.2: exactly one in HTTP/1.1.
     if hosts > 1 || (hosts == 0 && !http10) {
-        return Err(Refusal::Malformed("not exactly one Host header"));
+        return Err(RequestRefusal::Malformed("not exactly one Host header"));
     }
     if chunked && (http10 || length.is_some()) {
-        return Err(Refusal::Malformed(
+        return Err(RequestRefusal::Malformed(
             "Transfer-Encoding beside Content-Length or in HTTP/1.0",
         ));
     }
@@ -154,9 +160,9 @@ fn understand(parsed: &httparse::Request<'_, '_>, max_body: usize) -> Result<Hea
 }
 
 /// Digits only: no sign, no blanks, no list.
-fn content_length(value: &[u8]) -> Result<usize, Refusal> {
+fn content_length(value: &[u8]) -> Result<usize, RequestRefusal> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(Refusal::Malformed("Content-Length is not a number"));
+        return Err(RequestRefusal::Malformed("Content-Length is not a number"));
     }
     // Digits that overflow are a length, only one far over the limit.
     Ok(value.iter().fold(0usize, |length, digit| {
@@ -167,9 +173,9 @@ fn content_length(value: &[u8]) -> Result<usize, Refusal> {
 }
 
 /// The path and query of a target: what follows the authority in absolute form (RFC 9112, 3.2.2).
-fn origin_form(target: &str) -> Result<String, Refusal> {
+fn origin_form(target: &str) -> Result<String, RequestRefusal> {
     if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
-        return Err(Refusal::Malformed("the request target"));
+        return Err(RequestRefusal::Malformed("the request target"));
     }
     if target.starts_with('/') {
         return Ok(target.to_owned());
@@ -181,7 +187,9 @@ fn origin_form(target: &str) -> Result<String, Refusal> {
             .then(|| &target[scheme.len()..])
     });
     let Some(authority) = authority else {
-        return Err(Refusal::Malformed("the request target is not a path"));
+        return Err(RequestRefusal::Malformed(
+            "the request target is not a path",
+        ));
     };
     match authority.find(['/', '?']) {
         None => Ok("/".to_owned()),

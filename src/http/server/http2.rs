@@ -1,4 +1,4 @@
-//! What a client of HTTP/2 is told, in its own frames: text of HTTP/1.1 is unreadable to it.
+//! The answer to an HTTP/2 client, as HTTP/2 frames, because it cannot read an HTTP/1.1 answer.
 
 /// How a connection of HTTP/2 begins (RFC 9113, 3.4), up to the byte at which HTTP/1 ends.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2";

@@ -4,12 +4,13 @@
 //! (trailers are read and dropped), `Expect: 100-continue`, origin-form and absolute-form targets.
 //! A request without a length has an empty body (RFC 9112, 6.3), which several SDKs rely on.
 //!
-//! Whatever two HTTP implementations could read in two ways is refused, because that is what
-//! request smuggling lives on: lines that end in LF beside lines that end in CRLF, folded header
-//! lines, a blank before the colon, two lengths, a length beside `Transfer-Encoding`, any coding
-//! but `chunked`. A head whose lines all end in LF alone is taken: people type it.
+//! Requests that two HTTP implementations could read differently are refused, because request
+//! smuggling depends on such differences: lines that end in LF beside lines that end in CRLF,
+//! folded header lines, a blank before the colon, two lengths, a length beside `Transfer-Encoding`,
+//! any coding but `chunked`. A head in which all lines end in LF alone is accepted, because people
+//! type it.
 //!
-//! What a stream of bytes means never depends on how it was cut into reads.
+//! The result never depends on how the bytes were split into reads.
 
 mod chunked;
 mod head;
@@ -108,10 +109,10 @@ impl fmt::Debug for Request {
 
 /// Why a request is not read to its end. The connection cannot be used after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RequestRefusal {
     /// Not HTTP, or HTTP that two readers could understand in two ways: 400.
     Malformed(&'static str),
-    /// The body is, or says it will be, larger than what is taken: 413.
+    /// The body is larger than allowed, or announces it: 413.
     BodyTooLarge,
     /// An `Expect` other than `100-continue`: 417.
     Expectation,
@@ -125,43 +126,43 @@ pub enum Refusal {
     Http2,
 }
 
-impl Refusal {
+impl RequestRefusal {
     /// The status to answer with.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
-            Refusal::Malformed(_) => 400,
-            Refusal::BodyTooLarge => 413,
-            Refusal::Expectation => 417,
-            Refusal::HeadTooLarge => 431,
-            Refusal::Coding => 501,
-            Refusal::Version | Refusal::Http2 => 505,
+            RequestRefusal::Malformed(_) => 400,
+            RequestRefusal::BodyTooLarge => 413,
+            RequestRefusal::Expectation => 417,
+            RequestRefusal::HeadTooLarge => 431,
+            RequestRefusal::Coding => 501,
+            RequestRefusal::Version | RequestRefusal::Http2 => 505,
         }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RequestRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Malformed(what) => write!(f, "not a request this server reads: {what}"),
-            Refusal::BodyTooLarge => f.write_str("the body is too large"),
-            Refusal::Expectation => f.write_str("an expectation other than 100-continue"),
-            Refusal::HeadTooLarge => write!(
+            RequestRefusal::Malformed(what) => write!(f, "not a request this server reads: {what}"),
+            RequestRefusal::BodyTooLarge => f.write_str("the body is too large"),
+            RequestRefusal::Expectation => f.write_str("an expectation other than 100-continue"),
+            RequestRefusal::HeadTooLarge => write!(
                 f,
                 "the request head is over {MAX_HEAD} bytes or {MAX_HEADERS} lines"
             ),
-            Refusal::Coding => f.write_str("a transfer coding other than chunked"),
-            Refusal::Version => f.write_str("neither HTTP/1.0 nor HTTP/1.1"),
-            Refusal::Http2 => f.write_str("HTTP/2, which this server does not speak"),
+            RequestRefusal::Coding => f.write_str("a transfer coding other than chunked"),
+            RequestRefusal::Version => f.write_str("neither HTTP/1.0 nor HTTP/1.1"),
+            RequestRefusal::Http2 => f.write_str("HTTP/2, which this server does not speak"),
         }
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for RequestRefusal {}
 
 /// What the bytes fed so far amount to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ReadStep {
     /// Nothing yet: feed more bytes.
     NeedMore,
     /// The client waits for [`CONTINUE`] before it sends the body; then step again.
@@ -171,40 +172,40 @@ pub enum Step {
 }
 
 /// Reads the requests of one connection.
-pub struct Reader {
+pub struct RequestReader {
     /// Bytes fed and not understood yet: at most [`MAX_HEAD`] and one feed.
     input: Vec<u8>,
-    state: State,
+    state: RequestState,
     max_body: usize,
     /// The head of a request that was refused because of the length of its body.
     too_large: Option<Request>,
 }
 
-impl Default for Reader {
+impl Default for RequestReader {
     fn default() -> Self {
-        Reader::with_max_body(MAX_BODY)
+        RequestReader::with_max_body(MAX_BODY)
     }
 }
 
 #[derive(Default)]
-enum State {
+enum RequestState {
     #[default]
     Head,
     /// The body is complete at this length.
     Length(Request, usize),
     Chunks(Request, Chunked),
-    Refused(Refusal),
+    Refused(RequestRefusal),
     /// The client said it would send nothing more.
     Closed,
 }
 
-impl Reader {
+impl RequestReader {
     /// Takes bodies of at most `max_body` bytes, and of at most [`MAX_BODY`].
     #[must_use]
     pub(crate) fn with_max_body(max_body: usize) -> Self {
-        Reader {
+        RequestReader {
             input: Vec::new(),
-            state: State::default(),
+            state: RequestState::default(),
             max_body: max_body.min(MAX_BODY),
             too_large: None,
         }
@@ -212,20 +213,20 @@ impl Reader {
 
     /// Takes bytes as they come from the connection.
     pub fn feed(&mut self, bytes: &[u8]) {
-        if !matches!(self.state, State::Refused(_) | State::Closed) {
+        if !matches!(self.state, RequestState::Refused(_) | RequestState::Closed) {
             self.input.extend_from_slice(bytes);
         }
     }
 
-    /// Goes on until there is something to tell.
+    /// Reads on until there is a result.
     ///
     /// # Errors
-    /// When the request is refused; from then on every step says so.
-    pub fn step(&mut self) -> Result<Step, Refusal> {
+    /// When the request is refused. Every later step returns the same error.
+    pub fn step(&mut self) -> Result<ReadStep, RequestRefusal> {
         let step = self.advance();
         if let Err(refusal) = step {
             self.input = Vec::new();
-            self.state = State::Refused(refusal);
+            self.state = RequestState::Refused(refusal);
         }
         step
     }
@@ -239,87 +240,87 @@ impl Reader {
     /// No request has begun: the connection may close without harm.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.input.is_empty() && matches!(self.state, State::Head | State::Closed)
+        self.input.is_empty() && matches!(self.state, RequestState::Head | RequestState::Closed)
     }
 
     /// Bytes of memory that the request being read takes.
     #[must_use]
     pub fn memory(&self) -> usize {
         let request = match &self.state {
-            State::Length(request, _) | State::Chunks(request, _) => request.memory(),
+            RequestState::Length(request, _) | RequestState::Chunks(request, _) => request.memory(),
             _ => 0,
         };
         self.input.capacity() + request
     }
 
-    fn advance(&mut self) -> Result<Step, Refusal> {
+    fn advance(&mut self) -> Result<ReadStep, RequestRefusal> {
         match mem::take(&mut self.state) {
-            State::Head => {
+            RequestState::Head => {
                 let Some((head, used)) = head::parse(&self.input, self.max_body)? else {
-                    return Ok(Step::NeedMore);
+                    return Ok(ReadStep::NeedMore);
                 };
                 self.input.drain(..used);
                 self.begin(head)
             }
-            State::Length(mut request, length) => {
+            RequestState::Length(mut request, length) => {
                 let missing = length - request.body.len();
                 let used = missing.min(self.input.len());
                 append(&mut request.body, &self.input[..used], missing);
                 self.input.drain(..used);
                 if request.body.len() < length {
-                    self.state = State::Length(request, length);
-                    return Ok(Step::NeedMore);
+                    self.state = RequestState::Length(request, length);
+                    return Ok(ReadStep::NeedMore);
                 }
                 Ok(self.finish(request))
             }
-            State::Chunks(mut request, mut chunks) => {
+            RequestState::Chunks(mut request, mut chunks) => {
                 let (used, done) = match chunks.advance(&self.input, &mut request.body) {
-                    Err(Refusal::BodyTooLarge) => return Err(self.refuse_body(request)),
+                    Err(RequestRefusal::BodyTooLarge) => return Err(self.refuse_body(request)),
                     advanced => advanced?,
                 };
                 self.input.drain(..used);
                 if !done {
-                    self.state = State::Chunks(request, chunks);
-                    return Ok(Step::NeedMore);
+                    self.state = RequestState::Chunks(request, chunks);
+                    return Ok(ReadStep::NeedMore);
                 }
                 Ok(self.finish(request))
             }
-            State::Refused(refusal) => Err(refusal),
-            State::Closed => {
-                self.state = State::Closed;
-                Ok(Step::NeedMore)
+            RequestState::Refused(refusal) => Err(refusal),
+            RequestState::Closed => {
+                self.state = RequestState::Closed;
+                Ok(ReadStep::NeedMore)
             }
         }
     }
 
-    fn begin(&mut self, head: Head) -> Result<Step, Refusal> {
+    fn begin(&mut self, head: Head) -> Result<ReadStep, RequestRefusal> {
         self.state = match head.framing {
             Framing::Length(0) => return Ok(self.finish(head.request)),
-            Framing::Length(length) => State::Length(head.request, length),
-            Framing::Chunked => State::Chunks(head.request, Chunked::new(self.max_body)),
+            Framing::Length(length) => RequestState::Length(head.request, length),
+            Framing::Chunked => RequestState::Chunks(head.request, Chunked::new(self.max_body)),
             Framing::TooLong => return Err(self.refuse_body(head.request)),
         };
         if head.expects_continue {
-            return Ok(Step::Continue);
+            return Ok(ReadStep::Continue);
         }
         self.advance()
     }
 
-    fn refuse_body(&mut self, mut request: Request) -> Refusal {
+    fn refuse_body(&mut self, mut request: Request) -> RequestRefusal {
         request.body = Vec::new();
         self.too_large = Some(request);
-        Refusal::BodyTooLarge
+        RequestRefusal::BodyTooLarge
     }
 
-    fn finish(&mut self, request: Request) -> Step {
+    fn finish(&mut self, request: Request) -> ReadStep {
         if !request.keep_alive {
-            self.state = State::Closed;
+            self.state = RequestState::Closed;
             self.input = Vec::new();
         } else if self.input.is_empty() {
             // A kept-alive connection may idle for minutes: it should not hold a buffer.
             self.input = Vec::new();
         }
-        Step::Request(request)
+        ReadStep::Request(request)
     }
 }
 

@@ -3,16 +3,16 @@ use proptest::prelude::*;
 use super::*;
 
 /// Everything a stream of bytes amounts to: its requests, then a refusal or silence.
-fn read(pieces: &[&[u8]]) -> (Vec<Request>, Option<Refusal>, usize) {
-    let mut reader = Reader::default();
+fn read(pieces: &[&[u8]]) -> (Vec<Request>, Option<RequestRefusal>, usize) {
+    let mut reader = RequestReader::default();
     let (mut requests, mut continues) = (Vec::new(), 0);
     for piece in pieces {
         reader.feed(piece);
         loop {
             match reader.step() {
-                Ok(Step::Request(request)) => requests.push(request),
-                Ok(Step::Continue) => continues += 1,
-                Ok(Step::NeedMore) => break,
+                Ok(ReadStep::Request(request)) => requests.push(request),
+                Ok(ReadStep::Continue) => continues += 1,
+                Ok(ReadStep::NeedMore) => break,
                 Err(refusal) => return (requests, Some(refusal), continues),
             }
         }
@@ -31,7 +31,11 @@ fn one(stream: &str) -> Request {
 #[track_caller]
 fn refused(stream: &str, status: u16) {
     let (requests, refusal, _) = read(&[stream.as_bytes()]);
-    assert_eq!(refusal.map(Refusal::status), Some(status), "{stream:?}");
+    assert_eq!(
+        refusal.map(RequestRefusal::status),
+        Some(status),
+        "{stream:?}"
+    );
     assert!(requests.is_empty(), "{stream:?}");
 }
 
@@ -229,8 +233,11 @@ fn a_smaller_limit_for_bodies_holds_for_both_framings() {
         "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n",
     ] {
-        for (limit, expected) in [(10, Err(Refusal::BodyTooLarge)), (11, Ok(Step::NeedMore))] {
-            let mut reader = Reader::with_max_body(limit);
+        for (limit, expected) in [
+            (10, Err(RequestRefusal::BodyTooLarge)),
+            (11, Ok(ReadStep::NeedMore)),
+        ] {
+            let mut reader = RequestReader::with_max_body(limit);
             reader.feed(stream.as_bytes());
             assert_eq!(reader.step(), expected, "{limit} {stream:?}");
         }
@@ -250,14 +257,14 @@ fn the_body_limit_is_exact() {
     let (requests, refusal, _) = read(&[&pieces[..], &[b"\r\n0\r\n\r\n"]].concat());
     assert_eq!((requests.len(), refusal), (1, None));
     let (_, refusal, _) = read(&[&pieces[..], &[b"\r\n1\r\n"]].concat());
-    assert_eq!(refusal, Some(Refusal::BodyTooLarge));
+    assert_eq!(refusal, Some(RequestRefusal::BodyTooLarge));
 }
 
 #[test]
 fn a_client_of_http2_is_known_by_its_preface() {
     for (stream, expected) in [
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refusal::Http2),
-        ("GET / HTTP/2.0\r\n", Refusal::Version),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", RequestRefusal::Http2),
+        ("GET / HTTP/2.0\r\n", RequestRefusal::Version),
     ] {
         let bytes: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
         for pieces in [&[stream.as_bytes()][..], &bytes] {
@@ -356,23 +363,23 @@ fn continue_is_asked_for_only_when_a_body_is_to_come() {
 
 #[test]
 fn no_buffer_is_held_between_requests() {
-    let mut reader = Reader::default();
+    let mut reader = RequestReader::default();
     reader.feed(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n12345");
-    assert_eq!(reader.step(), Ok(Step::NeedMore));
+    assert_eq!(reader.step(), Ok(ReadStep::NeedMore));
     assert!(!reader.is_idle());
     assert!(reader.memory() >= 5);
     reader.feed(b"6789");
-    assert!(matches!(reader.step(), Ok(Step::Request(_))));
+    assert!(matches!(reader.step(), Ok(ReadStep::Request(_))));
     assert!(reader.is_idle());
     assert_eq!(reader.memory(), 0);
 }
 
 #[test]
 fn a_declared_length_takes_no_memory_until_bytes_come() {
-    let mut reader = Reader::default();
+    let mut reader = RequestReader::default();
     let head = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {MAX_BODY}\r\n\r\nab");
     reader.feed(head.as_bytes());
-    assert_eq!(reader.step(), Ok(Step::NeedMore));
+    assert_eq!(reader.step(), Ok(ReadStep::NeedMore));
     assert!(reader.memory() < 512, "{}", reader.memory());
 }
 

@@ -1,5 +1,5 @@
-//! Spans in JSON. Every list but those on the way to the spans is read over; serde_json does that
-//! without recursion, so that deep nesting takes a bit of memory for each level and no stack.
+//! Spans in JSON. All other values are skipped; serde_json does that without recursion, so that
+//! deep nesting needs one bit of memory for each level and no stack.
 
 use std::fmt;
 use std::io::{BufRead, Read};
@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use super::NotOtlp;
 
-/// The lists on the way to a span. The elements of the last one are the spans.
+/// The nested lists that lead to the spans. The elements of the last one are the spans.
 const LISTS: [&str; 3] = ["resourceSpans", "scopeSpans", "spans"];
 
 /// The spans of a request.
@@ -77,7 +77,7 @@ impl<'de> Visitor<'de> for List<'_> {
         f.write_str("a list")
     }
 
-    /// In the JSON of protobuf null stands for what is left out.
+    /// In protobuf's JSON, null means that the field is absent.
     fn visit_unit<E: Error>(self) -> Result<(), E> {
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Spans in protobuf: the field 1 of the request holds `ResourceSpans`, the field 2 of which holds
 //! `ScopeSpans`, the field 2 of which is a span (trace_service.proto and trace.proto in
-//! open-telemetry/opentelemetry-proto). What is in a span is not looked at.
+//! open-telemetry/opentelemetry-proto). The content of a span is not read.
 
 use std::io::BufRead;
 
@@ -14,7 +14,7 @@ const SPAN: u64 = 2;
 /// The spans of a request.
 pub(in crate::otlp) fn spans(source: &mut dyn BufRead) -> Result<usize, NotOtlp> {
     let mut count = 0;
-    let mut request = Message {
+    let mut request = OpenMessage {
         source,
         left: u64::MAX,
         is_whole: true,
@@ -33,14 +33,14 @@ pub(in crate::otlp) fn spans(source: &mut dyn BufRead) -> Result<usize, NotOtlp>
 }
 
 /// A message that is being read.
-struct Message<'a> {
+struct OpenMessage<'a> {
     source: &'a mut dyn BufRead,
-    /// Bytes of it that were not read yet. Those of the whole request are not known.
+    /// Bytes of it that were not read yet. For the whole request the number is not known.
     left: u64,
     is_whole: bool,
 }
 
-impl Message<'_> {
+impl OpenMessage<'_> {
     /// Reads on to the next field with this number that holds bytes: their length. `None` at the end
     /// of the message.
     fn next(&mut self, number: u64) -> Result<Option<u64>, NotOtlp> {
@@ -64,9 +64,9 @@ impl Message<'_> {
     }
 
     /// The message in the next bytes. It must be read to its end.
-    fn inner(&mut self, length: u64) -> Result<Message<'_>, NotOtlp> {
+    fn inner(&mut self, length: u64) -> Result<OpenMessage<'_>, NotOtlp> {
         self.left = self.left.checked_sub(length).ok_or(NotOtlp)?;
-        Ok(Message {
+        Ok(OpenMessage {
             source: &mut *self.source,
             left: length,
             is_whole: false,

@@ -1,11 +1,11 @@
-//! Lets clients connect, and makes room for them.
+//! Accepts connections, and closes others to make room.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::Server;
-use super::connection::{Connection, Phase};
+use super::connection::{ClientConnection, ConnectionPhase};
 use super::dispatch::OPERATOR_SLOTS;
 use super::refuse::retry_after;
 use super::shedding::{SLOW, first_to_go};
@@ -27,7 +27,7 @@ const TURN: usize = 16;
 static ACCEPT_FAILED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
 impl Server {
-    /// Accepts who waits to connect.
+    /// Accepts the connections that wait.
     pub(super) fn accept(&mut self, now: Instant) {
         for socket in 0..self.listeners.len() {
             self.accept_on(socket, now);
@@ -45,10 +45,10 @@ impl Server {
             match listener.accept() {
                 Ok((stream, _)) => self.admit(entrance, stream, now),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // The client was gone before its turn came.
+                // The client has gone already.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // No descriptors or no memory, most likely: it passes, and sooner with one less.
+                // There are probably no descriptors or no memory. Closing an idle connection helps.
                 Err(error) => {
                     if let Some(held_back) = ACCEPT_FAILED.allow(now) {
                         log::error!(
@@ -81,7 +81,7 @@ impl Server {
             return;
         };
         let max_body = self.resources.max_body();
-        let mut connection = Connection::new(self.next_id, stream, max_body, memory, now);
+        let mut connection = ClientConnection::new(self.next_id, stream, max_body, memory, now);
         connection.entrance = entrance;
         self.next_id += 1;
         connection.is_extra = is_extra;
@@ -95,17 +95,17 @@ impl Server {
         self.connections.len() >= self.limits.connections
     }
 
-    /// Whether no connection has to go yet, but one that sends its request now may be slow, which
-    /// shows soon. Until then new clients wait in the kernel, rather than being turned away.
+    /// Whether no connection can be closed yet, but one that is sending its request may turn out to
+    /// be slow. Until then new clients wait in the kernel instead of being refused.
     fn is_about_to_have_room(&self, now: Instant) -> bool {
         first_to_go(&self.connections, Duration::ZERO, now).is_none()
             && self
                 .connections
                 .iter()
-                .any(|c| matches!(c.phase, Phase::Receiving))
+                .any(|c| matches!(c.phase, ConnectionPhase::Receiving))
     }
 
-    /// Closes the connection that has to go first, if it has been as it is for `age`.
+    /// Closes the connection that should be closed first, if it has been in its state for `age`.
     pub(super) fn shed(&mut self, age: Duration, now: Instant) {
         if let Some(index) = first_to_go(&self.connections, age, now) {
             self.service.counts.shed();
@@ -114,7 +114,7 @@ impl Server {
     }
 }
 
-/// Tells a client for whom there is no place, without ever waiting for it.
+/// Sends a refusal to a client for which there is no place, without ever waiting for it.
 fn turn_away(stream: &TcpStream) {
     if stream.set_nonblocking(true).is_ok() {
         let mut out = Vec::new();

@@ -1,5 +1,4 @@
-//! One connection of a client's, as long as nothing is answered on it: bytes in, a request out.
-//! Never blocks.
+//! One client connection while no request is being answered: bytes in, a request out. Never blocks.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -7,7 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::http::server::{
-    BodyFraming, CONTINUE, Persistence, Reader, Refusal, Request, Step, go_away, response_head,
+    BodyFraming, CONTINUE, Persistence, ReadStep, Request, RequestReader, RequestRefusal, go_away,
+    response_head,
 };
 use crate::proxy::budget::Charge;
 use crate::proxy::exchange::Progress;
@@ -17,37 +17,37 @@ use crate::proxy::handler::Entrance;
 const PIECE: usize = 16 * 1024;
 const TURN: usize = 4;
 
-/// What every connection may hold without a charge: the usual sampling call whole.
+/// Bytes that every connection may hold without a charge: enough for a usual sampling call.
 pub(super) const OWN_MEMORY: usize = 4 * 1024;
 
-/// What a client of gRPC is told.
+/// The hint for clients of gRPC.
 const GRPC_HINT: &str = "this port speaks OTLP over HTTP/1.1 only: set \
                          OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf";
 
-pub(super) struct Connection {
+pub(super) struct ClientConnection {
     pub(super) id: u64,
     pub(super) entrance: Entrance,
     pub(super) stream: Arc<TcpStream>,
-    pub(super) phase: Phase,
+    pub(super) phase: ConnectionPhase,
     /// Since when it is in its phase.
     pub(super) since: Instant,
-    /// When the request at hand began to come in.
+    /// When the current request began to arrive.
     pub(super) began: Instant,
     pub(super) last_byte: Instant,
     /// A request has come by this connection before.
     pub(super) has_asked: bool,
     pub(super) client: Client,
-    /// Accepted beyond the limit, for those who ask the daemon itself how it is.
+    /// Accepted beyond the limit, for operators' requests only.
     pub(super) is_extra: bool,
-    /// The request at hand is one of theirs.
+    /// The current request is an operator's.
     pub(super) is_operators: bool,
-    reader: Reader,
+    reader: RequestReader,
     max_body: usize,
     memory: Charge,
 }
 
 /// What a connection does.
-pub(super) enum Phase {
+pub(super) enum ConnectionPhase {
     /// Between requests.
     Idle,
     /// Part of a request is here.
@@ -56,12 +56,12 @@ pub(super) enum Phase {
     Waiting(Arc<Request>),
     /// A thread answers.
     Busy(Arc<Progress>),
-    /// Refused. What still comes is thrown away: closing at once would reset the connection
-    /// before the client has read why.
-    Lingering,
+    /// Refused. Further bytes are discarded: closing at once would reset the connection before the
+    /// client has read the answer.
+    Draining,
 }
 
-/// What is known of a client while it is not read from.
+/// The state of a client while nothing is read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Client {
     There,
@@ -70,19 +70,19 @@ pub(super) enum Client {
     Gone,
 }
 
-/// What has come of the bytes of a client.
+/// The result of reading from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
     /// More has to come.
     Nothing,
     /// The connection is waiting now.
     Request,
-    Refused(Refusal),
-    /// Nobody is there any more.
+    Refused(RequestRefusal),
+    /// The client has gone.
     Gone,
 }
 
-impl Connection {
+impl ClientConnection {
     /// Takes a stream that does not block.
     pub(super) fn new(
         id: u64,
@@ -91,11 +91,11 @@ impl Connection {
         memory: Charge,
         now: Instant,
     ) -> Self {
-        Connection {
+        ClientConnection {
             id,
             entrance: Entrance::Main,
             stream: Arc::new(stream),
-            phase: Phase::Idle,
+            phase: ConnectionPhase::Idle,
             since: now,
             began: now,
             last_byte: now,
@@ -103,13 +103,13 @@ impl Connection {
             client: Client::There,
             is_extra: false,
             is_operators: false,
-            reader: Reader::with_max_body(max_body),
+            reader: RequestReader::with_max_body(max_body),
             max_body,
             memory,
         }
     }
 
-    pub(super) fn enter(&mut self, phase: Phase, now: Instant) {
+    pub(super) fn enter(&mut self, phase: ConnectionPhase, now: Instant) {
         self.phase = phase;
         self.since = now;
     }
@@ -120,7 +120,7 @@ impl Connection {
         for _ in 0..TURN {
             match (&*self.stream).read(&mut piece) {
                 Ok(0) => return Received::Gone,
-                Ok(_) if matches!(self.phase, Phase::Lingering) => {}
+                Ok(_) if matches!(self.phase, ConnectionPhase::Draining) => {}
                 Ok(n) => {
                     self.last_byte = now;
                     self.reader.feed(&piece[..n]);
@@ -140,30 +140,30 @@ impl Connection {
         Received::Nothing
     }
 
-    /// Understands what has been read.
+    /// Parses the bytes that were read.
     pub(super) fn advance(&mut self, now: Instant) -> Received {
-        if matches!(self.phase, Phase::Idle) && !self.reader.is_idle() {
+        if matches!(self.phase, ConnectionPhase::Idle) && !self.reader.is_idle() {
             self.began = now;
-            self.enter(Phase::Receiving, now);
+            self.enter(ConnectionPhase::Receiving, now);
         }
         loop {
             match self.reader.step() {
-                Ok(Step::Request(request)) => {
+                Ok(ReadStep::Request(request)) => {
                     self.has_asked = true;
-                    self.enter(Phase::Waiting(Arc::new(request)), now);
+                    self.enter(ConnectionPhase::Waiting(Arc::new(request)), now);
                     return Received::Request;
                 }
-                Ok(Step::Continue) if !self.write(CONTINUE) => return Received::Gone,
-                Ok(Step::Continue) => {}
-                Ok(Step::NeedMore) => return Received::Nothing,
+                Ok(ReadStep::Continue) if !self.write(CONTINUE) => return Received::Gone,
+                Ok(ReadStep::Continue) => {}
+                Ok(ReadStep::NeedMore) => return Received::Nothing,
                 Err(refusal) => return Received::Refused(refusal),
             }
         }
     }
 
-    /// The answer is out: the next request may come, or be here already.
+    /// The answer has been sent: the next request may come, or have arrived already.
     pub(super) fn next_request(&mut self, now: Instant) -> Received {
-        self.enter(Phase::Idle, now);
+        self.enter(ConnectionPhase::Idle, now);
         match self.stream.set_nonblocking(true) {
             Ok(()) => self.advance(now),
             Err(_) => Received::Gone,
@@ -173,7 +173,7 @@ impl Connection {
     /// Charges for the memory that the connection takes. `false` when there is not enough.
     pub(super) fn charge(&mut self) -> bool {
         let request = match &self.phase {
-            Phase::Waiting(request) => request.memory(),
+            ConnectionPhase::Waiting(request) => request.memory(),
             _ => 0,
         };
         let all = request + self.reader.memory();
@@ -207,16 +207,16 @@ impl Connection {
 
     fn end(&mut self, last: &[u8], now: Instant) {
         self.write(last);
-        self.linger(now);
+        self.close_when_read(now);
     }
 
     /// Closes when the client has read what was written.
-    pub(super) fn linger(&mut self, now: Instant) {
-        // Either fails only when the client was faster.
+    pub(super) fn close_when_read(&mut self, now: Instant) {
+        // This fails only if the client has closed the connection already.
         let _ = self.stream.set_nonblocking(true);
         let _ = self.stream.shutdown(Shutdown::Write);
-        self.reader = Reader::with_max_body(self.max_body);
-        self.enter(Phase::Lingering, now);
+        self.reader = RequestReader::with_max_body(self.max_body);
+        self.enter(ConnectionPhase::Draining, now);
         self.charge();
     }
 
@@ -225,9 +225,9 @@ impl Connection {
         matches!((&*self.stream).write(bytes), Ok(n) if n == bytes.len())
     }
 
-    /// Gives up the answer, for a client that is gone or taken for gone.
+    /// Cancels the answer, for a client that has gone or counts as gone.
     pub(super) fn give_up(&mut self) {
-        if let Phase::Busy(progress) = &self.phase {
+        if let ConnectionPhase::Busy(progress) = &self.phase {
             progress.call.cancel();
         }
         self.client = Client::Gone;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::{Client, Connection, Phase};
+use super::connection::{Client, ClientConnection, ConnectionPhase};
 use super::shedding::slowest_answer;
-use super::{Mailbox, Message, Server};
+use super::{Mailbox, Server, ServerMessage};
 use crate::proxy::budget::Charge;
 use crate::proxy::exchange::{Progress, Stage};
 use crate::proxy::handler::Entrance;
@@ -18,7 +18,7 @@ pub(super) const QUEUE_TIME: Duration = Duration::from_secs(1);
 /// How often it is tried again to start what waits.
 pub(super) const TRY_AGAIN: Duration = Duration::from_millis(50);
 
-/// Connections, and requests at once, beyond the limits, for those who ask the daemon how it is.
+/// Connections, and simultaneous requests, beyond the limits, for operators' requests.
 pub(super) const OPERATOR_SLOTS: usize = 4;
 
 /// Says that a request is over, however it ends.
@@ -30,7 +30,7 @@ struct Finish {
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        self.mailbox.send(Message::Finished {
+        self.mailbox.send(ServerMessage::Finished {
             id: self.id,
             keep_open: self.keep_open,
         });
@@ -44,7 +44,7 @@ impl Server {
         let waiting = self
             .connections
             .iter()
-            .filter(|c| matches!(c.phase, Phase::Waiting(_)));
+            .filter(|c| matches!(c.phase, ConnectionPhase::Waiting(_)));
         let mut waiting: Vec<(Instant, u64)> = waiting.map(|c| (c.since, c.id)).collect();
         waiting.sort_unstable();
         let mut is_full = false;
@@ -91,7 +91,7 @@ impl Server {
             self.connections[slow].cut();
         }
         for connection in &mut self.connections {
-            let is_busy = matches!(connection.phase, Phase::Busy(_));
+            let is_busy = matches!(connection.phase, ConnectionPhase::Busy(_));
             if is_busy && connection.client == Client::SaidAll {
                 connection.give_up();
             }
@@ -105,7 +105,7 @@ impl Server {
             return false;
         };
         let connection = &mut self.connections[index];
-        let Phase::Waiting(request) = &connection.phase else {
+        let ConnectionPhase::Waiting(request) = &connection.phase else {
             return true;
         };
         let (id, progress) = (
@@ -130,7 +130,7 @@ impl Server {
         };
         match self.resources.start(&format!("tcp-{id}"), job) {
             Ok(()) => {}
-            // Health and metrics are answered without a thread, too: quickly, if not at once.
+            // If there is no thread, health and metrics are answered on the thread `tcp`.
             Err(NoThread { job, .. }) if is_operators => job(),
             Err(NoThread { error, .. }) => {
                 if let Some(error) = error {
@@ -140,7 +140,7 @@ impl Server {
             }
         }
         connection.is_operators = is_operators;
-        connection.enter(Phase::Busy(progress), now);
+        connection.enter(ConnectionPhase::Busy(progress), now);
         true
     }
 
@@ -149,7 +149,7 @@ impl Server {
     fn slot(&self, is_operators: bool) -> Option<Option<Charge>> {
         let running = self.connections.iter().filter(|c| match &c.phase {
             // Streams of events are few, and last.
-            Phase::Busy(progress) => {
+            ConnectionPhase::Busy(progress) => {
                 c.is_operators == is_operators && progress.stage() != Stage::Live
             }
             _ => false,
@@ -171,14 +171,14 @@ impl Server {
     pub(super) fn is_operators(&self, index: usize) -> bool {
         let connection = &self.connections[index];
         match &connection.phase {
-            Phase::Waiting(request) => {
+            ConnectionPhase::Waiting(request) => {
                 connection.entrance == Entrance::Main && self.service.operator.owns(request)
             }
             _ => false,
         }
     }
 
-    /// The answer of a connection is out.
+    /// The answer of a connection has been sent.
     pub(super) fn finished(&mut self, id: u64, keep_open: bool, now: Instant) {
         let Some(index) = self.index_of(id) else {
             return;
@@ -190,11 +190,11 @@ impl Server {
             let received = connection.next_request(now);
             self.received(index, received, now);
         } else {
-            connection.linger(now);
+            connection.close_when_read(now);
         }
     }
 
-    pub(super) fn remove(&mut self, index: usize) -> Connection {
+    pub(super) fn remove(&mut self, index: usize) -> ClientConnection {
         let mut connection = self.connections.swap_remove(index);
         connection.cut();
         connection

@@ -21,29 +21,30 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::counts::Refused;
-use super::exchange::Service;
+use super::exchange::ExchangeContext;
 use super::handler::Entrance;
 use super::resources::ClientResources;
 use super::{Limits, OnOver};
-use connection::{Client, Connection, Phase, Received};
+use connection::{Client, ClientConnection, ConnectionPhase, Received};
 use dispatch::TRY_AGAIN;
-use refuse::LINGER;
+use refuse::REFUSED_READ_TIME;
 pub(super) use refuse::retry_after;
 use shedding::slowest_request;
-use stop::Stopping;
+use stop::StoppingServer;
 
-/// A client that has said all it has to say gets its answer within this, or is taken for gone: a
-/// program that gives up looks the same as one that has closed its half of the connection.
+/// A client that has closed its sending side must get its answer within this time, or counts as
+/// gone: a program that gives up cannot be distinguished from one that waits for the answer.
 const GONE: Duration = Duration::from_secs(2);
 
 /// How long waiting for clients rests after an error.
 const WAIT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What wakes the thread.
-pub(super) enum Message {
+pub(super) enum ServerMessage {
     /// A request has been answered.
     Finished { id: u64, keep_open: bool },
-    /// Requests under way may finish until the deadline; then `on_over` is told whether all have.
+    /// Current requests may finish until the deadline; then `on_over` is called with whether all
+    /// have.
     Stop { deadline: Instant, on_over: OnOver },
     /// End at once.
     Close,
@@ -52,12 +53,12 @@ pub(super) enum Message {
 /// Sends messages to the thread.
 #[derive(Clone)]
 pub(super) struct Mailbox {
-    messages: Sender<Message>,
+    messages: Sender<ServerMessage>,
     waker: Arc<UnixStream>,
 }
 
 impl Mailbox {
-    pub(super) fn send(&self, message: Message) {
+    pub(super) fn send(&self, message: ServerMessage) {
         // Fails only when the thread has ended.
         let _ = self.messages.send(message);
         // Fails also when the pipe is full: then the thread is about to look anyway.
@@ -68,22 +69,22 @@ impl Mailbox {
 pub(super) struct Server {
     listeners: Vec<(Entrance, TcpListener)>,
     wakeups: UnixStream,
-    messages: Receiver<Message>,
+    messages: Receiver<ServerMessage>,
     mailbox: Mailbox,
-    service: Arc<Service>,
+    service: Arc<ExchangeContext>,
     resources: Arc<ClientResources>,
     limits: Limits,
-    connections: Vec<Connection>,
+    connections: Vec<ClientConnection>,
     next_id: u64,
     /// Accepting rests until then.
     accept_after: Option<Instant>,
-    stopping: Option<Stopping>,
+    stopping: Option<StoppingServer>,
 }
 
 impl Server {
     pub(super) fn new(
         listeners: Vec<(Entrance, TcpListener)>,
-        service: Arc<Service>,
+        service: Arc<ExchangeContext>,
         resources: Arc<ClientResources>,
         limits: Limits,
     ) -> io::Result<Self> {
@@ -122,9 +123,11 @@ impl Server {
             let now = Instant::now();
             while let Ok(message) = self.messages.try_recv() {
                 match message {
-                    Message::Finished { id, keep_open } => self.finished(id, keep_open, now),
-                    Message::Stop { deadline, on_over } => self.stop(deadline, on_over, now),
-                    Message::Close => return self.connections.iter_mut().for_each(Connection::cut),
+                    ServerMessage::Finished { id, keep_open } => self.finished(id, keep_open, now),
+                    ServerMessage::Stop { deadline, on_over } => self.stop(deadline, on_over, now),
+                    ServerMessage::Close => {
+                        return self.connections.iter_mut().for_each(ClientConnection::cut);
+                    }
                 }
             }
             self.expire(now);
@@ -142,8 +145,8 @@ impl Server {
         }
     }
 
-    /// Waits until something happens: whether somebody wants to connect, and which connections
-    /// have something to say.
+    /// Waits for events. Returns whether there are new connections, and which connections are
+    /// ready.
     fn wait(&self, now: Instant) -> Result<(bool, Vec<(usize, PollFlags)>), Errno> {
         let mut polled = vec![PollFd::new(&self.wakeups, PollFlags::IN)];
         if self.accept_after.is_none() {
@@ -159,7 +162,7 @@ impl Server {
             }
         }
         let timeout = self.next_deadline(now).map(|at| {
-            // A moment more, so that the deadline is past then.
+            // One millisecond more, so that the deadline has passed after the wait.
             let left = at.saturating_duration_since(now) + Duration::from_millis(1);
             Timespec::try_from(left).unwrap_or_default()
         });
@@ -173,7 +176,7 @@ impl Server {
     fn serve(&mut self, accepts: bool, ready: Vec<(usize, PollFlags)>, now: Instant) {
         let mut rest = [0; 64];
         while matches!((&self.wakeups).read(&mut rest), Ok(1..)) {}
-        // From the back, so that one which goes does not move those that are still to come.
+        // In reverse order, because removing a connection moves those behind it.
         for (index, events) in ready.into_iter().rev() {
             self.look_at(index, events, now);
         }
@@ -186,12 +189,14 @@ impl Server {
         let connection = &mut self.connections[index];
         let is_broken = events.intersects(PollFlags::HUP | PollFlags::ERR);
         match &connection.phase {
-            Phase::Waiting(_) if is_broken => {
+            ConnectionPhase::Waiting(_) if is_broken => {
                 self.connections.swap_remove(index);
             }
-            Phase::Busy(_) if is_broken => connection.give_up(),
-            Phase::Waiting(_) | Phase::Busy(_) => connection.client = Client::SaidAll,
-            Phase::Idle | Phase::Receiving | Phase::Lingering => {
+            ConnectionPhase::Busy(_) if is_broken => connection.give_up(),
+            ConnectionPhase::Waiting(_) | ConnectionPhase::Busy(_) => {
+                connection.client = Client::SaidAll
+            }
+            ConnectionPhase::Idle | ConnectionPhase::Receiving | ConnectionPhase::Draining => {
                 let received = connection.read(now);
                 self.received(index, received, now);
             }
@@ -240,29 +245,29 @@ impl Server {
                 continue;
             }
             match &self.connections[index].phase {
-                Phase::Idle | Phase::Lingering => {
+                ConnectionPhase::Idle | ConnectionPhase::Draining => {
                     self.connections.swap_remove(index);
                 }
-                Phase::Receiving => self.refuse(index, 408, Refused::TooSlow, now),
-                Phase::Waiting(_) => {
+                ConnectionPhase::Receiving => self.refuse(index, 408, Refused::TooSlow, now),
+                ConnectionPhase::Waiting(_) => {
                     let why =
                         "there is no thread or memory for it (raise -m, or the limit of tasks)";
                     self.refuse_busy(index, why, now);
                 }
-                Phase::Busy(_) => self.connections[index].give_up(),
+                ConnectionPhase::Busy(_) => self.connections[index].give_up(),
             }
         }
     }
 
-    /// When a connection has been as it is for too long.
-    fn deadline(&self, connection: &Connection) -> Option<Instant> {
+    /// The deadline of a connection in its current state.
+    fn deadline(&self, connection: &ClientConnection) -> Option<Instant> {
         match connection.phase {
-            Phase::Idle => connection.since.checked_add(self.limits.idle),
-            Phase::Receiving => connection.began.checked_add(self.limits.request),
-            Phase::Waiting(_) => connection.since.checked_add(dispatch::QUEUE_TIME),
-            Phase::Busy(_) if connection.client != Client::SaidAll => None,
-            Phase::Busy(_) => connection.since.checked_add(GONE),
-            Phase::Lingering => connection.since.checked_add(LINGER),
+            ConnectionPhase::Idle => connection.since.checked_add(self.limits.idle),
+            ConnectionPhase::Receiving => connection.began.checked_add(self.limits.request),
+            ConnectionPhase::Waiting(_) => connection.since.checked_add(dispatch::QUEUE_TIME),
+            ConnectionPhase::Busy(_) if connection.client != Client::SaidAll => None,
+            ConnectionPhase::Busy(_) => connection.since.checked_add(GONE),
+            ConnectionPhase::Draining => connection.since.checked_add(REFUSED_READ_TIME),
         }
     }
 
@@ -271,11 +276,11 @@ impl Server {
         let waits = self
             .connections
             .iter()
-            .any(|c| matches!(c.phase, Phase::Waiting(_)));
+            .any(|c| matches!(c.phase, ConnectionPhase::Waiting(_)));
         let others = [
             waits.then(|| now + TRY_AGAIN),
             self.accept_after,
-            self.stopping.as_ref().and_then(Stopping::deadline),
+            self.stopping.as_ref().and_then(StoppingServer::deadline),
         ];
         of_connections.chain(others.into_iter().flatten()).min()
     }
@@ -285,9 +290,9 @@ impl Server {
         let [mut idle, mut receiving, mut busy] = [0; 3];
         for connection in &self.connections {
             *match connection.phase {
-                Phase::Idle | Phase::Lingering => &mut idle,
-                Phase::Receiving => &mut receiving,
-                Phase::Waiting(_) | Phase::Busy(_) => &mut busy,
+                ConnectionPhase::Idle | ConnectionPhase::Draining => &mut idle,
+                ConnectionPhase::Receiving => &mut receiving,
+                ConnectionPhase::Waiting(_) | ConnectionPhase::Busy(_) => &mut busy,
             } += 1;
         }
         self.service.counts.connections(idle, receiving, busy);
@@ -296,12 +301,14 @@ impl Server {
     }
 }
 
-/// What is waited for on a connection; `None` where nothing can come any more.
-fn events(connection: &Connection) -> Option<PollFlags> {
+/// The poll events of a connection; `None` where nothing can come any more.
+fn events(connection: &ClientConnection) -> Option<PollFlags> {
     match (&connection.phase, connection.client) {
-        (Phase::Idle | Phase::Receiving | Phase::Lingering, _) => Some(PollFlags::IN),
+        (ConnectionPhase::Idle | ConnectionPhase::Receiving | ConnectionPhase::Draining, _) => {
+            Some(PollFlags::IN)
+        }
         (_, Client::There) => Some(SAID_ALL),
-        // Only that the connection breaks, which is always told.
+        // Only a broken connection, which poll always reports.
         (_, Client::SaidAll) => Some(PollFlags::empty()),
         (_, Client::Gone) => None,
     }

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::Server;
-use crate::http::server::{MAX_BODY, Refusal};
+use crate::http::server::{MAX_BODY, RequestRefusal};
 use crate::logging::RateLimit;
 use crate::proxy::counts::Refused;
 use crate::proxy::otlp_front::too_long;
 
 /// How long what a refused client still sends is read.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
+pub(super) const REFUSED_READ_TIME: Duration = Duration::from_secs(1);
 
 const MINUTE: Duration = Duration::from_secs(60);
 static BUSY: RateLimit = RateLimit::new(1, MINUTE);
@@ -53,7 +53,7 @@ impl Server {
             }
             None => (Vec::new(), Vec::new()),
         };
-        let status = Refusal::BodyTooLarge.status();
+        let status = RequestRefusal::BodyTooLarge.status();
         connection.refuse(status, &headers, &body, now);
     }
 
@@ -66,9 +66,9 @@ impl Server {
     }
 
     /// Refuses a request that cannot be read to its end.
-    pub(super) fn refuse_unread(&mut self, index: usize, refusal: Refusal, now: Instant) {
+    pub(super) fn refuse_unread(&mut self, index: usize, refusal: RequestRefusal, now: Instant) {
         match refusal {
-            Refusal::Http2 => {
+            RequestRefusal::Http2 => {
                 if let Some(held_back) = HTTP2.allow(now) {
                     log::warn!(
                         "a client speaks HTTP/2 or gRPC on TCP, which takes OTLP over HTTP/1.1 \
@@ -79,8 +79,8 @@ impl Server {
                 self.service.counts.refused(Refused::Http2);
                 self.connections[index].refuse_http2(now);
             }
-            Refusal::BodyTooLarge => self.refuse_body(index, now),
-            Refusal::HeadTooLarge => {
+            RequestRefusal::BodyTooLarge => self.refuse_body(index, now),
+            RequestRefusal::HeadTooLarge => {
                 log::debug!("a request on TCP was refused: {refusal}");
                 self.refuse(index, refusal.status(), Refused::TooLarge, now);
             }

@@ -1,22 +1,22 @@
-//! Ends: requests under way may finish, new ones are told to go elsewhere.
+//! The end of the server: current requests may finish, new ones get 503.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::Server;
-use super::connection::{Connection, Phase};
+use super::connection::{ClientConnection, ConnectionPhase};
 use crate::proxy::OnOver;
 use crate::proxy::exchange::Stage;
 
-pub(super) struct Stopping {
+pub(super) struct StoppingServer {
     began: Instant,
     deadline: Instant,
     is_interrupted: bool,
-    /// To be told; `None` once it was.
+    /// The callback; `None` after it was called.
     on_over: Option<OnOver>,
 }
 
-impl Stopping {
+impl StoppingServer {
     /// When something has to be done.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.on_over.as_ref().map(|_| self.deadline)
@@ -28,15 +28,15 @@ impl Server {
         self.service.is_stopping.store(true, Relaxed);
         for index in (0..self.connections.len()).rev() {
             match &self.connections[index].phase {
-                Phase::Idle => drop(self.remove(index)),
+                ConnectionPhase::Idle => drop(self.remove(index)),
                 // Events never end by themselves.
-                Phase::Busy(progress) if progress.stage() == Stage::Live => {
+                ConnectionPhase::Busy(progress) if progress.stage() == Stage::Live => {
                     self.connections[index].cut();
                 }
                 _ => {}
             }
         }
-        self.stopping = Some(Stopping {
+        self.stopping = Some(StoppingServer {
             began: now,
             deadline,
             is_interrupted: false,
@@ -78,7 +78,7 @@ impl Server {
         self.service.handler.stop();
         for index in (0..self.connections.len()).rev() {
             match self.connections[index].phase {
-                Phase::Busy(_) => self.connections[index].cut(),
+                ConnectionPhase::Busy(_) => self.connections[index].cut(),
                 _ if is_under_way(&self.connections[index], began) => drop(self.remove(index)),
                 _ => {}
             }
@@ -87,10 +87,12 @@ impl Server {
 }
 
 /// Whether a request is waited for that came before the stop.
-fn is_under_way(connection: &Connection, began: Instant) -> bool {
+fn is_under_way(connection: &ClientConnection, began: Instant) -> bool {
     match &connection.phase {
-        Phase::Idle | Phase::Lingering => false,
-        Phase::Busy(progress) if progress.stage() == Stage::Live => false,
-        Phase::Receiving | Phase::Waiting(_) | Phase::Busy(_) => connection.began <= began,
+        ConnectionPhase::Idle | ConnectionPhase::Draining => false,
+        ConnectionPhase::Busy(progress) if progress.stage() == Stage::Live => false,
+        ConnectionPhase::Receiving | ConnectionPhase::Waiting(_) | ConnectionPhase::Busy(_) => {
+            connection.began <= began
+        }
     }
 }

@@ -613,7 +613,7 @@ fn losses_are_logged_with_their_sum_and_once_a_minute() {
     let temp = TempDir::new();
     let mut spool = Tested::empty(&temp.spool(), LIMIT);
     let start = spool.now;
-    let one = Amount::of(1, 10);
+    let one = RecordAmount::of(1, 10);
     for second in 0..10 {
         let now = start + Duration::from_secs(second);
         let report = &mut spool.spool.report;

@@ -185,10 +185,10 @@ impl Tested {
     }
 }
 
-fn amount<'a>(items: impl IntoIterator<Item = &'a SpoolItem>) -> Amount {
-    let mut amount = Amount::default();
+fn amount<'a>(items: impl IntoIterator<Item = &'a SpoolItem>) -> RecordAmount {
+    let mut amount = RecordAmount::default();
     for item in items {
-        amount += Amount::of_item(item);
+        amount += RecordAmount::of_item(item);
     }
     amount
 }

@@ -66,7 +66,7 @@ struct Model {
     stored: BTreeMap<SystemTime, SpoolItem>,
     settled: BTreeSet<SystemTime>,
     /// What is on disk to be read, by the events.
-    unread: BTreeMap<XRayApi, Amount>,
+    unread: BTreeMap<XRayApi, RecordAmount>,
     /// Records that were read and are not settled.
     in_hand: Vec<(RecordId, SystemTime)>,
 }
@@ -83,11 +83,11 @@ impl Model {
         }
     }
 
-    fn unread(&mut self, destination: XRayApi) -> &mut Amount {
+    fn unread(&mut self, destination: XRayApi) -> &mut RecordAmount {
         self.unread.entry(destination).or_default()
     }
 
-    fn take(&mut self, destination: XRayApi, amount: Amount) {
+    fn take(&mut self, destination: XRayApi, amount: RecordAmount) {
         let unread = self.unread(destination);
         let rest = unread.saturating_sub(amount);
         let mut sum = rest;
@@ -96,7 +96,7 @@ impl Model {
         *unread = rest;
     }
 
-    /// Takes the events into account. Answers whether more can be read.
+    /// Takes the events into account. Returns whether more can be read.
     fn account(&mut self, events: Vec<SpoolEvent>) -> bool {
         let mut readable = false;
         for event in events {
@@ -118,7 +118,7 @@ impl Model {
                         self.in_hand.iter().all(|(_, other)| *other != time),
                         "twice"
                     );
-                    self.take(item.kind.destination(), Amount::of_item(&item));
+                    self.take(item.kind.destination(), RecordAmount::of_item(&item));
                     self.in_hand.push((record, time));
                 }
                 SpoolEvent::ReadFinished { more, .. } => readable = more,
@@ -153,7 +153,8 @@ impl Model {
             Step::StoreAndSettle { spans } => {
                 if let Some((record, time)) = self.store(spans) {
                     let item = &self.stored[&time];
-                    let (destination, amount) = (item.kind.destination(), Amount::of_item(item));
+                    let (destination, amount) =
+                        (item.kind.destination(), RecordAmount::of_item(item));
                     self.settled.insert(time);
                     self.take(destination, amount);
                     let events = self.tested.send(SpoolMessage::Settled(record));
@@ -164,7 +165,7 @@ impl Model {
                 let index = index.index(self.in_hand.len());
                 let (record, time) = self.in_hand.swap_remove(index);
                 let item = &self.stored[&time];
-                let (destination, amount) = (item.kind.destination(), Amount::of_item(item));
+                let (destination, amount) = (item.kind.destination(), RecordAmount::of_item(item));
                 let mut events = self.tested.send(SpoolMessage::Release(record));
                 let SpoolEvent::Released { kept, .. } = events.remove(0) else {
                     panic!("{events:?}");
@@ -204,7 +205,7 @@ impl Model {
         }
     }
 
-    /// Answers what was stored, and where.
+    /// Returns what was stored, and where.
     fn store(&mut self, spans: bool) -> Option<(RecordId, SystemTime)> {
         let number = self.stored.len() as u64;
         let item = SpoolItem {
@@ -232,7 +233,7 @@ impl Model {
             Some(SpoolEvent::Stored { id, record }) => {
                 assert_eq!(id, number);
                 stored = Some((record, item.received_at));
-                *self.unread(item.kind.destination()) += Amount::of_item(&item);
+                *self.unread(item.kind.destination()) += RecordAmount::of_item(&item);
                 self.stored.insert(item.received_at, item);
             }
             Some(SpoolEvent::StoreFailed { error, .. }) => assert_eq!(error, StoreError::NoRoom),
@@ -267,7 +268,7 @@ impl Model {
         assert!(
             self.unread
                 .values()
-                .all(|unread| *unread == Amount::default()),
+                .all(|unread| *unread == RecordAmount::default()),
             "{:?}",
             self.unread
         );
@@ -302,9 +303,9 @@ proptest! {
         let mut expected = model.unread.clone();
         for (_, time) in &model.in_hand {
             let item = &model.stored[time];
-            *expected.entry(item.kind.destination()).or_default() += Amount::of_item(item);
+            *expected.entry(item.kind.destination()).or_default() += RecordAmount::of_item(item);
         }
-        expected.retain(|_, amount| *amount != Amount::default());
+        expected.retain(|_, amount| *amount != RecordAmount::default());
         model.restart();
         prop_assert_eq!(&model.unread, &expected);
         let settled = model.settled.len();

@@ -1,14 +1,14 @@
 //! What X-Ray's answer to an upload means for the documents of the request.
 //!
-//! Delivered is only what X-Ray itself says it has taken, refused only what it says of documents.
-//! Everything else is held and sent again: a proxy, a captive portal or a load balancer may have
-//! answered in X-Ray's place.
+//! Documents count as delivered only if X-Ray itself says so, and as refused only if X-Ray says
+//! that the documents are at fault. In all other cases they are held and sent again: a proxy, a
+//! captive portal or a load balancer may have answered in X-Ray's place.
 
 mod otlp;
 
 use std::time::Duration;
 
-pub use otlp::PartialSuccess;
+pub(crate) use otlp::PartialSuccess;
 use serde_json::Value;
 
 use crate::aws::error_codes::{self, ErrorClass};
@@ -28,24 +28,24 @@ pub struct XRayResponse {
     pub has_request_id: bool,
     /// Header `date`.
     pub date: Option<String>,
-    /// Whether a cache answered (header `age`): its `date` says nothing of X-Ray's clock.
+    /// Whether a cache answered (header `age`): then `date` says nothing about X-Ray's clock.
     pub has_age: bool,
     /// What the body is.
-    pub body: ResponseBody,
-    /// The body, where it is OTLP's answer to a request that was taken.
-    pub export: Option<PartialSuccess>,
+    pub(crate) body: ResponseBody,
+    /// The body, if it is OTLP's answer to a request that was accepted.
+    pub(crate) export: Option<PartialSuccess>,
     /// Whether the message is from a protobuf `Status`, as OTLP answers.
-    pub is_status: bool,
+    pub(crate) is_status: bool,
 }
 
 /// The body of an answer, as far as it matters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum ResponseBody {
+pub(crate) enum ResponseBody {
     /// A JSON object with the array `UnprocessedTraceSegments`.
     Unprocessed(Vec<Unprocessed>),
     /// A JSON object in which that array is missing or null.
     OtherObject,
-    /// Anything else.
+    /// Any other error.
     #[default]
     NotAnObject,
 }
@@ -61,7 +61,7 @@ pub struct Unprocessed {
     pub message: String,
 }
 
-/// What is to be done with the documents of a request.
+/// What to do with the documents of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning<'a> {
     /// X-Ray has taken the request, but for the documents named.
@@ -79,16 +79,16 @@ pub enum Meaning<'a> {
 pub enum HoldReason {
     /// Newer credentials may be taken.
     Credentials,
-    /// The answer is not X-Ray's: this is missing.
+    /// The answer does not come from X-Ray, because this is missing.
     NotXRay(&'static str),
     /// Anything else: the service, the network or a permission.
     Service,
 }
 
-/// The most that a `Retry-After` may ask for. A service that says "tomorrow" is not obeyed.
+/// The longest `Retry-After` that is followed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// What X-Ray answers nearly always.
+/// X-Ray's usual answer.
 const ALL_TAKEN: &[u8] = br#"{"UnprocessedTraceSegments":[]}"#;
 
 impl XRayResponse {
@@ -211,7 +211,7 @@ impl Unprocessed {
     }
 
     /// Whether X-Ray may take the same document later.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         error_codes::bare(&self.code).is_some_and(|code| error_codes::is_transient(&code))
     }
 }

@@ -10,9 +10,9 @@ use super::{HoldReason, Meaning, XRayResponse};
 use crate::aws::error_codes::{self, ErrorClass};
 use crate::protobuf::{self, Fields};
 
-/// What X-Ray did not take of a request that it has taken.
+/// What X-Ray has refused of a request that it has accepted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PartialSuccess {
+pub(crate) struct PartialSuccess {
     /// Spans that it refused.
     pub rejected: u64,
     /// Its words.
@@ -31,15 +31,15 @@ pub(super) fn protobuf_success(body: &[u8]) -> Option<PartialSuccess> {
     let mut partial = PartialSuccess::default();
     let mut fields = Fields(body);
     while let Some(field) = fields.next().ok()? {
-        if let (PARTIAL_SUCCESS, protobuf::Value::Bytes(bytes)) = field {
+        if let (PARTIAL_SUCCESS, protobuf::FieldValue::Bytes(bytes)) = field {
             let mut fields = Fields(bytes);
             while let Some(field) = fields.next().ok()? {
                 match field {
                     // It is signed, and a negative number refuses nothing.
-                    (REJECTED_SPANS, protobuf::Value::Number(number)) => {
+                    (REJECTED_SPANS, protobuf::FieldValue::Number(number)) => {
                         partial.rejected = u64::try_from(number.cast_signed()).unwrap_or(0);
                     }
-                    (ERROR_MESSAGE, protobuf::Value::Bytes(text)) => {
+                    (ERROR_MESSAGE, protobuf::FieldValue::Bytes(text)) => {
                         partial.message = String::from_utf8_lossy(text).into_owned();
                     }
                     _ => {}
@@ -70,7 +70,7 @@ pub(super) fn protobuf_status(body: &[u8]) -> Option<String> {
     let mut message = None;
     let mut fields = Fields(body);
     while let Some(field) = fields.next().ok()? {
-        if let (STATUS_MESSAGE, protobuf::Value::Bytes(text)) = field {
+        if let (STATUS_MESSAGE, protobuf::FieldValue::Bytes(text)) = field {
             message = Some(String::from_utf8_lossy(text).into_owned());
         }
     }
@@ -91,7 +91,8 @@ impl XRayResponse {
                 None if self.blames_token() => Meaning::Hold(HoldReason::Credentials),
                 _ if self.misses_transaction_search() => Meaning::Hold(HoldReason::Service),
                 Some(ErrorClass::Documents) if (400..500).contains(&status) => Meaning::Refused,
-                // X-Ray's own words, though without a code: it has read the request.
+                // The message is X-Ray's own, although there is no code, so X-Ray has read the
+                // request.
                 None if matches!(status, 400 | 413) && self.speaks() => Meaning::Refused,
                 None if matches!(status, 400 | 413) => Meaning::Suspected,
                 _ => Meaning::Hold(HoldReason::Service),
@@ -99,7 +100,7 @@ impl XRayResponse {
         }
     }
 
-    /// What an operator is to do, with a `; ` before it; empty where that is not known.
+    /// A hint for the operator, beginning with `; `; empty where there is none.
     pub(crate) fn advice_for_spans(&self) -> &'static str {
         let is_denied = |code: &str| code.starts_with("AccessDenied");
         if self.misses_transaction_search() {
@@ -137,7 +138,7 @@ impl XRayResponse {
             && message.to_ascii_lowercase().contains("security token")
     }
 
-    /// Whether there are words, and a mark of X-Ray's beside them.
+    /// Whether there is a message and a sign that it is X-Ray's.
     fn speaks(&self) -> bool {
         self.message.is_some() && (self.has_request_id || self.is_status)
     }
@@ -207,7 +208,7 @@ mod tests {
                 Meaning::Hold(HoldReason::NotXRay("not the status 200")),
             ),
             (302, &[], b"".to_vec(), SERVICE),
-            // Transaction Search is not enabled, in each way in which X-Ray may say so.
+            // Whether Transaction Search is not enabled. X-Ray may say so in several ways.
             (400, &[PROTOBUF, ID], status(DESTINATION), SERVICE),
             (400, &[JSON, ID], error(invalid, DESTINATION), SERVICE),
             (

@@ -1,18 +1,18 @@
-//! What goes out, when, and on which sender.
+//! Decides what is sent, when, and on which sender.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Action, Now, Uploader};
 use crate::spool::XRayApi;
-use crate::upload::item::{Item, Room};
+use crate::upload::item::{Item, RequestRoom};
 use crate::upload::sender::Payload;
 use crate::upload::sender_pool::{Choice, InFlight, Load};
 
 impl Uploader {
-    /// Sends what may go now.
+    /// Sends everything that may be sent now.
     pub(super) fn dispatch(&mut self, now: Now) {
-        // What is unsent goes to the spool then.
+        // Unsent items go to the spool then.
         if self.spooling.is_some()
             && self
                 .shutdown
@@ -65,7 +65,7 @@ impl Uploader {
     fn next_item(&mut self, api: XRayApi, now: Instant) -> Option<(Item, usize)> {
         let in_flight = self.bytes_in_flight();
         let free = self.limits.buffer.saturating_sub(self.buffer_used());
-        let room = Room {
+        let room = RequestRoom {
             request: (self.limits.buffer / 2).saturating_sub(in_flight),
             growth: match api {
                 XRayApi::Segments => free,
@@ -96,7 +96,7 @@ impl Uploader {
     pub(super) fn next_request(&self, now: Instant) -> Option<(Instant, XRayApi)> {
         self.target.as_ref()?;
         self.usable_credentials()?;
-        // Telemetry never goes out as a probe.
+        // Telemetry is never sent as a probe.
         if self.telemetry_body.is_some() && self.destinations.segments.back_off.is_healthy() {
             return Some((self.renewal_wait.unwrap_or(now), XRayApi::Segments));
         }
@@ -123,7 +123,7 @@ impl Uploader {
         spooling.copies.overdue(api, self.shutdown.is_some())
     }
 
-    /// Requests that are out to this API. Telemetry goes where segments go.
+    /// Requests in flight to this API. Telemetry counts as segments.
     pub(super) fn requests_in_flight(&self, api: XRayApi) -> usize {
         let in_flight = self.senders.in_flight();
         in_flight
@@ -168,7 +168,7 @@ impl Uploader {
         }
     }
 
-    /// Makes room by compressing one of the oldest bodies. Answers whether one was plain.
+    /// Makes room by compressing one of the oldest bodies. Returns whether one was plain.
     fn compress_front(&mut self) -> bool {
         let packer = self.packer.get_or_insert_default();
         let mut destinations = self.destinations.iter_mut();

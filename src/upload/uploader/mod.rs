@@ -3,6 +3,7 @@
 //! It has no thread, socket or clock, so that a test can bring it into any state. `Runner` is the
 //! thread around it.
 
+mod credentials;
 mod dispatch;
 mod periodic;
 mod settle;
@@ -13,6 +14,7 @@ mod spool_events;
 mod spool_reads;
 mod spool_shutdown;
 mod spooling;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -23,14 +25,13 @@ use aws_credential_types::Credentials;
 
 use super::channel::ChannelBytes;
 use super::counters::SegmentCounts;
-use super::destination::{Destination, Destinations};
-use super::health::Health;
+use super::destinations::Destinations;
 use super::item::Item;
 use super::message::{Event, HandOver, SpoolAnswer};
-use super::metrics::{Snapshot, SpoolMetrics, UploadMetrics};
+use super::metrics::UploadMetrics;
 use super::packer::Packer;
 use super::sender::{Payload, SenderId};
-use super::sender_pool::{Choice, InFlight, SenderPool};
+use super::sender_pool::{Choice, SenderPool};
 use super::spans::SpanCounts;
 use super::telemetry::Telemetry;
 use crate::batch::Batch;
@@ -41,7 +42,7 @@ use spooling::Spooling;
 
 /// What the uploader may use.
 #[derive(Debug, Clone, Copy)]
-pub struct UploadLimits {
+pub(crate) struct UploadLimits {
     /// Most requests in flight, of which those with spans leave one to segments. Where there is one
     /// alone, spans have a sender of their own.
     pub concurrency: usize,
@@ -52,7 +53,7 @@ pub struct UploadLimits {
 impl UploadLimits {
     /// Most sender threads.
     #[must_use]
-    pub fn senders(self) -> usize {
+    pub(crate) fn senders(self) -> usize {
         self.concurrency.max(2)
     }
 
@@ -68,7 +69,7 @@ impl UploadLimits {
 /// The time of an event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
-    pub instant: Instant,
+    pub(crate) instant: Instant,
     /// The service's time, as far as it is known.
     pub wall: SystemTime,
     /// A number in 0..1.
@@ -130,11 +131,11 @@ pub(super) struct Uploader {
     actions: Vec<Action>,
 }
 
-/// How far the shutdown is.
+/// The progress of the shutdown.
 #[derive(Debug, Clone, Copy)]
 struct Shutdown {
     deadline: Instant,
-    /// When what is unsent goes to the spool, if there is one.
+    /// When unsent items go to the spool, if there is one.
     last_phase: Instant,
     readers_ended: bool,
     drained_reported: bool,
@@ -218,7 +219,7 @@ impl Uploader {
             self.renewal_wait = None;
         }
         if self.counts.received > 0 {
-            // A daemon that nobody has sent anything to has nothing to tell.
+            // Without any segment there is nothing to report.
             self.telemetry_tick(now);
             self.summary_tick(now.instant);
         }
@@ -264,7 +265,7 @@ impl Uploader {
         .min()
     }
 
-    /// What is to be done since the last call.
+    /// The actions since the last call.
     pub(super) fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
     }
@@ -288,7 +289,7 @@ impl Uploader {
         })
     }
 
-    /// The end: what is still held is lost, and said to be.
+    /// The end: counts and logs what is still held as lost.
     pub(super) fn close(&mut self) -> SegmentCounts {
         let (held, spans_held) = (self.held(), self.spans_held());
         let kept = self.kept_at_the_end();
@@ -325,68 +326,6 @@ impl Uploader {
         self.counts.set_kernel_drops(drops);
     }
 
-    /// Segments by fate, without what readers have not handed over.
-    pub(super) fn counts(&self) -> SegmentCounts {
-        SegmentCounts {
-            held: self.held(),
-            ..self.counts
-        }
-    }
-
-    /// All that is known, of this moment.
-    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
-        let credentials = self.credentials.as_ref();
-        Snapshot {
-            segments: self.counts(),
-            spans: self.span_counts(),
-            metrics: self.metrics.clone(),
-            senders: self.senders.count(),
-            buffer_used: self.buffer_used(),
-            buffer_limit: self.limits.buffer,
-            credentials: credentials
-                .map(|snapshot| snapshot.status.clone())
-                .unwrap_or_default(),
-            outage: self.outage_since().map(|since| now - since),
-            spool: self.spooling.as_ref().map(|spooling| SpoolMetrics {
-                works: spooling.problem.is_none(),
-                ..spooling.metrics
-            }),
-        }
-    }
-
-    /// Whether uploads go on.
-    pub(super) fn health(&self, now: Instant) -> Health {
-        let mut health = Health::default();
-        let waits = self.destinations.iter().any(|one| !one.is_empty());
-        if waits && self.senders.all_overdue(now) {
-            health.problem = Some("every request to X-Ray hangs while segments wait".to_owned());
-            return health;
-        }
-        let outages = self.destinations.iter().map(|one| &one.outage);
-        health
-            .notes
-            .extend(outages.filter_map(|outage| outage.note(now)));
-        let status = self.credentials.as_ref().map(|snapshot| &snapshot.status);
-        if let Some(status) = status
-            && let (Some(since), Some(error)) = (status.missing_since, &status.error)
-            && !health.notes.iter().any(|note| note.contains(error))
-        {
-            // With nothing to upload, calls by TCP cannot be signed all the same.
-            let seconds = (now - since).as_secs_f64();
-            health
-                .notes
-                .push(format!("no AWS credentials for {seconds:.0} s ({error})"));
-        }
-        if let Some(problem) = self.spooling.as_ref().and_then(|one| one.problem.as_ref()) {
-            health.notes.push(problem.clone());
-        }
-        match self.senders.overdue(now) {
-            0 => {}
-            n => health.notes.push(format!("{n} requests to X-Ray hang")),
-        }
-        health
-    }
-
     fn received(&mut self, hand_over: HandOver, now: Instant) {
         let documents = hand_over.batch.len();
         self.counts
@@ -394,98 +333,6 @@ impl Uploader {
         let item = Item::new(hand_over.batch, now);
         self.destinations.of_mut(item.body.api()).push(item);
         self.report_waiting(now);
-    }
-
-    /// Something has come that cannot be sent without credentials.
-    fn report_waiting(&mut self, now: Instant) {
-        if self.usable_credentials().is_none() {
-            self.actions.push(Action::WantCredentials);
-            self.report_missing_credentials(now);
-        }
-    }
-
-    fn credentials_changed(&mut self, snapshot: CredentialSnapshot, now: Instant) {
-        let are_new = self
-            .credentials
-            .as_ref()
-            .is_none_or(|before| before.generation < snapshot.generation);
-        self.credentials = Some(snapshot);
-        self.renewal_wait = None;
-        if self.usable_credentials().is_none() {
-            self.report_missing_credentials(now);
-        } else if are_new {
-            for destination in self.destinations.iter_mut() {
-                destination.back_off.retry_now();
-            }
-        }
-    }
-
-    fn report_missing_credentials(&mut self, now: Instant) {
-        let error = self
-            .credentials
-            .as_ref()
-            .and_then(|s| s.status.error.as_deref());
-        // While the first attempt is under way there is nothing to report.
-        let Some(error) = error else { return };
-        // The list of all places that have none is told once, by those who have looked.
-        let reason = match error.split_once(": ") {
-            Some((reason @ "no AWS credentials found", _)) => reason.to_owned(),
-            _ => format!("no AWS credentials ({error})"),
-        };
-        for api in XRayApi::ALL {
-            let held = self.held_of(api);
-            if held > 0 {
-                let destination = self.destinations.of_mut(api);
-                destination.outage.failed(reason.clone(), held, now);
-            }
-        }
-    }
-
-    /// Segments or spans that wait or are in flight.
-    fn held_of(&self, api: XRayApi) -> u64 {
-        match api {
-            XRayApi::Segments => self.held(),
-            XRayApi::Otlp => self.spans_held().spans,
-        }
-    }
-
-    fn usable_credentials(&self) -> Option<(&Credentials, u64)> {
-        let snapshot = self.credentials.as_ref()?;
-        Some((snapshot.credentials.as_ref()?, snapshot.generation))
-    }
-
-    /// Since when there is no success at one of the destinations.
-    fn outage_since(&self) -> Option<Instant> {
-        let outages = self.destinations.iter().map(|one| one.outage.since());
-        outages.flatten().min()
-    }
-
-    /// Segments that wait or are in flight.
-    fn held(&self) -> u64 {
-        let in_flight = self.senders.in_flight();
-        let in_flight: usize = in_flight
-            .filter(|one| one.payload.api() == Some(XRayApi::Segments))
-            .map(|one| one.payload.documents())
-            .sum();
-        let spooling: usize = self
-            .spooling
-            .iter()
-            .flat_map(Spooling::waiting)
-            .filter(|item| item.body.api() == XRayApi::Segments)
-            .map(Item::documents)
-            .sum();
-        (self.destinations.segments.documents() + in_flight + spooling) as u64
-    }
-
-    fn bytes_in_flight(&self) -> usize {
-        let bytes = |one: &InFlight| one.payload.document_bytes();
-        self.senders.in_flight().map(bytes).sum()
-    }
-
-    fn buffer_used(&self) -> usize {
-        let waiting: usize = self.destinations.iter().map(Destination::bytes).sum();
-        let spooling = self.spooling.as_ref().map_or(0, Spooling::bytes);
-        self.channel.waiting() + waiting + self.bytes_in_flight() + spooling
     }
 
     /// Whether neither segments nor spans are held.

@@ -22,7 +22,7 @@ impl Uploader {
         }
     }
 
-    /// When all is delivered, the last thing that X-Ray hears is what was delivered.
+    /// The last telemetry record is sent after everything else has been delivered.
     fn last_record(&mut self, now: Now) {
         let is_drained = self.is_drained();
         if let Some(shutdown) = &mut self.shutdown
@@ -37,7 +37,7 @@ impl Uploader {
     fn record_telemetry(&mut self, now: Now) {
         let counts = self.counts();
         self.telemetry.record(now.wall, counts);
-        // Only what can go at once is prepared: the shutdown waits for it.
+        // A record is prepared only if it can be sent at once, because the shutdown waits for it.
         if self.destinations.segments.back_off.is_healthy()
             && self.telemetry_body.is_none()
             && self.usable_credentials().is_some()

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Action, Now, Uploader};
 use crate::http::error::{TransportError, TransportErrorKind};
 use crate::spool::XRayApi;
-use crate::upload::destination::Refusal;
-use crate::upload::item::{Body, Item};
+use crate::upload::destination::RefusedItem;
+use crate::upload::item::{Item, ItemBody};
 use crate::upload::metrics::RequestOutcome;
 use crate::upload::report;
 use crate::upload::response::{HoldReason, Meaning, Unprocessed, XRayResponse};
@@ -14,8 +14,8 @@ use crate::upload::sender::Finished;
 use crate::upload::sender_pool::InFlight;
 use crate::upload::settlement::settle;
 
-/// After X-Ray has refused the credentials, newer ones are waited for so long before the same are
-/// tried again.
+/// After X-Ray has refused the credentials, requests wait this long for newer ones before the same
+/// ones are tried again.
 const RENEWAL_WAIT: Duration = Duration::from_secs(2);
 const RENEWAL_WAIT_IN_SHUTDOWN: Duration = Duration::from_millis(250);
 
@@ -75,27 +75,27 @@ impl Uploader {
             }
             Ok(Meaning::Refused) => {
                 match self.destinations.of_mut(api).refused(item, epoch, chance) {
-                    Refusal::Held => {}
-                    Refusal::AllRefused => {
+                    RefusedItem::Held => {}
+                    RefusedItem::AllRefused => {
                         let reason = format!(
                             "X-Ray refuses every batch, which is an outage rather than bad {api}: {}",
                             report::explain(api, result)
                         );
                         self.log_outage(api, reason, now.instant);
                     }
-                    Refusal::Rejected(item) => self.rejected(item, result),
+                    RefusedItem::Rejected(item) => self.rejected(item, result),
                 }
             }
             Ok(Meaning::Suspected) => {
                 let destination = self.destinations.of_mut(api);
                 let refusal = destination.suspected(item, epoch, retry_after, chance);
-                if let Refusal::Rejected(item) = refusal {
+                if let RefusedItem::Rejected(item) = refusal {
                     self.rejected(item, result);
                 }
                 self.log_outage(api, report::explain(api, result), now.instant);
             }
-            // The service had closed a connection that was kept open. That says nothing about the
-            // service, and the connection is not there any more.
+            // The service had closed an idle connection. This says nothing about the service, and
+            // the next request uses another connection.
             Err(error) if error.kind == TransportErrorKind::ClosedIdle => {
                 self.destinations.of_mut(api).requeue(item);
             }
@@ -136,7 +136,7 @@ impl Uploader {
         let retried = settlement.retry.len();
         if let Some(batch) = batch.filter(|_| retried > 0) {
             let (again, _) = batch.partition(|i| settlement.retry.contains(&i));
-            let again = item.with_body(Body::Batch(again));
+            let again = item.with_body(ItemBody::Batch(again));
             let destination = self.destinations.of_mut(item.body.api());
             let given_up = destination.unprocessed(again, (now.instant, now.jitter));
             if let Some(again) = given_up {
@@ -163,7 +163,7 @@ impl Uploader {
             report::delivered(total, total - sent, finished.took);
         }
         self.end_copy(item.copy);
-        if let Body::Batch(batch) = item.body {
+        if let ItemBody::Batch(batch) = item.body {
             self.actions.push(Action::Recycle(batch));
         }
     }
@@ -200,8 +200,8 @@ impl Uploader {
         }
     }
 
-    /// The service refused the credentials of this generation. Whether others are here or may come,
-    /// so that the refusal says nothing about the service.
+    /// The service refused the credentials of this generation. Returns whether there are or may
+    /// soon be newer ones, so that the refusal says nothing about the service.
     fn can_renew(&mut self, generation: u64, now: Now) -> bool {
         let current = self
             .credentials
@@ -235,7 +235,7 @@ impl Uploader {
         if !delivered {
             self.telemetry.failed(outcome);
             log::debug!(
-                "telemetry was not taken: {}",
+                "X-Ray did not accept telemetry: {}",
                 report::explain(XRayApi::Segments, result)
             );
         }

@@ -5,11 +5,11 @@ use std::time::Instant;
 use super::spooling::Spooling;
 use super::{Now, Uploader};
 use crate::spool::XRayApi;
-use crate::upload::item::{Body, Item};
+use crate::upload::item::{Item, ItemBody};
 use crate::upload::report;
 use crate::upload::response::XRayResponse;
 use crate::upload::sender::Finished;
-use crate::upload::spans::{Amount, Fates, SpanCounts, SpanOffer, SpanVerdict};
+use crate::upload::spans::{Fates, SpanAmount, SpanCounts, SpanOffer, SpanVerdict};
 
 impl Uploader {
     /// A client offers a request. Spans take at most half of the buffer, and nothing that was taken
@@ -25,27 +25,28 @@ impl Uploader {
         } else {
             SpanVerdict::Full
         };
-        // Whoever does not learn that it was taken sends it again.
+        // A client that does not get the answer sends it again.
         if reply.try_send(verdict).is_err() || verdict != SpanVerdict::Taken {
             return;
         }
-        let amount = Amount::one(request.spans, bytes);
+        let amount = SpanAmount::one(request.spans, bytes);
         self.span_counts.count(|fates| &mut fates.accepted, amount);
-        let item = Item::of_body(Body::Otlp(request), now);
+        let item = Item::of_body(ItemBody::Otlp(request), now);
         self.destinations.otlp.push(item);
         self.report_waiting(now);
     }
 
-    /// Whether a request of so many bytes fits beside what is held, now and when it is sent.
+    /// Whether there is memory for a request of this many bytes, now and when it is sent.
     pub(super) fn has_room_for_spans(&self, bytes: usize) -> bool {
-        // What waits is shorter than when it is sent, which must fit too.
+        // A compressed item takes more memory when it is sent, and that must fit too.
         let waiting = self.destinations.otlp.largest_growth();
         let growth = waiting.max(self.spans_at_the_spool_growth());
         self.span_memory() + growth + bytes <= self.span_limit()
             && self.buffer_used() + bytes <= self.limits.buffer
     }
 
-    /// Bytes of memory that one of those on their way to the spool takes more when it is sent, at most.
+    /// The most additional bytes of memory that an item on its way to the spool takes when it is
+    /// opened.
     pub(super) fn spans_at_the_spool_growth(&self) -> usize {
         let waiting = self.spans_at_the_spool();
         waiting.map(Item::growth).max().unwrap_or(0)
@@ -70,7 +71,7 @@ impl Uploader {
         let refused = usize::try_from(partial.rejected)
             .unwrap_or(total)
             .min(total);
-        let amount = Amount::one(total - refused, item.body.opened_bytes());
+        let amount = SpanAmount::one(total - refused, item.body.opened_bytes());
         self.span_counts.count(|fates| &mut fates.delivered, amount);
         self.span_counts.spans.refused += refused as u64;
         self.destinations.otlp.delivered(now.instant);
@@ -80,12 +81,13 @@ impl Uploader {
 
     /// X-Ray will never take a request.
     pub(super) fn spans_refused(&mut self, item: &Item) {
-        let amount = Amount::one(item.documents(), item.body.opened_bytes());
+        let amount = SpanAmount::one(item.documents(), item.body.opened_bytes());
         self.span_counts.count(|fates| &mut fates.refused, amount);
     }
 
-    /// The end: of the spans that are still held the spool has `kept`. The others are lost, and said to be.
-    pub(super) fn end_spans(&mut self, held: Amount, kept: Amount) {
+    /// The end: of the spans that are still held the spool has `kept`. The others are counted and
+    /// logged as lost.
+    pub(super) fn end_spans(&mut self, held: SpanAmount, kept: SpanAmount) {
         let left = held.without(kept);
         let kept = held.without(left);
         self.span_counts.count(|fates| &mut fates.spooled, kept);
@@ -113,15 +115,15 @@ impl Uploader {
     }
 
     /// What waits or is in flight.
-    pub(super) fn spans_held(&self) -> Amount {
+    pub(super) fn spans_held(&self) -> SpanAmount {
         let mut held = self.destinations.otlp.amount();
         for one in self.senders.in_flight() {
             if one.payload.api() == Some(XRayApi::Otlp) {
-                held += Amount::one(one.payload.documents(), one.payload.document_bytes());
+                held += SpanAmount::one(one.payload.documents(), one.payload.document_bytes());
             }
         }
         for item in self.spans_at_the_spool() {
-            held += Amount::one(item.documents(), item.body.opened_bytes());
+            held += SpanAmount::one(item.documents(), item.body.opened_bytes());
         }
         held
     }
@@ -131,8 +133,8 @@ impl Uploader {
         self.limits.buffer / 2
     }
 
-    /// Bytes of memory that spans leave to segments: spans that nobody takes must not change what is
-    /// done with segments.
+    /// Bytes of memory that are reserved for segments: spans that X-Ray does not accept must not
+    /// affect segments.
     pub(super) fn segment_limit(&self) -> usize {
         self.limits.buffer.saturating_sub(self.span_memory())
     }

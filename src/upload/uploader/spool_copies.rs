@@ -1,4 +1,4 @@
-//! Copies in the spool of what stays in memory: what is in flight for long, and what X-Ray has refused
+//! SpoolCopies in the spool of what stays in memory: what is in flight for long, and what X-Ray has refused
 //! and is asked again for. `kill -9` must not cost them.
 
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use super::spooling::attempts;
 use super::{Action, Now, Uploader};
 use crate::batch::compressed::CompressedBody;
 use crate::spool::{BodyKind, SpoolItem};
-use crate::upload::copies::Copies;
-use crate::upload::item::{Body, Item};
+use crate::upload::copies::SpoolCopies;
+use crate::upload::item::{Item, ItemBody};
 use crate::upload::sender_pool::{InFlight, Load};
 
 /// What is out for `COPY_TIME`, and was queued `COPY_AGE` ago, is copied to the spool; and so is what was
@@ -18,7 +18,7 @@ const COPY_TIME: Duration = Duration::from_secs(1);
 const COPY_AGE: Duration = Duration::from_secs(2);
 
 /// When a request in flight is to be copied to the spool. `None`: it has a copy, or needs none.
-fn in_flight_due(one: &InFlight, copies: &Copies) -> Option<Instant> {
+fn in_flight_due(one: &InFlight, copies: &SpoolCopies) -> Option<Instant> {
     match &one.load {
         Load::Documents {
             queued_at, copy, ..
@@ -28,7 +28,7 @@ fn in_flight_due(one: &InFlight, copies: &Copies) -> Option<Instant> {
 }
 
 /// When a refused item is to be copied to the spool. `None`: it has a copy.
-fn refused_due(item: &Item, copies: &Copies) -> Option<Instant> {
+fn refused_due(item: &Item, copies: &SpoolCopies) -> Option<Instant> {
     (!copies.has(item.copy.as_ref())).then_some(item.queued_at + COPY_AGE)
 }
 
@@ -100,7 +100,7 @@ impl Uploader {
             }
             let mut body = item.body.clone();
             body.compress(self.packer.get_or_insert_default());
-            let Body::Compressed { body, kind } = body else {
+            let ItemBody::Compressed { body, kind } = body else {
                 continue;
             };
             let copied = SpoolItem {

@@ -1,7 +1,7 @@
-//! What is counted when bodies go to the spool and come back.
+//! The counting of bodies that go to the spool and come back.
 
 use super::Uploader;
-use crate::spool::{Amount, XRayApi};
+use crate::spool::{RecordAmount, XRayApi};
 use crate::upload::item::Item;
 use crate::upload::spans::Fates;
 
@@ -14,8 +14,8 @@ fn restored(fates: &mut Fates) -> &mut u64 {
 }
 
 impl Uploader {
-    /// So much of earlier processes is in the spool.
-    pub(super) fn count_found(&mut self, api: XRayApi, amount: Amount) {
+    /// Counts the records of earlier processes in the spool.
+    pub(super) fn count_found(&mut self, api: XRayApi, amount: RecordAmount) {
         match api {
             XRayApi::Segments => {
                 self.counts.restored += amount.documents;
@@ -30,7 +30,7 @@ impl Uploader {
 
     /// An item is in the spool only.
     pub(super) fn count_spooled(&mut self, item: &Item) {
-        let amount = Amount::of(item.documents(), item.body.opened_bytes());
+        let amount = RecordAmount::of(item.documents(), item.body.opened_bytes());
         match item.body.api() {
             XRayApi::Segments => self.counts.spooled += amount.documents,
             XRayApi::Otlp => self.span_counts.count(spooled, amount.into()),
@@ -38,7 +38,7 @@ impl Uploader {
     }
 
     /// A record was read. It may be in no count, because its item was sent while it was being stored.
-    pub(super) fn count_read(&mut self, api: XRayApi, amount: Amount) {
+    pub(super) fn count_read(&mut self, api: XRayApi, amount: RecordAmount) {
         match api {
             XRayApi::Segments => {
                 let counted = amount.documents.min(self.counts.spooled);
@@ -47,14 +47,14 @@ impl Uploader {
             }
             XRayApi::Otlp => {
                 let counted = self.span_counts.take(spooled, amount.into());
-                let uncounted = crate::upload::spans::Amount::from(amount).without(counted);
+                let uncounted = crate::upload::spans::SpanAmount::from(amount).without(counted);
                 self.span_counts.count(restored, uncounted);
             }
         }
     }
 
-    /// What was in the spool only will not be read.
-    pub(super) fn count_lost(&mut self, api: XRayApi, amount: Amount) {
+    /// Records that were in the spool only are lost.
+    pub(super) fn count_lost(&mut self, api: XRayApi, amount: RecordAmount) {
         match api {
             XRayApi::Segments => {
                 let lost = amount.documents.min(self.counts.spooled);

@@ -6,14 +6,16 @@ use super::spooling::{Flush, Spooling};
 use super::{Now, Uploader};
 use crate::batch::Batch;
 use crate::logging::RateLimit;
-use crate::spool::{Amount, LossReason, RecordId, SpoolEvent, SpoolItem, SpoolMessage, XRayApi};
+use crate::spool::{
+    LossReason, RecordAmount, RecordId, SpoolEvent, SpoolItem, SpoolMessage, XRayApi,
+};
 use crate::upload::copies::{CopyRef, Stored};
-use crate::upload::item::{Body, History, Item, RetryCause};
+use crate::upload::item::{History, Item, ItemBody, RetryCause};
 
-/// After the spool has not stored something, nothing is stored for so long.
+/// After the spool has failed to store something, nothing is stored for this long.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 
-/// When nothing was left to be read, the spool is asked again after so long.
+/// After a read has found nothing, the spool is read again after this time.
 const READ_PAUSE: Duration = Duration::from_secs(1);
 
 /// Records whose body is none of this daemon's.
@@ -91,7 +93,7 @@ impl Uploader {
     fn restored(&mut self, record: RecordId, item: SpoolItem, now: Instant) {
         let documents = item.body.count();
         let api = item.kind.destination();
-        // What was read after all before the spool was told to release it: it will be.
+        // This record was read before the spool got the message to release it. It will be released.
         let is_kept = |spooling: &&mut Spooling| !spooling.releasing.contains_key(&record);
         let spooling = self.spooling.as_mut().filter(is_kept);
         let copies = spooling.map(|spooling| &mut spooling.copies);
@@ -101,7 +103,7 @@ impl Uploader {
         if api == XRayApi::Otlp && !self.can_take_back(item.body.body_len()) {
             return self.give_back(record, copy, &item, now);
         }
-        self.count_read(api, Amount::of_item(&item));
+        self.count_read(api, RecordAmount::of_item(&item));
         if api == XRayApi::Segments && Batch::from_compressed(&item.body).is_none() {
             self.counts.spilled += documents as u64;
             if let Some(held_back) = NO_BATCH.allow(now) {
@@ -118,7 +120,7 @@ impl Uploader {
             ..History::new(RetryCause::Suspected, 0, now)
         });
         let item = Item {
-            body: Body::Compressed {
+            body: ItemBody::Compressed {
                 body: item.body,
                 kind: item.kind,
             },
@@ -137,11 +139,11 @@ impl Uploader {
         is_alone || self.has_room_for_spans(bytes)
     }
 
-    /// Memory has been filled since the spool was told to read: the record stays there.
+    /// The memory has become full since the `Read` was sent, so the record stays in the spool.
     fn give_back(&mut self, record: RecordId, copy: CopyRef, item: &SpoolItem, now: Instant) {
         if let Some(spooling) = &mut self.spooling {
             spooling.copies.ended(Some(copy));
-            let amount = Amount::of_item(item);
+            let amount = RecordAmount::of_item(item);
             spooling.returning.insert(record, amount);
             let next = now + READ_PAUSE;
             spooling.read_at.insert(XRayApi::Otlp, next);

@@ -57,7 +57,7 @@ impl Uploader {
         Some((probe.max(not_before), 1))
     }
 
-    /// Reads from the spool, beside what is new, as long as X-Ray takes it.
+    /// Reads from the spool as long as X-Ray accepts requests, in addition to new items.
     pub(super) fn read_spool(&mut self, now: Now) {
         let next = self.next_read(now.instant);
         let Some((_, api, max_bytes)) = next.filter(|(at, ..)| *at <= now.instant) else {

@@ -1,10 +1,10 @@
-//! The end of the daemon, where there is a spool: what is unsent is kept for the next start.
+//! The shutdown with a spool: unsent items are kept for the next start.
 
 use std::time::{Duration, Instant};
 
 use super::spooling::{Flush, Spooling};
 use super::{Shutdown, Uploader};
-use crate::spool::{Amount, SpoolMessage, XRayApi};
+use crate::spool::{RecordAmount, SpoolMessage, XRayApi};
 use crate::upload::copies::CopyRef;
 use crate::upload::destination::Destination;
 use crate::upload::item::Item;
@@ -15,8 +15,8 @@ use crate::upload::spans;
 /// what is in flight; half of the time where that is less.
 const LAST_PHASE: Duration = Duration::from_secs(2);
 
-/// How long the shutdown waits, beyond its deadline, until the spool has what is unsent, and how long
-/// until that is synchronised. A disk may hang.
+/// How long the shutdown waits beyond its deadline for the spool to store unsent items, and to
+/// synchronise them. A disk may hang.
 pub(super) const SPOOL_WAIT: Duration = Duration::from_secs(2);
 
 impl Shutdown {
@@ -45,7 +45,7 @@ impl Uploader {
         };
         let is_time = self.is_drained() || now >= shutdown.deadline;
         let has_something = self.has_something_on_disk();
-        // What does not work takes nothing more.
+        // A spool that does not work stores nothing more.
         let is_broken = |spooling: &Spooling| spooling.problem.is_some();
         let is_last = self.is_put_away() || self.spooling.as_ref().is_some_and(is_broken);
         if is_time
@@ -68,7 +68,7 @@ impl Uploader {
             && self.spooling.as_ref().is_none_or(is_idle)
     }
 
-    /// Whether the spool is to see to it that what it has is there for the next start.
+    /// Whether the spool should synchronise its files for the next start.
     fn has_something_on_disk(&self) -> bool {
         let has_written = |spooling: &Spooling| spooling.has_written;
         XRayApi::ALL.into_iter().any(|api| self.is_any_spooled(api))
@@ -90,12 +90,12 @@ impl Uploader {
     }
 
     /// How much of the held items the spool has too: it is kept for the next start.
-    pub(super) fn kept_at_the_end(&mut self) -> Kept {
-        let mut held: Vec<(XRayApi, Option<CopyRef>, Amount)> = Vec::new();
+    pub(super) fn kept_at_the_end(&mut self) -> KeptAtEnd {
+        let mut held: Vec<(XRayApi, Option<CopyRef>, RecordAmount)> = Vec::new();
         for one in self.senders.in_flight() {
             if let (Load::Documents { copy, .. }, Some(api)) = (&one.load, one.payload.api()) {
                 let payload = &one.payload;
-                let amount = Amount::of(payload.documents(), payload.document_bytes());
+                let amount = RecordAmount::of(payload.documents(), payload.document_bytes());
                 held.push((api, copy.clone(), amount));
             }
         }
@@ -104,7 +104,7 @@ impl Uploader {
                 held.push((item.body.api(), item.copy.clone(), amount(&item)));
             }
         }
-        let mut kept = Kept::default();
+        let mut kept = KeptAtEnd::default();
         let Some(spooling) = &self.spooling else {
             return kept;
         };
@@ -124,19 +124,19 @@ impl Uploader {
     }
 }
 
-fn amount(item: &Item) -> Amount {
-    Amount::of(item.documents(), item.body.opened_bytes())
+fn amount(item: &Item) -> RecordAmount {
+    RecordAmount::of(item.documents(), item.body.opened_bytes())
 }
 
-/// What is kept for the next start although it was held.
+/// Held items that are kept for the next start.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct KeptAtEnd {
     pub segments: u64,
-    pub spans: spans::Amount,
+    pub spans: spans::SpanAmount,
 }
 
-impl Kept {
-    fn add(&mut self, api: XRayApi, amount: Amount) {
+impl KeptAtEnd {
+    fn add(&mut self, api: XRayApi, amount: RecordAmount) {
         match api {
             XRayApi::Segments => self.segments += amount.documents,
             XRayApi::Otlp => self.spans += amount.into(),

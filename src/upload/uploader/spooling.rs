@@ -8,16 +8,16 @@ use super::spool_shutdown::SPOOL_WAIT;
 use super::{Action, Now, Uploader};
 use crate::credentials::target::Target;
 use crate::logging::RateLimit;
-use crate::spool::{Amount, RecordId, SpoolIdentity, SpoolItem, SpoolMessage, XRayApi};
-use crate::upload::copies::{Copies, CopyRef, PutAway};
-use crate::upload::item::{Body, History, Item};
+use crate::spool::{RecordAmount, RecordId, SpoolIdentity, SpoolItem, SpoolMessage, XRayApi};
+use crate::upload::copies::{CopyRef, PutAway, SpoolCopies};
+use crate::upload::item::{History, Item, ItemBody};
 use crate::upload::metrics::SpoolMetrics;
 
-/// What has been queued for so long goes to the spool, whether X-Ray refuses everything or is only slower
-/// than what comes.
+/// Items that have been queued for this long go to the spool, whether X-Ray refuses everything or
+/// is only too slow.
 const STORE_AGE: Duration = Duration::from_secs(1);
 
-/// A service that is now fast enough and now too slow would fill the log.
+/// Otherwise a service that is sometimes too slow would fill the log.
 static TO_DISK: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
 /// Most items that are sent to the spool at a time, since each may have to be compressed.
@@ -28,13 +28,13 @@ const STORED_AT_ONCE: usize = 8;
 pub(super) struct Spooling {
     /// The role that is assumed. Empty where there is none.
     role: String,
-    /// Whether the spool knows for whom it is.
+    /// Whether the spool knows the target.
     pub(super) is_open: bool,
-    pub(super) copies: Copies,
+    pub(super) copies: SpoolCopies,
     /// Items that are to be in the spool only, until it says that it has them.
     pub(super) releasing: BTreeMap<RecordId, Item>,
     /// Spans that were read when there was no room for them, and go back. They are in the spool only.
-    pub(super) returning: BTreeMap<RecordId, Amount>,
+    pub(super) returning: BTreeMap<RecordId, RecordAmount>,
     /// Nothing is stored before this time: the spool has refused something.
     pub(super) store_at: Option<Instant>,
     /// Whether a `Read` is under way.
@@ -66,7 +66,7 @@ impl Spooling {
         Spooling {
             role,
             is_open: false,
-            copies: Copies::new(buffer),
+            copies: SpoolCopies::new(buffer),
             releasing: BTreeMap::new(),
             returning: BTreeMap::new(),
             store_at: None,
@@ -148,7 +148,7 @@ impl Uploader {
         }
     }
 
-    /// Sends to the spool what should be there, and reads what can be sent again.
+    /// Sends items to the spool that should be there, and reads items that can be sent again.
     pub(super) fn spool_tick(&mut self, now: Now) {
         if self.spooling.is_none() {
             return;
@@ -192,7 +192,7 @@ impl Uploader {
         !is_healthy || self.target.is_none() || self.usable_credentials().is_none()
     }
 
-    /// What was read and cannot be sent goes back.
+    /// Items that were read and cannot be sent go back.
     fn release_restored(&mut self, api: XRayApi, now: Now) {
         let before = match self.shutdown {
             Some(_) => Some(now.instant),
@@ -208,7 +208,7 @@ impl Uploader {
         }
     }
 
-    /// What is new and still waits is stored after a second; at the end, at once and whatever it is.
+    /// New items are stored after waiting for a second; at the end all items are stored at once.
     fn store_unsent(&mut self, api: XRayApi, left: &mut usize, now: Now) {
         let is_end = self.shutdown.is_some() && self.cannot_send(api);
         let is_end = is_end || self.is_last_phase(now.instant);
@@ -234,7 +234,7 @@ impl Uploader {
 
     /// Makes room in memory before it runs out.
     fn store_overflow(&mut self, api: XRayApi, left: &mut usize, now: Now) {
-        // One request with spans may be so large alone: it goes out at once where it can.
+        // A single request with spans may be so large. It is sent at once if possible.
         let can_go = self.requests_in_flight(api) == 0 && !self.cannot_send(api);
         if api == XRayApi::Otlp && can_go {
             return;
@@ -273,7 +273,7 @@ impl Uploader {
         let Some(spooling) = &mut self.spooling else {
             return false;
         };
-        let Body::Compressed { body, kind } = &item.body else {
+        let ItemBody::Compressed { body, kind } = &item.body else {
             return false;
         };
         if !spooling.may_store(now.instant) || !spooling.copies.has_room(item.bytes()) {
@@ -291,7 +291,7 @@ impl Uploader {
         true
     }
 
-    /// Bytes of memory of what is sent to this API.
+    /// Bytes of memory of the items for this API.
     pub(super) fn memory_of(&self, api: XRayApi) -> usize {
         match api {
             XRayApi::Segments => self.segment_memory(),
@@ -299,7 +299,7 @@ impl Uploader {
         }
     }
 
-    /// Most bytes of memory that what is sent to this API may take now.
+    /// Most bytes of memory that the items for this API may take now.
     pub(super) fn memory_limit_of(&self, api: XRayApi) -> usize {
         match api {
             XRayApi::Segments => self.segment_limit(),

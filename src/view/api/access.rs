@@ -1,24 +1,24 @@
-//! Who may ask. Traces hold what an application does, and a browser asks for any address that any
-//! site names; so only a caller on this machine is answered, and a browser only for the page's own
-//! sake.
+//! Access control. Traces show what an application does, and any web site can make a browser send
+//! requests to any address. So only clients on this machine are answered, and a browser only if the
+//! page itself sends the request.
 
 use std::net::IpAddr;
 
-use super::Request;
+use super::ApiRequest;
 
 /// Where a connection came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Destination {
-    /// The address that the client connected to, as the socket says. The header `Host` is the
-    /// client's word.
+pub(crate) struct ConnectedAddress {
+    /// The address that the client connected to, from the socket, because a client may write
+    /// anything into the header `Host`.
     pub address: IpAddr,
     /// Whether the operator opened the page for any address and any `Host`.
     pub any: bool,
 }
 
 /// Why a request is not answered; `None` when it is.
-pub(super) fn refusal(request: &Request<'_>, path: &str) -> Option<&'static str> {
-    let Destination { address, any } = request.destination;
+pub(super) fn refusal(request: &ApiRequest<'_>, path: &str) -> Option<&'static str> {
+    let ConnectedAddress { address, any } = request.destination;
     if !any && !address.to_canonical().is_loopback() {
         return Some(
             "traces are shown on this machine only: connect to a loopback address, or start the \
@@ -40,7 +40,7 @@ pub(super) fn refusal(request: &Request<'_>, path: &str) -> Option<&'static str>
             return Some("another site may not read traces");
         }
     }
-    // Links to the page work from anywhere: the site that has one sees nothing of the answer.
+    // Links to the page work from anywhere: the site with the link cannot read the answer.
     let navigation = path == "/" && request.fetch_mode == Some("navigate");
     match request.fetch_site {
         None | Some("same-origin" | "none") => None,
@@ -85,7 +85,7 @@ fn is_port(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const REQUEST: Request<'_> = Request {
+    const REQUEST: ApiRequest<'_> = ApiRequest {
         method: "GET",
         target: "/api/traces",
         host: Some("127.0.0.1:2000"),
@@ -93,13 +93,13 @@ mod tests {
         fetch_site: None,
         fetch_mode: None,
         if_none_match: None,
-        destination: Destination {
+        destination: ConnectedAddress {
             address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
             any: false,
         },
     };
 
-    fn allowed(request: Request<'_>) -> bool {
+    fn allowed(request: ApiRequest<'_>) -> bool {
         refusal(&request, request.target).is_none()
     }
 
@@ -115,17 +115,17 @@ mod tests {
             ("fe80::1", false),
             ("0.0.0.0", false),
         ] {
-            let mut destination = Destination {
+            let mut destination = ConnectedAddress {
                 address: address.parse().unwrap(),
                 any: false,
             };
-            let request = Request {
+            let request = ApiRequest {
                 destination,
                 ..REQUEST
             };
             assert_eq!(allowed(request), local, "{address}");
             destination.any = true;
-            assert!(allowed(Request {
+            assert!(allowed(ApiRequest {
                 destination,
                 ..REQUEST
             }));
@@ -156,13 +156,13 @@ mod tests {
             (Some("10.0.0.1"), false),
             (Some("2130706433"), false),
         ] {
-            assert_eq!(allowed(Request { host, ..REQUEST }), local, "{host:?}");
-            let destination = Destination {
+            assert_eq!(allowed(ApiRequest { host, ..REQUEST }), local, "{host:?}");
+            let destination = ConnectedAddress {
                 any: true,
                 ..REQUEST.destination
             };
             assert!(
-                allowed(Request {
+                allowed(ApiRequest {
                     host,
                     destination,
                     ..REQUEST
@@ -184,13 +184,13 @@ mod tests {
             ("", false),
         ] {
             let origin = Some(origin);
-            assert_eq!(allowed(Request { origin, ..REQUEST }), own, "{origin:?}");
-            let destination = Destination {
+            assert_eq!(allowed(ApiRequest { origin, ..REQUEST }), own, "{origin:?}");
+            let destination = ConnectedAddress {
                 any: true,
                 ..REQUEST.destination
             };
             assert_eq!(
-                allowed(Request {
+                allowed(ApiRequest {
                     origin,
                     destination,
                     ..REQUEST
@@ -199,11 +199,11 @@ mod tests {
             );
         }
         let (origin, host) = (Some("http://"), None);
-        let destination = Destination {
+        let destination = ConnectedAddress {
             any: true,
             ..REQUEST.destination
         };
-        assert!(!allowed(Request {
+        assert!(!allowed(ApiRequest {
             origin,
             host,
             destination,
@@ -219,7 +219,7 @@ mod tests {
             ("cross-site", "no-cors", "/", false),
             ("", "cors", "/", false),
         ] {
-            let request = Request {
+            let request = ApiRequest {
                 fetch_site: Some(site),
                 fetch_mode: Some(mode),
                 target,

@@ -1,5 +1,5 @@
-//! What a browser or a script may ask: the page and its API, `docs/trace-api.md`. A request in,
-//! a response out; sockets and locks are somebody else's.
+//! The requests of a browser or a script: the page and its API, see `docs/trace-api.md`. A request
+//! in, a response out; there are no sockets and no locks here.
 
 mod access;
 mod query;
@@ -11,16 +11,16 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use super::page::{self, Asset};
-use super::store::{Daemon, EventStream, Filter, Store, Streams};
+use super::store::{DaemonInfo, EventStream, Filter, Store, Streams};
 use access::refusal;
 use query::{decode, parameters};
 
-pub use access::Destination;
+pub(crate) use access::ConnectedAddress;
 
-/// A request, as far as it matters here. Headers are as the client wrote them; one that is given
-/// more than once is to be given here as it came first.
+/// The relevant parts of a request. Headers are as the client wrote them; of a repeated header only
+/// the first counts.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub(crate) struct ApiRequest<'a> {
     /// `GET`, in capitals.
     pub method: &'a str,
     /// Path and query.
@@ -30,44 +30,44 @@ pub struct Request<'a> {
     /// The header `Origin`.
     pub origin: Option<&'a str>,
     /// The header `Sec-Fetch-Site`.
-    pub fetch_site: Option<&'a str>,
+    pub(crate) fetch_site: Option<&'a str>,
     /// The header `Sec-Fetch-Mode`.
-    pub fetch_mode: Option<&'a str>,
+    pub(crate) fetch_mode: Option<&'a str>,
     /// The header `If-None-Match`.
-    pub if_none_match: Option<&'a str>,
-    /// What address the client connected to, and whether any will do.
-    pub destination: Destination,
+    pub(crate) if_none_match: Option<&'a str>,
+    /// The address that the client connected to, and whether every address is allowed.
+    pub destination: ConnectedAddress,
 }
 
 /// An answer. `Content-Length` and `Connection` are left to the server.
 #[derive(Debug)]
-pub struct Response {
+pub(crate) struct ApiResponse {
     /// HTTP status.
     pub status: u16,
     /// Headers, `Content-Type` among them.
     pub headers: Vec<(&'static str, &'static str)>,
-    /// What follows the headers.
-    pub body: Body,
+    /// The body.
+    pub body: ApiBody,
     /// Whether the body is to be sent. If not, only its length is.
-    pub send_body: bool,
+    pub(crate) send_body: bool,
 }
 
-/// The body of a [`Response`].
+/// The body of a [`ApiResponse`].
 #[derive(Debug)]
-pub enum Body {
+pub(crate) enum ApiBody {
     /// All of it.
     Bytes(Cow<'static, [u8]>),
-    /// Whatever the stream says, until one side ends it.
+    /// A stream of events, until one side ends it.
     Events(EventStream),
 }
 
 /// Answers a request for the page or its API; `None` for a request of anything else.
-pub fn respond(
-    request: &Request<'_>,
+pub(crate) fn respond(
+    request: &ApiRequest<'_>,
     store: &mut Store,
-    daemon: &Daemon,
+    daemon: &DaemonInfo,
     streams: &Streams,
-) -> Option<Response> {
+) -> Option<ApiResponse> {
     let (path, query) = request
         .target
         .split_once('?')
@@ -86,26 +86,26 @@ pub fn respond(
     };
     if request.method == "HEAD" {
         response.send_body = false;
-        if matches!(response.body, Body::Events(_)) {
-            response.body = Body::Bytes(Cow::Borrowed(b""));
+        if matches!(response.body, ApiBody::Events(_)) {
+            response.body = ApiBody::Bytes(Cow::Borrowed(b""));
         }
     }
     Some(response)
 }
 
 /// Whether a path, which has no query, is one of the page or its API.
-pub fn is_own(path: &str) -> bool {
+pub(crate) fn is_own(path: &str) -> bool {
     path == "/" || path.starts_with("/api/") || path.starts_with("/page/")
 }
 
 fn answer(
-    request: &Request<'_>,
+    request: &ApiRequest<'_>,
     path: &str,
     query: &str,
     store: &mut Store,
-    daemon: &Daemon,
+    daemon: &DaemonInfo,
     streams: &Streams,
-) -> Response {
+) -> ApiResponse {
     if let Some(asset) = page::asset(path) {
         return file(asset, request.if_none_match);
     }
@@ -150,7 +150,7 @@ fn filter(query: &str, may_limit: bool) -> Result<Filter, String> {
     Filter::parse(&parameters, may_limit)
 }
 
-fn file(asset: &'static Asset, known: Option<&str>) -> Response {
+fn file(asset: &'static Asset, known: Option<&str>) -> ApiResponse {
     let is_known = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == asset.etag));
     let mut response = if is_known {
         response(304, asset.content_type, Cow::Borrowed(b""))
@@ -172,18 +172,18 @@ fn file(asset: &'static Asset, known: Option<&str>) -> Response {
     response
 }
 
-fn events(stream: EventStream) -> Response {
+fn events(stream: EventStream) -> ApiResponse {
     let mut response = response(200, "text/event-stream", Cow::Borrowed(b""));
-    response.body = Body::Events(stream);
+    response.body = ApiBody::Events(stream);
     response
 }
 
-fn error(status: u16, why: &str) -> Response {
+fn error(status: u16, why: &str) -> ApiResponse {
     response(status, "application/json", body(&json!({ "error": why })))
 }
 
 /// An answer that is not to be kept, with the headers of everything that traces are in.
-fn response(status: u16, content_type: &'static str, body: Cow<'static, [u8]>) -> Response {
+fn response(status: u16, content_type: &'static str, body: Cow<'static, [u8]>) -> ApiResponse {
     let mut headers = vec![
         ("Content-Type", content_type),
         ("Cache-Control", "no-store"),
@@ -193,10 +193,10 @@ fn response(status: u16, content_type: &'static str, body: Cow<'static, [u8]>) -
             .iter()
             .filter(|(name, _)| *name != "Cache-Control"),
     );
-    Response {
+    ApiResponse {
         status,
         headers,
-        body: Body::Bytes(body),
+        body: ApiBody::Bytes(body),
         send_body: true,
     }
 }

@@ -1,9 +1,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::view::store::Next;
+use crate::view::store::StreamStep;
 
-const REQUEST: Request<'_> = Request {
+const REQUEST: ApiRequest<'_> = ApiRequest {
     method: "GET",
     target: "/",
     host: Some("localhost:2000"),
@@ -11,20 +11,20 @@ const REQUEST: Request<'_> = Request {
     fetch_site: None,
     fetch_mode: None,
     if_none_match: None,
-    destination: Destination {
+    destination: ConnectedAddress {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         any: false,
     },
 };
 
-fn ask(request: Request<'_>, streams: &Streams) -> Option<Response> {
+fn ask(request: ApiRequest<'_>, streams: &Streams) -> Option<ApiResponse> {
     let mut store = Store::new(1 << 20);
     for document in include_str!("../../../examples/checkout.jsonl").lines() {
         store.document(document, 1.0);
     }
     let odd = r#"{"id":"a","name":"odd","trace_id":"a/b <c> é"}"#;
     store.document(odd, 1.0);
-    let daemon = Daemon {
+    let daemon = DaemonInfo {
         version: "1.2.3",
         udp: "127.0.0.1:2000".to_owned(),
         exporter: "console",
@@ -32,21 +32,21 @@ fn ask(request: Request<'_>, streams: &Streams) -> Option<Response> {
     respond(&request, &mut store, &daemon, streams)
 }
 
-fn get(target: &str) -> Response {
-    ask(Request { target, ..REQUEST }, &Streams::default()).unwrap()
+fn get(target: &str) -> ApiResponse {
+    ask(ApiRequest { target, ..REQUEST }, &Streams::default()).unwrap()
 }
 
-fn header(response: &Response, name: &str) -> Option<&'static str> {
+fn header(response: &ApiResponse, name: &str) -> Option<&'static str> {
     let mut found = response.headers.iter().filter(|(own, _)| *own == name);
     let value = found.next().map(|(_, value)| *value);
     assert!(found.next().is_none(), "{name} is given twice");
     value
 }
 
-fn json_of(response: &Response) -> Value {
+fn json_of(response: &ApiResponse) -> Value {
     assert_eq!(header(response, "Content-Type"), Some("application/json"));
     assert_eq!(header(response, "Cache-Control"), Some("no-store"));
-    let Body::Bytes(bytes) = &response.body else {
+    let ApiBody::Bytes(bytes) = &response.body else {
         panic!("it is a stream");
     };
     serde_json::from_slice(bytes).unwrap()
@@ -65,12 +65,12 @@ fn paths_of_others_are_left_to_them() {
         "*",
         "/?",
     ] {
-        let answered = ask(Request { target, ..REQUEST }, &Streams::default()).is_some();
+        let answered = ask(ApiRequest { target, ..REQUEST }, &Streams::default()).is_some();
         assert_eq!(answered, target == "/?", "{target}");
         let method = "POST";
         assert_eq!(
             ask(
-                Request {
+                ApiRequest {
                     method,
                     target,
                     ..REQUEST
@@ -177,7 +177,7 @@ fn only_reading_is_answered() {
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "get"] {
         let target = "/api/traces";
         let response = ask(
-            Request {
+            ApiRequest {
                 method,
                 target,
                 ..REQUEST
@@ -192,7 +192,7 @@ fn only_reading_is_answered() {
     for target in ["/", "/api/traces", "/api/events"] {
         let method = "HEAD";
         let response = ask(
-            Request {
+            ApiRequest {
                 method,
                 target,
                 ..REQUEST
@@ -205,7 +205,7 @@ fn only_reading_is_answered() {
             (200, false),
             "{target}"
         );
-        assert!(matches!(response.body, Body::Bytes(_)));
+        assert!(matches!(response.body, ApiBody::Bytes(_)));
     }
 }
 
@@ -215,7 +215,7 @@ fn whoever_may_not_ask_learns_nothing() {
         for method in ["GET", "POST"] {
             let host = Some("evil.example");
             let response = ask(
-                Request {
+                ApiRequest {
                     method,
                     target,
                     host,
@@ -241,7 +241,7 @@ fn files_are_cached_by_their_tags() {
     assert_eq!(header(&response, "Content-Encoding"), Some("gzip"));
     assert_eq!(header(&response, "Cache-Control"), Some("no-cache"));
     let tag = header(&response, "ETag").unwrap();
-    let Body::Bytes(bytes) = response.body else {
+    let ApiBody::Bytes(bytes) = response.body else {
         panic!("a file is no stream");
     };
     assert_eq!(bytes[..2], [0x1f, 0x8b]);
@@ -249,7 +249,7 @@ fn files_are_cached_by_their_tags() {
     for (known, status) in [(tag, 304), (&both, 304), ("\"other\"", 200), ("", 200)] {
         let if_none_match = Some(known);
         let response = ask(
-            Request {
+            ApiRequest {
                 if_none_match,
                 ..REQUEST
             },
@@ -257,7 +257,7 @@ fn files_are_cached_by_their_tags() {
         )
         .unwrap();
         assert_eq!(response.status, status, "{known}");
-        let Body::Bytes(bytes) = response.body else {
+        let ApiBody::Bytes(bytes) = response.body else {
             panic!("a file is no stream");
         };
         assert_eq!(bytes.is_empty(), status == 304);
@@ -289,18 +289,18 @@ fn every_answer_has_the_headers_of_the_page() {
 fn streams_are_bounded_in_number() {
     let target = "/api/events";
     let streams = Streams::default();
-    let response = ask(Request { target, ..REQUEST }, &streams).unwrap();
+    let response = ask(ApiRequest { target, ..REQUEST }, &streams).unwrap();
     assert_eq!(header(&response, "Content-Type"), Some("text/event-stream"));
-    let Body::Events(mut stream) = response.body else {
+    let ApiBody::Events(mut stream) = response.body else {
         panic!("it is no stream");
     };
     let first = stream.next(&Store::new(0), std::time::Instant::now());
-    assert!(matches!(first, Next::Write(text) if text.starts_with("retry: 2000\n\n")));
+    assert!(matches!(first, StreamStep::Write(text) if text.starts_with("retry: 2000\n\n")));
     let others: Vec<_> = std::iter::from_fn(|| streams.open()).collect();
-    let response = ask(Request { target, ..REQUEST }, &streams).unwrap();
+    let response = ask(ApiRequest { target, ..REQUEST }, &streams).unwrap();
     assert_eq!(response.status, 503);
     assert!(json_of(&response)["error"].is_string());
     drop(others);
-    let response = ask(Request { target, ..REQUEST }, &streams).unwrap();
+    let response = ask(ApiRequest { target, ..REQUEST }, &streams).unwrap();
     assert_eq!(response.status, 200);
 }

@@ -11,5 +11,5 @@ mod write;
 
 pub(super) use parse::SyntaxError;
 pub(crate) use parse::parse;
-pub(crate) use value::Value;
+pub(crate) use value::JsonValue;
 pub(crate) use write::{compact, quote};

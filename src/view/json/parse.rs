@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Value;
+use super::JsonValue;
 
 /// Values of one document, members and elements included. A datagram cannot hold more than
 /// 32,768; a body of OpenTelemetry spans that holds more than this is refused, because each
@@ -11,15 +11,15 @@ const MAX_VALUES: usize = 1 << 20;
 
 /// A parsed document. Its values stand in the order of the text, each before what it holds.
 #[derive(Debug)]
-pub(crate) struct Document<'a> {
+pub(crate) struct JsonDocument<'a> {
     pub(super) text: &'a str,
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<JsonNode>,
 }
 
 /// The place of a value.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Node {
-    pub(super) kind: Kind,
+pub(super) struct JsonNode {
+    pub(super) kind: JsonKind,
     /// Bytes of the text; of a string with its quotes.
     pub(super) start: u32,
     pub(super) end: u32,
@@ -27,9 +27,9 @@ pub(super) struct Node {
     pub(super) next: u32,
 }
 
-/// What a value is. The members of an object are a [`Kind::String`] and a value in turn.
+/// What a value is. The members of an object are a [`JsonKind::String`] and a value in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum JsonKind {
     Null,
     True,
     False,
@@ -58,24 +58,24 @@ impl fmt::Display for SyntaxError {
     }
 }
 
-impl Document<'_> {
+impl JsonDocument<'_> {
     /// The outermost value.
-    pub(crate) fn root(&self) -> Value<'_> {
-        Value::at(self, 0)
+    pub(crate) fn root(&self) -> JsonValue<'_> {
+        JsonValue::at(self, 0)
     }
 }
 
 /// Reads a whole text as one value. Beside what RFC 8259 allows, the literals `NaN`, `Infinity`
 /// and `-Infinity` are numbers.
-pub(crate) fn parse(text: &str) -> Result<Document<'_>, SyntaxError> {
-    let mut parser = Parser {
+pub(crate) fn parse(text: &str) -> Result<JsonDocument<'_>, SyntaxError> {
+    let mut parser = JsonParser {
         bytes: text.as_bytes(),
         at: 0,
         nodes: Vec::new(),
         open: Vec::new(),
     };
     match parser.document() {
-        Ok(()) => Ok(Document {
+        Ok(()) => Ok(JsonDocument {
             text,
             nodes: parser.nodes,
         }),
@@ -94,23 +94,23 @@ pub(crate) fn parse(text: &str) -> Result<Document<'_>, SyntaxError> {
     }
 }
 
-struct Parser<'a> {
+struct JsonParser<'a> {
     bytes: &'a [u8],
     at: usize,
-    nodes: Vec<Node>,
+    nodes: Vec<JsonNode>,
     /// Indices of the arrays and objects that have not been closed, the innermost last.
     open: Vec<usize>,
 }
 
-type Step<T> = Result<T, &'static str>;
+type ParseResult<T> = Result<T, &'static str>;
 
-impl Parser<'_> {
-    fn document(&mut self) -> Step<()> {
+impl JsonParser<'_> {
+    fn document(&mut self) -> ParseResult<()> {
         if u32::try_from(self.bytes.len()).is_err() {
             return Err("the text is too long");
         }
         loop {
-            // Here a value is due.
+            // A value is expected here.
             self.blank();
             if self.begins_container()? {
                 continue;
@@ -128,18 +128,18 @@ impl Parser<'_> {
 
     /// Reads a scalar, an empty container, or the start of a container up to its first value.
     /// Says whether it was the last.
-    fn begins_container(&mut self) -> Step<bool> {
+    fn begins_container(&mut self) -> ParseResult<bool> {
         let start = self.at;
         let (kind, close) = match self.peek() {
-            Some(b'{') => (Kind::Object, b'}'),
-            Some(b'[') => (Kind::Array, b']'),
+            Some(b'{') => (JsonKind::Object, b'}'),
+            Some(b'[') => (JsonKind::Array, b']'),
             Some(b'"') => return self.string().map(|()| false),
             Some(b'-' | b'0'..=b'9' | b'N' | b'I') => return self.number().map(|()| false),
             _ => {
                 let literals = [
-                    ("null", Kind::Null),
-                    ("true", Kind::True),
-                    ("false", Kind::False),
+                    ("null", JsonKind::Null),
+                    ("true", JsonKind::True),
+                    ("false", JsonKind::False),
                 ];
                 let rest = &self.bytes[start..];
                 let found = literals
@@ -161,7 +161,7 @@ impl Parser<'_> {
             return Ok(false);
         }
         self.open.push(node);
-        if kind == Kind::Object {
+        if kind == JsonKind::Object {
             self.key()?;
         }
         Ok(true)
@@ -169,12 +169,12 @@ impl Parser<'_> {
 
     /// After a value: reads the end of its container, or the comma and the key of the next
     /// value. Says whether it was an end.
-    fn ends_container(&mut self) -> Step<bool> {
+    fn ends_container(&mut self) -> ParseResult<bool> {
         let Some(&container) = self.open.last() else {
             return Ok(false);
         };
         self.blank();
-        let object = self.nodes[container].kind == Kind::Object;
+        let object = self.nodes[container].kind == JsonKind::Object;
         match self.peek() {
             Some(b',') => {
                 self.at += 1;
@@ -198,7 +198,7 @@ impl Parser<'_> {
         true
     }
 
-    fn key(&mut self) -> Step<()> {
+    fn key(&mut self) -> ParseResult<()> {
         if self.peek() != Some(b'"') {
             return Err("expected a key in quotes");
         }
@@ -211,8 +211,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn string(&mut self) -> Step<()> {
-        let node = self.push(Kind::String, self.at)?;
+    fn string(&mut self) -> ParseResult<()> {
+        let node = self.push(JsonKind::String, self.at)?;
         self.at += 1;
         loop {
             match self.peek() {
@@ -228,7 +228,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn escape(&mut self) -> Step<()> {
+    fn escape(&mut self) -> ParseResult<()> {
         self.at += 1;
         match self.peek() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
@@ -244,8 +244,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn number(&mut self) -> Step<()> {
-        let node = self.push(Kind::Number, self.at)?;
+    fn number(&mut self) -> ParseResult<()> {
+        let node = self.push(JsonKind::Number, self.at)?;
         let digits = |parser: &mut Self| {
             let start = parser.at;
             while parser.peek().is_some_and(|b| b.is_ascii_digit()) {
@@ -287,11 +287,11 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn push(&mut self, kind: Kind, start: usize) -> Step<usize> {
+    fn push(&mut self, kind: JsonKind, start: usize) -> ParseResult<usize> {
         if self.nodes.len() == MAX_VALUES {
             return Err("more than a million values");
         }
-        self.nodes.push(Node {
+        self.nodes.push(JsonNode {
             kind,
             start: start as u32,
             end: 0,
@@ -402,7 +402,7 @@ mod tests {
             match (&strict, &lenient) {
                 (Ok(_), Err(error)) => prop_assert!(false, "{text}: {error}"),
                 (Err(error), Ok(_)) => prop_assert!(
-                    // What this reader is for, and numbers beyond an f64.
+                    // The differences that this reader is made for, and numbers beyond an f64.
                     ["NaN", "Infinity", "\\u", "e"].iter().any(|more| text.contains(more)),
                     "{text}: {error}"
                 ),
@@ -411,7 +411,7 @@ mod tests {
         }
     }
 
-    /// Texts of the pieces of JSON, which are JSON often enough.
+    /// Texts of random pieces of JSON, many of which are valid.
     fn any_text() -> impl Strategy<Value = String> {
         let pieces = vec![
             "[", "]", "{", "}", ",", ":", "\"", "\"a\"", "\\", "\\u00e9", "\\ud83d", "1", "0", "-",

@@ -2,64 +2,66 @@
 
 use std::borrow::Cow;
 
-use super::parse::{Document, Kind, Node};
+use super::parse::{JsonDocument, JsonKind, JsonNode};
 use super::write::unescape;
 
-/// A value, or the place where none is: looking into what is missing, or is of another type,
-/// finds nothing, so that a path can be followed without asking at each step.
+/// A value, or a missing one: looking for a member of a missing value, or of a value of another
+/// type, gives a missing value, so that a path can be followed without a check at each step.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Value<'d> {
-    document: &'d Document<'d>,
+pub(crate) struct JsonValue<'d> {
+    document: &'d JsonDocument<'d>,
     /// Index of its node.
     at: Option<usize>,
 }
 
-impl<'d> Value<'d> {
-    pub(super) fn at(document: &'d Document<'d>, at: usize) -> Value<'d> {
+impl<'d> JsonValue<'d> {
+    pub(super) fn at(document: &'d JsonDocument<'d>, at: usize) -> JsonValue<'d> {
         let at = Some(at).filter(|at| *at < document.nodes.len());
-        Value { document, at }
+        JsonValue { document, at }
     }
 
-    fn node(self) -> Option<&'d Node> {
+    fn node(self) -> Option<&'d JsonNode> {
         self.document.nodes.get(self.at?)
     }
 
-    fn is(self, kind: Kind) -> bool {
+    fn is(self, kind: JsonKind) -> bool {
         self.node().is_some_and(|node| node.kind == kind)
     }
 
     /// The value of a member. Of two with the same key it is the last, as in most readers.
-    pub(crate) fn get(self, key: &str) -> Value<'d> {
+    pub(crate) fn get(self, key: &str) -> JsonValue<'d> {
         let found = self.members().filter(|(name, _)| name.has_text(key)).last();
-        found.map_or(Value { at: None, ..self }, |(_, value)| value)
+        found.map_or(JsonValue { at: None, ..self }, |(_, value)| value)
     }
 
     /// The elements of an array.
-    pub(crate) fn items(self) -> impl Iterator<Item = Value<'d>> {
-        self.children(self.is(Kind::Array))
+    pub(crate) fn items(self) -> impl Iterator<Item = JsonValue<'d>> {
+        self.children(self.is(JsonKind::Array))
     }
 
     /// The first element of an array.
-    pub(crate) fn first(self) -> Value<'d> {
-        self.items().next().unwrap_or(Value { at: None, ..self })
+    pub(crate) fn first(self) -> JsonValue<'d> {
+        self.items()
+            .next()
+            .unwrap_or(JsonValue { at: None, ..self })
     }
 
     /// The members of an object.
-    pub(crate) fn fields(self) -> impl Iterator<Item = (Cow<'d, str>, Value<'d>)> {
+    pub(crate) fn fields(self) -> impl Iterator<Item = (Cow<'d, str>, JsonValue<'d>)> {
         self.members()
             .map(|(key, value)| (key.string().unwrap_or_default(), value))
     }
 
-    fn members(self) -> impl Iterator<Item = (Value<'d>, Value<'d>)> {
-        let mut children = self.children(self.is(Kind::Object));
+    fn members(self) -> impl Iterator<Item = (JsonValue<'d>, JsonValue<'d>)> {
+        let mut children = self.children(self.is(JsonKind::Object));
         std::iter::from_fn(move || Some((children.next()?, children.next()?)))
     }
 
-    fn children(self, any: bool) -> impl Iterator<Item = Value<'d>> {
+    fn children(self, any: bool) -> impl Iterator<Item = JsonValue<'d>> {
         let own = self.at.zip(self.node()).filter(|_| any);
         let (mut at, end) = own.map_or((0, 0), |(at, node)| (at + 1, node.next as usize));
         std::iter::from_fn(move || {
-            let child = Value::at(self.document, at);
+            let child = JsonValue::at(self.document, at);
             let node = child.node().filter(|_| at < end)?;
             at = node.next as usize;
             Some(child)
@@ -70,7 +72,7 @@ impl<'d> Value<'d> {
     pub(crate) fn string(self) -> Option<Cow<'d, str>> {
         let quoted = self.raw();
         let inner = quoted.get(1..quoted.len().max(1) - 1)?;
-        self.is(Kind::String).then(|| unescape(inner))
+        self.is(JsonKind::String).then(|| unescape(inner))
     }
 
     fn has_text(self, text: &str) -> bool {
@@ -81,7 +83,7 @@ impl<'d> Value<'d> {
 
     /// A number; `NaN` where the document says so.
     pub(crate) fn number(self) -> Option<f64> {
-        if !self.is(Kind::Number) {
+        if !self.is(JsonKind::Number) {
             return None;
         }
         self.raw().parse().ok()
@@ -90,25 +92,25 @@ impl<'d> Value<'d> {
     /// A string, a number or a boolean as text.
     pub(crate) fn scalar(self) -> Option<Cow<'d, str>> {
         match self.node()?.kind {
-            Kind::String => self.string(),
-            Kind::Number | Kind::True | Kind::False => Some(Cow::Borrowed(self.raw())),
-            Kind::Null | Kind::Array | Kind::Object => None,
+            JsonKind::String => self.string(),
+            JsonKind::Number | JsonKind::True | JsonKind::False => Some(Cow::Borrowed(self.raw())),
+            JsonKind::Null | JsonKind::Array | JsonKind::Object => None,
         }
     }
 
     /// Whether it is `true`.
     pub(crate) fn is_true(self) -> bool {
-        self.is(Kind::True)
+        self.is(JsonKind::True)
     }
 
     /// Whether it is missing or `null`.
     pub(crate) fn is_null(self) -> bool {
-        self.at.is_none() || self.is(Kind::Null)
+        self.at.is_none() || self.is(JsonKind::Null)
     }
 
     /// Whether it is an object.
     pub(crate) fn is_object(self) -> bool {
-        self.is(Kind::Object)
+        self.is(JsonKind::Object)
     }
 
     /// The text of the value in the document; empty when there is none.
@@ -175,7 +177,7 @@ mod tests {
     proptest! {
         #[test]
         fn values_are_those_of_serde_json(json in crate::view::tests::any_json()) {
-            fn same(own: super::Value<'_>, other: &serde_json::Value) -> bool {
+            fn same(own: super::JsonValue<'_>, other: &serde_json::Value) -> bool {
                 match other {
                     serde_json::Value::Null => own.is_null(),
                     serde_json::Value::Bool(flag) => own.is_true() == *flag,

@@ -114,7 +114,7 @@ pub(crate) fn quote(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Control characters are escaped, the C1 ones too: they are legal in JSON but drive terminals.
+/// Control characters are escaped, the C1 ones too: they are legal in JSON but control terminals.
 fn push(c: char, out: &mut String) {
     if c.is_control() {
         out.push_str("\\u00");

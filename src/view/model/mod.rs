@@ -1,4 +1,4 @@
-//! What a document says of a trace, whatever its format. The terminal and the page both read it.
+//! What a document says about a trace, in any format. The terminal and the page both use it.
 
 mod ids;
 pub(crate) mod segment;
@@ -9,12 +9,13 @@ use std::borrow::Cow;
 pub(crate) use ids::{id_key, trace_key};
 pub(crate) use url::{host_of, public_url, short_url};
 
-/// Exceptions read of one span; a chain of causes says the most at its start.
+/// Most exceptions that are read of one span. In a chain of causes the first ones are the most
+/// useful.
 pub(crate) const MAX_EXCEPTIONS: usize = 3;
 /// Annotations read of one span. X-Ray indexes 50 for a whole trace.
 pub(crate) const MAX_ANNOTATIONS: usize = 50;
-/// Seconds since the epoch beyond which a time is a mistake (the year 5138). Milliseconds sent
-/// for seconds fall out here.
+/// Later times, in seconds since the epoch, are mistakes (the year 5138), such as milliseconds in
+/// place of seconds.
 const MAX_EPOCH_SECONDS: f64 = 1e11;
 
 /// A segment, a subsegment or a span of OpenTelemetry. Texts are as the document has them: of
@@ -25,7 +26,7 @@ pub(crate) struct Span<'a> {
     pub(crate) id: String,
     /// Id of the span that holds or called this one, which another service may have sent.
     pub(crate) parent: Option<String>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: SpanKind,
     /// Service of a segment; resource, host or function of a subsegment.
     pub(crate) name: Cow<'a, str>,
     /// Who was called, by a name that many calls share.
@@ -61,7 +62,7 @@ pub(crate) struct Exception<'a> {
 
 /// What sort of work a span stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SpanKind {
     /// Work a service did for a request.
     Segment,
     /// A call by the AWS SDK.
@@ -74,15 +75,15 @@ pub(crate) enum Kind {
     Local,
 }
 
-impl Kind {
+impl SpanKind {
     /// The word shown.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Kind::Segment => "segment",
-            Kind::Aws => "aws",
-            Kind::Remote => "remote",
-            Kind::Sql => "sql",
-            Kind::Local => "local",
+            SpanKind::Segment => "segment",
+            SpanKind::Aws => "aws",
+            SpanKind::Remote => "remote",
+            SpanKind::Sql => "sql",
+            SpanKind::Local => "local",
         }
     }
 }

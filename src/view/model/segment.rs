@@ -1,12 +1,12 @@
 //! Reads one segment document. Fields as in the AWS X-Ray developer guide, "AWS X-Ray segment
-//! documents"; whatever is missing or of another type is left out, because a view that refuses a
-//! document helps nobody find out what is wrong with it.
+//! documents". A field that is missing or of another type is left out, because a document that is
+//! not shown could not be examined.
 
 use std::borrow::Cow;
 
-use super::{Exception, Kind, MAX_ANNOTATIONS, MAX_EXCEPTIONS, Mark, Span};
+use super::{Exception, MAX_ANNOTATIONS, MAX_EXCEPTIONS, Mark, Span, SpanKind};
 use super::{id_key, sane_time, trace_key};
-use crate::view::json::Value;
+use crate::view::json::JsonValue;
 
 /// Fields of an `aws` block that name the resource, as the SDKs write them.
 const AWS_RESOURCES: [&str; 7] = [
@@ -21,7 +21,7 @@ const AWS_RESOURCES: [&str; 7] = [
 
 /// The key of the trace that a segment document belongs to. A document without a trace id makes
 /// a trace of its own; one that has neither id nor name is no segment.
-pub(crate) fn trace_of(document: Value<'_>) -> Option<String> {
+pub(crate) fn trace_of(document: JsonValue<'_>) -> Option<String> {
     let id = document.get("id").scalar().and_then(|id| id_key(&id));
     if id.is_none() && document.get("name").scalar().is_none() {
         return None;
@@ -32,13 +32,13 @@ pub(crate) fn trace_of(document: Value<'_>) -> Option<String> {
 }
 
 /// Whether it is a subsegment that was sent by itself.
-pub(crate) fn is_subsegment(document: Value<'_>) -> bool {
+pub(crate) fn is_subsegment(document: JsonValue<'_>) -> bool {
     document.get("type").string().as_deref() == Some("subsegment")
 }
 
-/// Gives `found` the segment and each subsegment, parents first. Depth takes no stack.
-pub(crate) fn spans<'d>(document: Value<'d>, found: &mut dyn FnMut(Span<'d>)) {
-    let id_of = |value: Value<'_>| value.scalar().and_then(|id| id_key(&id));
+/// Passes the segment and each subsegment to `found`, parents first. The depth needs no stack.
+pub(crate) fn spans<'d>(document: JsonValue<'d>, found: &mut dyn FnMut(Span<'d>)) {
+    let id_of = |value: JsonValue<'_>| value.scalar().and_then(|id| id_key(&id));
     // Without an id the start tells documents apart, and a second copy is still the same one.
     let start = || document.get("start_time").number().unwrap_or(f64::NAN);
     let id = id_of(document.get("id")).unwrap_or_else(|| format!("?{:x}", start().to_bits()));
@@ -46,7 +46,7 @@ pub(crate) fn spans<'d>(document: Value<'d>, found: &mut dyn FnMut(Span<'d>)) {
     let kind = if is_subsegment(document) {
         kind_of_subsegment(document)
     } else {
-        Kind::Segment
+        SpanKind::Segment
     };
     let mut pending = Vec::new();
     let mut nameless = 0;
@@ -67,20 +67,25 @@ pub(crate) fn spans<'d>(document: Value<'d>, found: &mut dyn FnMut(Span<'d>)) {
     }
 }
 
-fn kind_of_subsegment(document: Value<'_>) -> Kind {
+fn kind_of_subsegment(document: JsonValue<'_>) -> SpanKind {
     if document.get("sql").is_object() {
-        return Kind::Sql;
+        return SpanKind::Sql;
     }
     match document.get("namespace").string().as_deref() {
-        Some("aws") => Kind::Aws,
-        Some("remote") => Kind::Remote,
-        _ => Kind::Local,
+        Some("aws") => SpanKind::Aws,
+        Some("remote") => SpanKind::Remote,
+        _ => SpanKind::Local,
     }
 }
 
-fn span<'d>(document: Value<'d>, kind: Kind, id: String, parent: Option<String>) -> Span<'d> {
-    let text = |value: Value<'d>| value.scalar().unwrap_or_default();
-    let time = |value: Value<'_>| value.number().and_then(sane_time);
+fn span<'d>(
+    document: JsonValue<'d>,
+    kind: SpanKind,
+    id: String,
+    parent: Option<String>,
+) -> Span<'d> {
+    let text = |value: JsonValue<'d>| value.scalar().unwrap_or_default();
+    let time = |value: JsonValue<'_>| value.number().and_then(sane_time);
     let set = |flag: &str| document.get(flag).is_true();
     let name = text(document.get("name"));
     let request = document.get("http").get("request");
@@ -95,7 +100,7 @@ fn span<'d>(document: Value<'d>, kind: Kind, id: String, parent: Option<String>)
         id,
         parent,
         kind,
-        service: (kind == Kind::Segment && !name.is_empty()).then(|| name.clone()),
+        service: (kind == SpanKind::Segment && !name.is_empty()).then(|| name.clone()),
         peer: name.clone(),
         name,
         start: time(document.get("start_time")),
@@ -111,12 +116,15 @@ fn span<'d>(document: Value<'d>, kind: Kind, id: String, parent: Option<String>)
         url: text(request.get("url")),
         status: status(document.get("http").get("response").get("status")),
         operation: text(aws.get("operation")),
-        resource: resources.find_map(Value::scalar).unwrap_or_default(),
+        resource: resources.find_map(JsonValue::scalar).unwrap_or_default(),
         query: query
             .into_iter()
-            .find_map(Value::scalar)
+            .find_map(JsonValue::scalar)
             .unwrap_or_default(),
-        user: user.into_iter().find_map(Value::scalar).unwrap_or_default(),
+        user: user
+            .into_iter()
+            .find_map(JsonValue::scalar)
+            .unwrap_or_default(),
         exceptions: document
             .get("cause")
             .get("exceptions")
@@ -137,7 +145,7 @@ fn span<'d>(document: Value<'d>, kind: Kind, id: String, parent: Option<String>)
     }
 }
 
-fn status(value: Value<'_>) -> Option<u16> {
+fn status(value: JsonValue<'_>) -> Option<u16> {
     let text: Cow<'_, str> = value.scalar()?;
     text.parse().ok()
 }
@@ -186,19 +194,19 @@ mod tests {
                 [
                     (
                         "defdfd9912dc5a56",
-                        Kind::Segment,
+                        SpanKind::Segment,
                         Some(500),
                         Some(Mark::Fault)
                     ),
                     (
                         "53995c3f42cd8ad8",
-                        Kind::Remote,
+                        SpanKind::Remote,
                         Some(429),
                         Some(Mark::Throttle)
                     ),
-                    ("defdfd9912dc5a56/1", Kind::Aws, None, None),
-                    ("defdfd9912dc5a56/2", Kind::Local, None, None),
-                    ("q", Kind::Sql, None, None),
+                    ("defdfd9912dc5a56/1", SpanKind::Aws, None, None),
+                    ("defdfd9912dc5a56/2", SpanKind::Local, None, None),
+                    ("q", SpanKind::Sql, None, None),
                 ]
             );
             assert_eq!(all[0].parent.as_deref(), Some("53995c3f42cd8ad0"));

@@ -1,4 +1,4 @@
-//! URLs without what is long or secret.
+//! URLs without their long or secret parts.
 
 /// A URL without query, fragment and user info, which may hold secrets.
 pub(crate) fn public_url(url: &str) -> String {

@@ -64,7 +64,7 @@ impl From<SyntaxError> for OtlpError {
 const MAX_PLAIN: usize = 8 << 20;
 
 /// The body of a `POST /v1/traces`, not compressed, and its `Content-Type`.
-pub fn request_body(request: &Request) -> Result<(Cow<'_, [u8]>, String), OtlpError> {
+pub(crate) fn request_body(request: &Request) -> Result<(Cow<'_, [u8]>, String), OtlpError> {
     let header = |name| {
         let value = request.header(name).unwrap_or_default();
         String::from_utf8_lossy(&value).trim().to_ascii_lowercase()

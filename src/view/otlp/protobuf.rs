@@ -3,13 +3,13 @@
 use std::num::FpCategory;
 
 use super::OtlpError;
-use super::schema::{Field, Form, REQUEST};
+use super::schema::{FieldForm, REQUEST, SchemaField};
 use super::wire::encode_base64;
-use crate::protobuf::{Fields, Malformed, Value};
+use crate::protobuf::{FieldValue, Fields, MalformedProtobuf};
 use crate::view::json::quote;
 
-/// Levels of messages in messages, beyond which a value is left out. Six lead to the attributes
-/// of an event, and each list in an attribute takes two more.
+/// The deepest level of nested messages. Deeper values are left out. Six lead to the attributes of
+/// an event, and each list in an attribute takes two more.
 const MAX_LEVELS: usize = 64;
 /// Bytes of JSON of one request.
 const MAX_JSON: usize = 32 << 20;
@@ -33,14 +33,19 @@ struct Writer {
     limit: usize,
 }
 
-impl From<Malformed> for OtlpError {
-    fn from(_: Malformed) -> OtlpError {
+impl From<MalformedProtobuf> for OtlpError {
+    fn from(_: MalformedProtobuf) -> OtlpError {
         OtlpError::Protobuf
     }
 }
 
 impl Writer {
-    fn message(&mut self, bytes: &[u8], fields: &[Field], level: usize) -> Result<(), OtlpError> {
+    fn message(
+        &mut self,
+        bytes: &[u8],
+        fields: &[SchemaField],
+        level: usize,
+    ) -> Result<(), OtlpError> {
         if self.json.len() > self.limit {
             return Err(OtlpError::TooLarge);
         }
@@ -57,7 +62,7 @@ impl Writer {
     fn field(
         &mut self,
         message: &[u8],
-        field: &Field,
+        field: &SchemaField,
         level: usize,
         start: usize,
     ) -> Result<(), OtlpError> {
@@ -68,7 +73,7 @@ impl Writer {
         while let Some((number, value)) = values.next()? {
             match (field.form, value) {
                 _ if number != field.number => {}
-                (Form::List(fields), Value::Bytes(item)) if level < MAX_LEVELS => {
+                (FieldForm::List(fields), FieldValue::Bytes(item)) if level < MAX_LEVELS => {
                     if list {
                         self.json.push(',');
                     } else {
@@ -85,7 +90,7 @@ impl Writer {
         match (field.form, last) {
             _ if list => self.json.push(']'),
             (_, None) => {}
-            (Form::Message(fields), Some(Value::Bytes(bytes))) if level < MAX_LEVELS => {
+            (FieldForm::Message(fields), Some(FieldValue::Bytes(bytes))) if level < MAX_LEVELS => {
                 self.key(field.name, start);
                 self.message(bytes, fields, level + 1)?;
             }
@@ -110,18 +115,20 @@ impl Writer {
 }
 
 /// Writes a value; `false` when it is not of the type it should have.
-fn scalar(form: Form, value: Value<'_>, out: &mut String) -> bool {
+fn scalar(form: FieldForm, value: FieldValue<'_>, out: &mut String) -> bool {
     match (form, value) {
-        (Form::Text, Value::Bytes(bytes)) => quote(&String::from_utf8_lossy(bytes), out),
-        (Form::Id, Value::Bytes(bytes)) => {
+        (FieldForm::Text, FieldValue::Bytes(bytes)) => quote(&String::from_utf8_lossy(bytes), out),
+        (FieldForm::Id, FieldValue::Bytes(bytes)) => {
             quote(&hex::encode(&bytes[..bytes.len().min(MAX_ID)]), out);
         }
-        (Form::Base64, Value::Bytes(bytes)) => quote(&encode_base64(bytes), out),
-        (Form::Flag, Value::Number(n)) => out.push_str(if n == 0 { "false" } else { "true" }),
-        (Form::Number, Value::Number(n)) => out.push_str(&(n as u32).to_string()),
-        (Form::Unsigned64, Value::Number(n)) => quote(&n.to_string(), out),
-        (Form::Signed64, Value::Number(n)) => quote(&(n as i64).to_string(), out),
-        (Form::Double, Value::Number(bits)) => double(f64::from_bits(bits), out),
+        (FieldForm::Base64, FieldValue::Bytes(bytes)) => quote(&encode_base64(bytes), out),
+        (FieldForm::Flag, FieldValue::Number(n)) => {
+            out.push_str(if n == 0 { "false" } else { "true" })
+        }
+        (FieldForm::Number, FieldValue::Number(n)) => out.push_str(&(n as u32).to_string()),
+        (FieldForm::Unsigned64, FieldValue::Number(n)) => quote(&n.to_string(), out),
+        (FieldForm::Signed64, FieldValue::Number(n)) => quote(&(n as i64).to_string(), out),
+        (FieldForm::Double, FieldValue::Number(bits)) => double(f64::from_bits(bits), out),
         _ => return false,
     }
     true

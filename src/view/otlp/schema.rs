@@ -3,15 +3,15 @@
 //! names that its JSON form gives them.
 
 /// One field of a message.
-pub(super) struct Field {
+pub(super) struct SchemaField {
     pub(super) number: u64,
     pub(super) name: &'static str,
-    pub(super) form: Form,
+    pub(super) form: FieldForm,
 }
 
 /// How a field is written in JSON.
 #[derive(Clone, Copy)]
-pub(super) enum Form {
+pub(super) enum FieldForm {
     Text,
     /// Bytes that are an id: hexadecimal, where JSON of protobuf has base64 otherwise.
     Id,
@@ -23,44 +23,44 @@ pub(super) enum Form {
     Unsigned64,
     Signed64,
     Double,
-    Message(&'static [Field]),
+    Message(&'static [SchemaField]),
     /// A repeated message.
-    List(&'static [Field]),
+    List(&'static [SchemaField]),
 }
 
-use Form::{Base64, Double, Flag, Id, List, Message, Number, Signed64, Text, Unsigned64};
+use FieldForm::{Base64, Double, Flag, Id, List, Message, Number, Signed64, Text, Unsigned64};
 
-const fn field(number: u64, name: &'static str, form: Form) -> Field {
-    Field { number, name, form }
+const fn field(number: u64, name: &'static str, form: FieldForm) -> SchemaField {
+    SchemaField { number, name, form }
 }
 
-pub(super) static REQUEST: [Field; 1] = [field(1, "resourceSpans", List(&RESOURCE_SPANS))];
+pub(super) static REQUEST: [SchemaField; 1] = [field(1, "resourceSpans", List(&RESOURCE_SPANS))];
 
-static RESOURCE_SPANS: [Field; 3] = [
+static RESOURCE_SPANS: [SchemaField; 3] = [
     field(1, "resource", Message(&RESOURCE)),
     field(2, "scopeSpans", List(&SCOPE_SPANS)),
     field(3, "schemaUrl", Text),
 ];
 
-static RESOURCE: [Field; 2] = [
+static RESOURCE: [SchemaField; 2] = [
     field(1, "attributes", List(&KEY_VALUE)),
     field(2, "droppedAttributesCount", Number),
 ];
 
-static SCOPE_SPANS: [Field; 3] = [
+static SCOPE_SPANS: [SchemaField; 3] = [
     field(1, "scope", Message(&SCOPE)),
     field(2, "spans", List(&SPAN)),
     field(3, "schemaUrl", Text),
 ];
 
-static SCOPE: [Field; 4] = [
+static SCOPE: [SchemaField; 4] = [
     field(1, "name", Text),
     field(2, "version", Text),
     field(3, "attributes", List(&KEY_VALUE)),
     field(4, "droppedAttributesCount", Number),
 ];
 
-static SPAN: [Field; 16] = [
+static SPAN: [SchemaField; 16] = [
     field(1, "traceId", Id),
     field(2, "spanId", Id),
     field(3, "traceState", Text),
@@ -79,14 +79,14 @@ static SPAN: [Field; 16] = [
     field(15, "status", Message(&STATUS)),
 ];
 
-static EVENT: [Field; 4] = [
+static EVENT: [SchemaField; 4] = [
     field(1, "timeUnixNano", Unsigned64),
     field(2, "name", Text),
     field(3, "attributes", List(&KEY_VALUE)),
     field(4, "droppedAttributesCount", Number),
 ];
 
-static LINK: [Field; 6] = [
+static LINK: [SchemaField; 6] = [
     field(1, "traceId", Id),
     field(2, "spanId", Id),
     field(3, "traceState", Text),
@@ -95,14 +95,14 @@ static LINK: [Field; 6] = [
     field(6, "flags", Number),
 ];
 
-static STATUS: [Field; 2] = [field(2, "message", Text), field(3, "code", Number)];
+static STATUS: [SchemaField; 2] = [field(2, "message", Text), field(3, "code", Number)];
 
-static KEY_VALUE: [Field; 2] = [
+static KEY_VALUE: [SchemaField; 2] = [
     field(1, "key", Text),
     field(2, "value", Message(&ANY_VALUE)),
 ];
 
-static ANY_VALUE: [Field; 7] = [
+static ANY_VALUE: [SchemaField; 7] = [
     field(1, "stringValue", Text),
     field(2, "boolValue", Flag),
     field(3, "intValue", Signed64),
@@ -112,6 +112,6 @@ static ANY_VALUE: [Field; 7] = [
     field(7, "bytesValue", Base64),
 ];
 
-static ARRAY: [Field; 1] = [field(1, "values", List(&ANY_VALUE))];
+static ARRAY: [SchemaField; 1] = [field(1, "values", List(&ANY_VALUE))];
 
-static KEY_VALUES: [Field; 1] = [field(1, "values", List(&KEY_VALUE))];
+static KEY_VALUES: [SchemaField; 1] = [field(1, "values", List(&KEY_VALUE))];

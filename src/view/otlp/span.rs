@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::view::json::Value;
+use crate::view::json::JsonValue;
 use crate::view::model::{
-    Exception, Kind, MAX_ANNOTATIONS, MAX_EXCEPTIONS, Mark, Span, host_of, id_key, sane_time,
+    Exception, MAX_ANNOTATIONS, MAX_EXCEPTIONS, Mark, Span, SpanKind, host_of, id_key, sane_time,
 };
 
 /// Attributes of a span that say what the fields of an X-Ray segment say, in the names of the
@@ -32,8 +32,8 @@ const AWS_RESOURCES: [&str; 8] = [
     "messaging.destination.name",
 ];
 
-/// Gives `found` each span of a request.
-pub(crate) fn spans<'d>(request: Value<'d>, found: &mut dyn FnMut(Span<'d>)) {
+/// Passes each span of a request to `found`.
+pub(crate) fn spans<'d>(request: JsonValue<'d>, found: &mut dyn FnMut(Span<'d>)) {
     for resource_spans in request.get("resourceSpans").items() {
         let resource = Attributes(resource_spans.get("resource"));
         let service = resource.first(&["service.name"]);
@@ -47,9 +47,9 @@ pub(crate) fn spans<'d>(request: Value<'d>, found: &mut dyn FnMut(Span<'d>)) {
 
 /// As X-Ray itself sees spans: a root, a server and a consumer span are segments of the
 /// service, the others are subsegments.
-fn span<'d>(span: Value<'d>, service: Cow<'d, str>) -> Span<'d> {
+fn span<'d>(span: JsonValue<'d>, service: Cow<'d, str>) -> Span<'d> {
     let attributes = Attributes(span);
-    let text = |value: Value<'d>| value.scalar().unwrap_or_default();
+    let text = |value: JsonValue<'d>| value.scalar().unwrap_or_default();
     let id = |name: &str| span.get(name).string().and_then(|id| id_key(&id));
     let parent = parent_of(span);
     let name = text(span.get("name"));
@@ -62,11 +62,11 @@ fn span<'d>(span: Value<'d>, service: Cow<'d, str>) -> Span<'d> {
         _ => Some(false),
     };
     let kind = match calls {
-        None => Kind::Segment,
-        Some(false) => Kind::Local,
-        Some(true) if attributes.first(&["rpc.system"]) == "aws-api" => Kind::Aws,
-        Some(true) if !query.is_empty() || !database.is_empty() => Kind::Sql,
-        Some(true) => Kind::Remote,
+        None => SpanKind::Segment,
+        Some(false) => SpanKind::Local,
+        Some(true) if attributes.first(&["rpc.system"]) == "aws-api" => SpanKind::Aws,
+        Some(true) if !query.is_empty() || !database.is_empty() => SpanKind::Sql,
+        Some(true) => SpanKind::Remote,
     };
     let status: Option<u16> = attributes.first(&HTTP_STATUS).parse().ok();
     let outcome = span.get("status");
@@ -74,7 +74,7 @@ fn span<'d>(span: Value<'d>, service: Cow<'d, str>) -> Span<'d> {
     let (failed, mark) = match &*text(outcome.get("code")) {
         "2" | "STATUS_CODE_ERROR" => (true, Some(by_status.unwrap_or(Mark::Fault))),
         "1" | "STATUS_CODE_OK" => (false, None),
-        // Instrumentation leaves the status of many failed requests unset.
+        // Many instrumentations do not set the status of failed requests.
         _ => (false, by_status),
     };
     let events = span.get("events").items();
@@ -96,16 +96,18 @@ fn span<'d>(span: Value<'d>, service: Cow<'d, str>) -> Span<'d> {
     }
     let method = attributes.first(&METHOD);
     let (name, operation) = match kind {
-        Kind::Segment if !service.is_empty() => (service.clone(), name),
-        Kind::Aws => aws_names(&attributes, name),
+        SpanKind::Segment if !service.is_empty() => (service.clone(), name),
+        SpanKind::Aws => aws_names(&attributes, name),
         _ => (name, Cow::Borrowed("")),
     };
     let url = attributes.first(&URL);
     let peer = match kind {
-        Kind::Remote | Kind::Sql => [attributes.first(&HOST), host_of_url(&url), database.clone()]
-            .into_iter()
-            .find(|name| !name.is_empty())
-            .unwrap_or_else(|| name.clone()),
+        SpanKind::Remote | SpanKind::Sql => {
+            [attributes.first(&HOST), host_of_url(&url), database.clone()]
+                .into_iter()
+                .find(|name| !name.is_empty())
+                .unwrap_or_else(|| name.clone())
+        }
         _ => name.clone(),
     };
     let named = |name: Cow<'d, str>| if name.is_empty() { None } else { Some(name) };
@@ -130,7 +132,7 @@ fn span<'d>(span: Value<'d>, service: Cow<'d, str>) -> Span<'d> {
         url,
         status,
         operation,
-        resource: if kind == Kind::Aws {
+        resource: if kind == SpanKind::Aws {
             attributes.first(&AWS_RESOURCES)
         } else {
             Cow::Borrowed("")
@@ -151,11 +153,11 @@ fn host_of_url<'d>(url: &Cow<'d, str>) -> Cow<'d, str> {
 }
 
 /// Whether a span has no parent.
-pub(super) fn is_root(span: Value<'_>) -> bool {
+pub(super) fn is_root(span: JsonValue<'_>) -> bool {
     parent_of(span).is_none()
 }
 
-fn parent_of(span: Value<'_>) -> Option<String> {
+fn parent_of(span: JsonValue<'_>) -> Option<String> {
     let parent = span.get("parentSpanId").string();
     let parent = parent.and_then(|id| id_key(&id));
     parent.filter(|id| id.bytes().any(|digit| digit != b'0'))
@@ -173,13 +175,13 @@ fn aws_names<'d>(attributes: &Attributes<'d>, name: Cow<'d, str>) -> (Cow<'d, st
 }
 
 /// Seconds of nanoseconds since the epoch, which are a string or a number; 0 is none.
-fn time(nanos: Value<'_>) -> Option<f64> {
+fn time(nanos: JsonValue<'_>) -> Option<f64> {
     let nanos: f64 = nanos.scalar()?.parse().ok()?;
     sane_time(nanos / 1e9).filter(|_| nanos != 0.0)
 }
 
 /// What has `attributes`.
-struct Attributes<'d>(Value<'d>);
+struct Attributes<'d>(JsonValue<'d>);
 
 impl<'d> Attributes<'d> {
     /// Those whose values are text, a number or a boolean.
@@ -205,7 +207,7 @@ impl<'d> Attributes<'d> {
 }
 
 /// The text of a value that is one.
-fn scalar(value: Value<'_>) -> Option<Cow<'_, str>> {
+fn scalar(value: JsonValue<'_>) -> Option<Cow<'_, str>> {
     let forms = ["stringValue", "boolValue", "intValue", "doubleValue"];
     forms.iter().find_map(|form| value.get(form).scalar())
 }
@@ -284,29 +286,33 @@ mod tests {
         let cases = [
             (
                 "\"kind\":3".to_owned(),
-                Kind::Segment,
+                SpanKind::Segment,
                 ["cart", "GET", "", ""],
             ),
-            (format!("{client}7"), Kind::Local, ["GET", "", "", ""]),
+            (format!("{client}7"), SpanKind::Local, ["GET", "", "", ""]),
             (
                 r#""parentSpanId":"CD","kind":"SPAN_KIND_SERVER""#.to_owned(),
-                Kind::Segment,
+                SpanKind::Segment,
                 ["cart", "GET", "", ""],
             ),
             (
                 r#""parentSpanId":"0000","kind":1"#.to_owned(),
-                Kind::Segment,
+                SpanKind::Segment,
                 ["cart", "GET", "", ""],
             ),
             (
                 format!("{client},{aws}"),
-                Kind::Aws,
+                SpanKind::Aws,
                 ["DynamoDB", "GetItem", "carts", ""],
             ),
-            (format!("{client},{sql}"), Kind::Sql, ["GET", "", "", ""]),
+            (
+                format!("{client},{sql}"),
+                SpanKind::Sql,
+                ["GET", "", "", ""],
+            ),
             (
                 format!("{client},{http}"),
-                Kind::Remote,
+                SpanKind::Remote,
                 ["GET", "", "", "http://new"],
             ),
         ];

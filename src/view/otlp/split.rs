@@ -1,9 +1,9 @@
-//! Takes a request apart into its traces.
+//! Splits a request into its traces.
 
 use std::collections::HashMap;
 
 use super::span::is_root;
-use crate::view::json::{Value, compact, quote};
+use crate::view::json::{JsonValue, compact, quote};
 use crate::view::model::{id_key, trace_key};
 
 /// Bytes of a resource or a scope that each trace of a request gets a copy of. Of a larger one
@@ -11,10 +11,10 @@ use crate::view::model::{id_key, trace_key};
 const MAX_COPIED: usize = 8 << 10;
 
 /// A span and where it stands in the request.
-struct Place<'d> {
-    resource_spans: Value<'d>,
-    scope_spans: Value<'d>,
-    span: Value<'d>,
+struct SpanPlace<'d> {
+    resource_spans: JsonValue<'d>,
+    scope_spans: JsonValue<'d>,
+    span: JsonValue<'d>,
     /// The same for spans that may share the copy of their resource, and of their scope.
     resource_at: usize,
     scope_at: usize,
@@ -22,9 +22,9 @@ struct Place<'d> {
 
 /// Gives `found` the key of each trace in an OTLP/JSON request, in the order of the first spans,
 /// with a request that holds the spans of this trace alone, and whether one of them is a root.
-pub(crate) fn split(request: Value<'_>, found: &mut dyn FnMut(String, String, bool)) {
+pub(crate) fn split(request: JsonValue<'_>, found: &mut dyn FnMut(String, String, bool)) {
     let mut at = HashMap::new();
-    let mut traces: Vec<(String, Vec<Place<'_>>)> = Vec::new();
+    let mut traces: Vec<(String, Vec<SpanPlace<'_>>)> = Vec::new();
     let (mut resource_at, mut scope_at) = (0, 0);
     for resource_spans in request.get("resourceSpans").items() {
         resource_at += 1;
@@ -36,7 +36,7 @@ pub(crate) fn split(request: Value<'_>, found: &mut dyn FnMut(String, String, bo
                 if index == traces.len() {
                     traces.push((key, Vec::new()));
                 }
-                traces[index].1.push(Place {
+                traces[index].1.push(SpanPlace {
                     resource_spans,
                     scope_spans,
                     span,
@@ -52,7 +52,7 @@ pub(crate) fn split(request: Value<'_>, found: &mut dyn FnMut(String, String, bo
     }
 }
 
-fn trace_of(span: Value<'_>) -> String {
+fn trace_of(span: JsonValue<'_>) -> String {
     let trace = span.get("traceId").string();
     let trace = trace.and_then(|id| trace_key(&id));
     trace.unwrap_or_else(|| {
@@ -63,7 +63,7 @@ fn trace_of(span: Value<'_>) -> String {
 }
 
 /// A request of these spans, which stand in the order of the original.
-fn request_of(places: &[Place<'_>]) -> String {
+fn request_of(places: &[SpanPlace<'_>]) -> String {
     let mut text = "{\"resourceSpans\":[".to_owned();
     let (mut resource_at, mut scope_at) = (0, 0);
     for place in places {
@@ -88,7 +88,7 @@ fn request_of(places: &[Place<'_>]) -> String {
 }
 
 /// Writes the member `name` and a comma, if there is such a value.
-fn copy(name: &'static str, value: Value<'_>, text: &mut String) {
+fn copy(name: &'static str, value: JsonValue<'_>, text: &mut String) {
     if value.is_null() {
         return;
     }

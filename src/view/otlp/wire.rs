@@ -1,12 +1,12 @@
-//! Just enough of base64 (RFC 4648) to read the spans of a datagram.
+//! Base64 (RFC 4648) for the spans of a datagram.
 
-use crate::protobuf::Malformed;
+use crate::protobuf::MalformedProtobuf;
 
 /// Decodes standard base64; the padding may be missing.
-pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, Malformed> {
+pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, MalformedProtobuf> {
     let text = text.trim_ascii().trim_end_matches('=').as_bytes();
     if text.len() % 4 == 1 {
-        return Err(Malformed);
+        return Err(MalformedProtobuf);
     }
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
     let (mut bits, mut held) = (0u32, 0);
@@ -17,7 +17,7 @@ pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, Malformed> {
             b'0'..=b'9' => byte - b'0' + 52,
             b'+' => 62,
             b'/' => 63,
-            _ => return Err(Malformed),
+            _ => return Err(MalformedProtobuf),
         };
         bits = bits << 6 | u32::from(six);
         held += 6;
@@ -70,7 +70,11 @@ mod tests {
         }
         assert_eq!(decode_base64("+/8=").unwrap(), [0xfb, 0xff]);
         for malformed in ["Z", "Zm9v*", "Zm 9v", "=Zg"] {
-            assert_eq!(decode_base64(malformed), Err(Malformed), "{malformed}");
+            assert_eq!(
+                decode_base64(malformed),
+                Err(MalformedProtobuf),
+                "{malformed}"
+            );
         }
     }
 

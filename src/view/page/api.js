@@ -1,7 +1,7 @@
 // Talks to the daemon. The API is described in docs/trace-api.md.
 
-// The JSON of an answer. What goes wrong is an Error with the sentence to show; `status` is the
-// status of an answer that is an error.
+// The JSON of an answer. A failure throws an Error with the message to show; `status` is the HTTP
+// status.
 export async function get(path, params, signal) {
   const query = params?.toString();
   let response;
@@ -20,7 +20,7 @@ export async function get(path, params, signal) {
 
 // Loads and shows something again and again, one load at a time. `refresh` asks for a newer state
 // of the same thing: while a load is under way, the next one waits for it. `restart` asks for
-// something else: a load that is under way is of no use any more.
+// something else, and discards a load that is under way.
 export function refresher(load, show, fail) {
   let current = null;
   let again = false;
@@ -70,7 +70,7 @@ export function follow(changed, turned) {
   function open() {
     close();
     // A browser has six connections to one server for all its tabs together, and each stream
-    // holds one. A tab that nobody sees gives its stream back.
+    // holds one. A hidden tab closes its stream.
     if (paused || document.hidden) return;
     source = new EventSource("/api/events");
     source.addEventListener("open", () => turned("live"));

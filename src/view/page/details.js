@@ -1,5 +1,5 @@
-// Everything that is known of one segment. What has no place of its own is shown under "Other
-// fields", so that nothing of a document is hidden.
+// All data of one segment. Fields without a place of their own are shown under "Other fields", so
+// that nothing of a document is hidden.
 
 import { serviceColour } from "./colour.js";
 import { el } from "./dom.js";
@@ -119,7 +119,7 @@ function httpFields({ request, response, ...rest }) {
   return [...parts, ...Object.entries(rest)];
 }
 
-// Annotations are what traces are searched by, so each is a way to all traces that have it.
+// Traces are searched by annotations, so each is a link to all traces that have it.
 function annotationPart(title, all, { app }) {
   if (!isObject(all)) return null;
   const found = Object.entries(all).map(([key, value]) => {

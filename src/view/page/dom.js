@@ -26,7 +26,7 @@ function fill(node, props, children) {
   return node;
 }
 
-// Sets the text of a node, and leaves the node alone when it says that already.
+// Sets the text of a node, unless it has this text already.
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

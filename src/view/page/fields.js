@@ -8,7 +8,7 @@ import { isObject, text } from "./values.js";
 const FIRST = 4000;
 const SHORT = 160;
 
-// A part with a title; nothing when it has nothing in it.
+// A part with a title; nothing when it is empty.
 export function section(title, ...content) {
   const parts = content.flat(Infinity).filter(Boolean);
   if (!parts.length) return null;
@@ -26,7 +26,7 @@ export function pairs(list) {
   return el("dl", null, list.map(([name, value]) => [el("dt", null, line(name, 200)), el("dd", null, shown(value))]));
 }
 
-// The same, without the values that say nothing.
+// The same, without empty values.
 export function told(list) {
   return pairs(list.filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false));
 }
@@ -42,7 +42,7 @@ function shown(value) {
   return longText(json(value));
 }
 
-// JSON with indents, or what can be said when it is nested too deep for that.
+// JSON with indents, or a short text when it is nested too deep for that.
 export function json(value) {
   try {
     return JSON.stringify(value, null, 2) ?? "";

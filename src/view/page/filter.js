@@ -1,4 +1,5 @@
-// The filter form. It changes the address as one types, and shows what the address says.
+// The filter form. It changes the address while the user types, and shows the filter of the
+// address.
 
 import { el } from "./dom.js";
 import { line } from "./format.js";
@@ -38,7 +39,7 @@ export function filterForm(form, app) {
   });
 
   function set(input, value) {
-    // A field that has the focus is left to who types in it.
+    // A field that has the focus is not changed, because the user may be typing in it.
     if (input !== document.activeElement && input.value.trim() !== value) input.value = value;
   }
 

@@ -5,7 +5,7 @@ const THIN = "\u202f";
 // A text of a trace on one line, no longer than `max` characters.
 export function line(text, max = 300) {
   let short = String(text ?? "");
-  // Only what can be shown is looked at: a text may have a megabyte.
+  // Only the beginning is read: a text may have a megabyte.
   const cut = short.length > max;
   if (cut) short = short.slice(0, max);
   short = visible(short.replace(/[ \t-\r]+/g, " ").trim());
@@ -18,7 +18,7 @@ export function block(text) {
 }
 
 // Control characters have signs of their own in Unicode. Those that turn or hide the text around
-// them are named, so that a trace cannot make the page say what it does not say.
+// them are replaced by their names, so that a trace cannot make the page show a false text.
 const UNSEEN =
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
 
@@ -107,13 +107,13 @@ export function plural(count, word) {
   return `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 }
 
-// A rate, with no more digits than it deserves.
+// A rate, with a few significant digits.
 export function rate(perMinute) {
   if (perMinute >= 9.95) return `${number(perMinute)}/min`;
   return `${perMinute.toFixed(1).replace(/\.0$/, "")}/min`;
 }
 
-// A share as percents. What is not nothing is never shown as 0 %.
+// A share as percents. A share above zero is never shown as 0 %.
 export function percent(part, whole) {
   if (!part || !whole) return "0%";
   const value = (part / whole) * 100;

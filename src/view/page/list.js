@@ -44,7 +44,7 @@ export function listView(app) {
     },
     draw,
     (error) => {
-      // Whatever is heard next, it is asked for again.
+      // Load again after the next event, whatever its version is.
       version = null;
       showError(note, error);
     },
@@ -72,7 +72,7 @@ export function listView(app) {
     const { used_bytes, limit_bytes, dropped } = answer.daemon;
     setText(held, `${bytes(used_bytes)} of ${bytes(limit_bytes)} of memory in use` +
       (dropped ? `; ${plural(dropped, "older trace")} let go to stay within it.` : "."));
-    // What the filter does is said when it changes, not with every trace that comes.
+    // The result of a filter is announced when the filter changes, not with every new trace.
     if (said !== location.search) app.say(`${words} shown`);
     said = location.search;
     first = false;
@@ -106,7 +106,7 @@ export function listView(app) {
     show(next, { turned, moved, left }) {
       state = next;
       if (turned) app.title("Traces");
-      // Who comes back from a trace finds its row under the focus.
+      // After the way back from a trace, its row has the focus.
       if (moved) returnTo = left.trace;
       if (moved && !returnTo) element.querySelector("h1").focus();
       loads.restart();
@@ -159,7 +159,7 @@ function row(fresh) {
   return { node, update };
 }
 
-// What is said of a trace beside its outcome.
+// The marks of a trace beside its outcome.
 export function flagsOf(trace) {
   return [
     trace.in_progress && el("span", { class: "flag running" }, "in progress"),

@@ -27,7 +27,7 @@ const app = {
   // The address of this state with a part of it changed.
   href: (change) => href({ ...state, ...change }),
   noFilter,
-  // Says something to those who hear the page.
+  // Announces something to users of a screen reader.
   say: (text) => setText(document.getElementById("spoken"), text),
   title: (text) => (document.title = `${text} · xray`),
   refresher,
@@ -91,7 +91,7 @@ let lost = false;
 const stream = follow(
   (event) => view?.changed(event),
   (turned) => {
-    // What changed meanwhile was not said, and a daemon that was started anew counts from 0.
+    // Changes may have been missed meanwhile, and a restarted daemon counts from 0.
     if (turned === "live" && lost) view?.changed({ version: null, ids: [], more: true });
     lost = turned !== "live";
     live.dataset.state = turned;
@@ -101,7 +101,7 @@ const stream = follow(
 );
 live.addEventListener("click", () => stream.toggle());
 
-// The theme follows the system unless it is said otherwise.
+// The theme follows the system unless the user has chosen one.
 const theme = document.getElementById("theme");
 const THEMES = ["auto", "light", "dark"];
 

@@ -1,5 +1,5 @@
-// The service map: who calls whom, how often, how fast and with what outcome; as a picture and, for
-// those who read rather than look, as a table.
+// The service map: who calls whom, how often, how fast and with what outcome; as a picture and as a
+// table.
 
 import { get } from "./api.js";
 import { el, setText, showError } from "./dom.js";
@@ -28,7 +28,7 @@ export function mapView(app) {
     (signal) => get("/api/services", filterParams(state.filter), signal),
     draw,
     (error) => {
-      // Whatever is heard next, it is asked for again.
+      // Load again after the next event, whatever its version is.
       version = null;
       showError(note, error);
     },

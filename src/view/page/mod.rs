@@ -18,22 +18,23 @@ pub struct Asset {
 static ASSETS: &[Asset] = &include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 /// The file that is served under `path`, which has no query any more.
-pub fn asset(path: &str) -> Option<&'static Asset> {
+pub(crate) fn asset(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path == path)
 }
 
 /// Headers of every file, beside its own.
 ///
-/// Traces come from anyone. The policy lets the page load nothing but its own files, run no script
-/// and use no style that stands in markup, and turn no text into markup at all, so that even a
-/// mistake in the page could not bring a trace to life.
-pub const HEADERS: [(&str, &str); 6] = [
+/// Traces may come from an attacker. The policy allows the page to load only its own files, and
+/// forbids inline scripts, inline styles and converting text to markup, so that text of a trace
+/// could not be executed even if the page had a mistake.
+pub(crate) const HEADERS: [(&str, &str); 6] = [
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
-    // To be kept, but asked for again each time: a newer daemon brings a newer page.
+    // The browser may keep it, but must ask each time whether it has changed, because a newer
+    // daemon has a newer page.
     ("Cache-Control", "no-cache"),
 ];
 

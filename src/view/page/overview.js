@@ -1,4 +1,4 @@
-// The whole trace in one small picture, with the part that the waterfall shows. Dragging over it
+// A small picture of the whole trace, with the part that the waterfall shows. Dragging over it
 // chooses another part.
 
 import { serviceColour } from "./colour.js";

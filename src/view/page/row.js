@@ -28,7 +28,7 @@ export function makeRow(row, { folded, index, marked }) {
   return el("div", {
     class: "row", role: "row", "aria-level": row.level, "aria-rowindex": index + 2, "aria-selected": String(marked),
     "aria-expanded": row.children.length ? String(!folded) : null,
-  }, name, el("span", { class: "lane", role: "gridcell" },
+  }, name, el("span", { class: "track", role: "gridcell" },
     el("i", { class: `bar ${serviceColour(row.service)} ${segment.outcome}${segment.inProgress ? " open" : ""}` }), el("span", { class: "label" })));
 }
 

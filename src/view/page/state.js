@@ -1,5 +1,5 @@
-// What the page shows is written in the address bar, so that a link, the back button and a reload
-// show it again. This module translates both ways and touches nothing else.
+// The state of the page is in the address, so that a link, the back button and a reload show it
+// again. This module only translates between the two.
 
 // The filter's names are those of the API.
 const SINGLE = ["text", "service", "status", "min_duration", "max_duration", "id", "since"];

@@ -1,7 +1,7 @@
 // The part of a trace's time that is seen, and the marks on its axis. All times are seconds from the
 // start of the trace.
 
-// No more than a microsecond is ever spread over the whole width.
+// The shortest time that the whole width can show: a microsecond.
 const SHORTEST = 1e-6;
 
 // What is seen when all is seen: a little more than the trace, so that the last bar has an end.

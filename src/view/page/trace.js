@@ -162,7 +162,7 @@ export function traceView(app) {
   };
 }
 
-// Which segment holds the exception of an id, for causes that are told by such an id.
+// Finds the segment with an exception by its id, for causes that refer to such an id.
 function exceptionsOf(rows) {
   const all = new Map();
   for (const { segment } of rows) {

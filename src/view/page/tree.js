@@ -22,7 +22,7 @@ export function buildTree(segments) {
   }
   const rows = [];
   const seen = new Set();
-  // What hangs on no root is in a circle or below one; after the roots it is what is not seen yet.
+  // Segments that are not below a root are in a cycle or below one. They follow after the roots.
   for (const root of [...roots, ...ordered]) {
     const stack = [[root, null]];
     while (stack.length) {

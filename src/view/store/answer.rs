@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::digest::Digest;
 use super::service_map::ServiceMap;
-use super::{Document, Filter, Kept, Store};
+use super::{Filter, KeptTrace, Store, StoredDocument};
 use crate::view::document::Format;
 use crate::view::model::{Mark, trace_key};
 
@@ -16,7 +16,7 @@ const MAX_TRACE_SERVICES: usize = 10;
 
 /// What the list says about the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Daemon {
+pub struct DaemonInfo {
     /// Of the program.
     pub version: &'static str,
     /// Where segments are taken.
@@ -27,7 +27,7 @@ pub struct Daemon {
 
 impl Store {
     /// The traces that a filter keeps, newest first.
-    pub fn list(&mut self, filter: &Filter, daemon: &Daemon) -> Value {
+    pub fn list(&mut self, filter: &Filter, daemon: &DaemonInfo) -> Value {
         self.refresh();
         let mut services = BTreeSet::new();
         let mut found = Vec::new();
@@ -101,7 +101,7 @@ impl Store {
     }
 }
 
-fn summary(id: &str, trace: &Kept, digest: &Digest) -> Value {
+fn summary(id: &str, trace: &KeptTrace, digest: &Digest) -> Value {
     let services: Vec<_> = digest.services().take(MAX_TRACE_SERVICES).collect();
     json!({
         "id": id,
@@ -125,7 +125,7 @@ fn summary(id: &str, trace: &Kept, digest: &Digest) -> Value {
     })
 }
 
-fn document(document: &Document) -> Value {
+fn document(document: &StoredDocument) -> Value {
     json!({
         "format": match document.format {
             Format::XRay => "xray",

@@ -1,25 +1,25 @@
-//! Who called whom in a trace.
+//! The calls between the services of a trace.
 
 use std::collections::HashMap;
 
 use super::digest::Fact;
-use crate::view::model::{Kind, Mark};
+use crate::view::model::{Mark, SpanKind};
 
-/// One who calls or is called.
+/// A service or another party that calls or is called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Node {
+pub(super) struct ServiceNode {
     pub(super) kind: NodeKind,
     pub(super) name: Box<str>,
 }
 
-/// What is known of a [`Node`].
+/// The properties of a [`ServiceNode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum NodeKind {
     /// It calls the roots.
     Client,
     /// It sends segments.
     Service,
-    /// These are only seen by their callers.
+    /// These send no segments and are known only from their callers.
     Aws,
     Sql,
     Remote,
@@ -27,13 +27,13 @@ pub(super) enum NodeKind {
 
 /// A request.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Call {
+pub(super) struct ServiceCall {
     /// Index of the node that called; `None` when nobody knows who did.
     pub(super) from: Option<u32>,
     pub(super) to: u32,
-    /// As the caller has it.
+    /// As the caller has recorded it.
     pub(super) seen: Measure,
-    /// As the called one has it.
+    /// As the called service has recorded it.
     pub(super) own: Measure,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Measure {
 }
 
 /// The nodes of a trace, services first in the order of `facts`, and its calls.
-pub(super) fn calls(facts: &[Fact]) -> (Vec<Node>, Vec<Call>) {
+pub(super) fn calls(facts: &[Fact]) -> (Vec<ServiceNode>, Vec<ServiceCall>) {
     let at: HashMap<&str, usize> = facts.iter().map(|fact| &*fact.id).zip(0..).collect();
     let parents: Vec<Option<usize>> = facts
         .iter()
@@ -56,7 +56,7 @@ pub(super) fn calls(facts: &[Fact]) -> (Vec<Node>, Vec<Call>) {
     let mut answered = vec![false; facts.len()];
     let mut nodes = Nodes::default();
     for (fact, parent) in facts.iter().zip(&parents) {
-        if fact.kind == Kind::Segment {
+        if fact.kind == SpanKind::Segment {
             nodes.index(NodeKind::Service, &fact.name);
             if let Some(parent) = parent {
                 answered[*parent] = true;
@@ -67,23 +67,23 @@ pub(super) fn calls(facts: &[Fact]) -> (Vec<Node>, Vec<Call>) {
     for (at, fact) in facts.iter().enumerate() {
         let own = Measure::of(fact);
         let kind = match fact.kind {
-            Kind::Segment => NodeKind::Service,
-            Kind::Aws if !answered[at] => NodeKind::Aws,
-            Kind::Sql if !answered[at] => NodeKind::Sql,
-            Kind::Remote if !answered[at] => NodeKind::Remote,
+            SpanKind::Segment => NodeKind::Service,
+            SpanKind::Aws if !answered[at] => NodeKind::Aws,
+            SpanKind::Sql if !answered[at] => NodeKind::Sql,
+            SpanKind::Remote if !answered[at] => NodeKind::Remote,
             _ => continue,
         };
         let to = nodes.index(
             kind,
-            if fact.kind == Kind::Segment {
+            if fact.kind == SpanKind::Segment {
                 &fact.name
             } else {
                 &fact.peer
             },
         );
         let (caller, seen) = match (fact.kind, parents[at]) {
-            (Kind::Segment, Some(parent)) => {
-                let call = !matches!(facts[parent].kind, Kind::Segment | Kind::Local);
+            (SpanKind::Segment, Some(parent)) => {
+                let call = !matches!(facts[parent].kind, SpanKind::Segment | SpanKind::Local);
                 let seen = if call {
                     Measure::of(&facts[parent])
                 } else {
@@ -91,7 +91,7 @@ pub(super) fn calls(facts: &[Fact]) -> (Vec<Node>, Vec<Call>) {
                 };
                 (services[parent], seen)
             }
-            (Kind::Segment, None) => (None, own),
+            (SpanKind::Segment, None) => (None, own),
             _ => (services[at], own),
         };
         let from = match caller {
@@ -99,7 +99,7 @@ pub(super) fn calls(facts: &[Fact]) -> (Vec<Node>, Vec<Call>) {
             None if kind == NodeKind::Service => Some(nodes.index(NodeKind::Client, "client")),
             None => None,
         };
-        calls.push(Call {
+        calls.push(ServiceCall {
             from,
             to,
             seen,
@@ -133,7 +133,7 @@ fn services<'a>(facts: &'a [Fact], parents: &[Option<usize>]) -> Vec<Option<&'a 
                 service = services[at];
                 break;
             }
-            // So that a circle of parents is walked once.
+            // Prevents an endless loop in a cycle of parents.
             known[at] = true;
             way.push(at);
             next = parents[at];
@@ -147,13 +147,13 @@ fn services<'a>(facts: &'a [Fact], parents: &[Option<usize>]) -> Vec<Option<&'a 
 
 #[derive(Default)]
 struct Nodes {
-    list: Vec<Node>,
-    indices: HashMap<Node, u32>,
+    list: Vec<ServiceNode>,
+    indices: HashMap<ServiceNode, u32>,
 }
 
 impl Nodes {
     fn index(&mut self, kind: NodeKind, name: &str) -> u32 {
-        let node = Node {
+        let node = ServiceNode {
             kind,
             name: name.into(),
         };

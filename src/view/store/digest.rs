@@ -1,11 +1,11 @@
-//! What the documents of a trace say, as far as the list, the search and the service map need it.
+//! A summary of the documents of a trace, for the list, the search and the service map.
 
 use std::collections::{HashMap, HashSet};
 
-use super::Document;
-use super::call::{Call, Node, NodeKind, calls};
+use super::StoredDocument;
+use super::call::{NodeKind, ServiceCall, ServiceNode, calls};
 use crate::view::document::spans;
-use crate::view::model::{Kind, Mark, Span, public_url};
+use crate::view::model::{Mark, Span, SpanKind, public_url};
 
 /// Characters of a name and of a URL in the list. X-Ray keeps 200 and 250.
 const NAME_CHARS: usize = 200;
@@ -33,20 +33,20 @@ pub(super) struct Digest {
     /// Segments, subsegments and spans.
     pub(super) segments: usize,
     /// The services first, by their start.
-    pub(super) nodes: Vec<Node>,
-    pub(super) calls: Vec<Call>,
+    pub(super) nodes: Vec<ServiceNode>,
+    pub(super) calls: Vec<ServiceCall>,
     /// What is searched for words: texts in lower case, each once, on a line of its own.
     pub(super) words: Box<str>,
     /// `key=value`, each once, on a line of its own; a line break before the first.
     pub(super) annotations: Box<str>,
 }
 
-/// What is needed of one span.
+/// The relevant data of one span.
 #[derive(Debug)]
 pub(super) struct Fact {
     pub(super) id: String,
     pub(super) parent: Option<String>,
-    pub(super) kind: Kind,
+    pub(super) kind: SpanKind,
     pub(super) name: String,
     pub(super) peer: String,
     pub(super) service: Option<String>,
@@ -60,7 +60,7 @@ pub(super) struct Fact {
 }
 
 impl Digest {
-    pub(super) fn of(documents: &[Document]) -> Digest {
+    pub(super) fn of(documents: &[StoredDocument]) -> Digest {
         let mut joined = Joined::default();
         for document in documents {
             spans(document.format, &document.text, &mut |span| {
@@ -73,7 +73,7 @@ impl Digest {
             annotations,
             ..
         } = joined;
-        // What has no start comes last. What starts at the same nanosecond stays in the order of
+        // Entries without a start come last. Entries with the same start stay in the order of
         // arrival.
         facts.sort_by_cached_key(|fact| (fact.start.unwrap_or(f64::INFINITY) * 1e9) as i64);
         let root = facts.iter().find(|fact| fact.parent.is_none());
@@ -115,7 +115,7 @@ impl Digest {
         services.map(|node| &*node.name)
     }
 
-    /// Bytes of memory it takes, roughly.
+    /// Approximate bytes of memory that it takes.
     pub(super) fn bytes(&self) -> usize {
         let texts = [&self.name, &self.words, &self.annotations].map(|text| text.len() + 16);
         let names = self.nodes.iter().map(|node| node.name.len() + 16);
@@ -123,8 +123,8 @@ impl Digest {
             + texts.iter().sum::<usize>()
             + self.url.as_ref().map_or(0, |url| url.len() + 16)
             + names.sum::<usize>()
-            + self.nodes.len() * size_of::<Node>()
-            + self.calls.len() * size_of::<Call>()
+            + self.nodes.len() * size_of::<ServiceNode>()
+            + self.calls.len() * size_of::<ServiceCall>()
     }
 }
 

@@ -9,7 +9,7 @@ use super::Store;
 
 /// Between two events of a stream: several changes are one event.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Between two signs of life, by which a connection that is gone is noticed.
+/// Interval between two comments in the stream, by which a broken connection is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Ids in one event.
 const MAX_IDS: usize = 100;
@@ -19,11 +19,11 @@ pub(super) const MAX_STREAMS: usize = 16;
 
 /// Counts the streams that are open.
 #[derive(Debug, Clone, Default)]
-pub struct Streams(Arc<()>);
+pub(crate) struct Streams(Arc<()>);
 
 impl Streams {
     /// Another stream, which has written nothing yet; `None` when there are enough.
-    pub fn open(&self) -> Option<EventStream> {
+    pub(crate) fn open(&self) -> Option<EventStream> {
         // Each stream holds a clone until it is dropped.
         (Arc::strong_count(&self.0) <= MAX_STREAMS).then(|| EventStream {
             known: None,
@@ -35,7 +35,7 @@ impl Streams {
 
 /// What one client of the stream knows.
 #[derive(Debug)]
-pub struct EventStream {
+pub(crate) struct EventStream {
     /// The version of the store in the last event, and when that was written.
     known: Option<(u64, Instant)>,
     /// When anything was written last.
@@ -43,9 +43,9 @@ pub struct EventStream {
     _open: Streams,
 }
 
-/// What is to be done for a stream.
+/// The next step of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum StreamStep {
     /// Write this, and ask again.
     Write(String),
     /// Ask again when the store has changed, or after this time.
@@ -54,7 +54,7 @@ pub enum Next {
 
 impl EventStream {
     /// What to do at this time. `now` must not run backwards.
-    pub fn next(&mut self, store: &Store, now: Instant) -> Next {
+    pub(crate) fn next(&mut self, store: &Store, now: Instant) -> StreamStep {
         let Some((version, written)) = self.known else {
             let event = event(store, Vec::new(), false);
             return self.write(store, now, ["retry: 2000\n\n", &event].concat());
@@ -62,24 +62,24 @@ impl EventStream {
         let left = |since: Instant, time: Duration| (since + time).checked_duration_since(now);
         if version < store.version {
             if let Some(left) = left(written, PAUSE).filter(|left| !left.is_zero()) {
-                return Next::Wait(left);
+                return StreamStep::Wait(left);
             }
             let (ids, more) = store.changed_since(version, MAX_IDS);
             return self.write(store, now, event(store, ids, more));
         }
         match self.alive.and_then(|alive| left(alive, HEARTBEAT)) {
-            Some(left) if !left.is_zero() => Next::Wait(left),
+            Some(left) if !left.is_zero() => StreamStep::Wait(left),
             _ => {
                 self.alive = Some(now);
-                Next::Write(":\n\n".to_owned())
+                StreamStep::Write(":\n\n".to_owned())
             }
         }
     }
 
-    fn write(&mut self, store: &Store, now: Instant, text: String) -> Next {
+    fn write(&mut self, store: &Store, now: Instant, text: String) -> StreamStep {
         self.known = Some((store.version, now));
         self.alive = Some(now);
-        Next::Write(text)
+        StreamStep::Write(text)
     }
 }
 

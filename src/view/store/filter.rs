@@ -1,9 +1,9 @@
-//! Which traces are asked for.
+//! Selects traces by the parameters of a request.
 
 use super::digest::{Digest, annotation_line};
 use crate::view::model::Mark;
 
-/// Traces answered when nobody says how many, and at most.
+/// The default and the highest number of traces in an answer.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 10_000;
 /// Characters of a value that an error repeats.
@@ -94,7 +94,7 @@ impl Filter {
             }
             "min_duration" | "max_duration" => {
                 let Some(seconds) = duration(value) else {
-                    return unreadable("duration; 0.2, 0.2s and 200ms are some");
+                    return unreadable("duration, such as 0.2, 0.2s or 200ms");
                 };
                 if name == "min_duration" {
                     self.min_duration = Some(seconds);

@@ -1,8 +1,8 @@
-//! The traces that the page shows: a ring of documents, bounded in bytes.
+//! The traces that the page shows, bounded in bytes. The oldest are dropped.
 //!
-//! Documents are kept as they came. What the list and the service map need of them is read when
-//! somebody looks, and only of the traces that changed since, so that a store nobody looks at
-//! costs little more than the copy. No thread, socket or clock is in here.
+//! Documents are kept as they were received. The summaries for the list and the service map are
+//! made when a client asks, and only for traces that have changed, so that a store without clients
+//! costs little more than the copies. There is no thread, socket or clock here.
 
 mod answer;
 mod call;
@@ -16,25 +16,25 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::document::{self, Format, Part, Unreadable};
+use super::document::{self, Format, TracePart, Unreadable};
 use super::otlp::{self, OtlpError};
 use digest::Digest;
 
-pub use answer::Daemon;
-pub use events::{EventStream, Next, Streams};
+pub use answer::DaemonInfo;
+pub(crate) use events::{EventStream, StreamStep, Streams};
 pub use filter::Filter;
 
 /// The part of the store that one trace may fill.
 const TRACE_PART: usize = 8;
-/// The part of a trace's room that is left for roots, which SDKs send last.
+/// The share of a trace's limit that is reserved for roots, which SDKs send last.
 const ROOT_PART: usize = 8;
 /// Documents looked at for a copy: a datagram or a request is repeated soon, if at all.
 const MAX_COPIES: usize = 64;
-/// Ids remembered of traces that were let go, for those who follow the changes.
+/// How many ids of dropped traces are remembered, for streams of changes.
 const MAX_GONE: usize = 128;
 /// Bytes that a document or a trace takes beside its text, roughly.
-const DOCUMENT_BYTES: usize = size_of::<Document>() + 16;
-const TRACE_BYTES: usize = size_of::<Kept>() + 200;
+const DOCUMENT_BYTES: usize = size_of::<StoredDocument>() + 16;
+const TRACE_BYTES: usize = size_of::<KeptTrace>() + 200;
 
 /// Traces by their ids. The one that changed least recently goes first when there is no room.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub struct Store {
     dropped: u64,
     /// Counts the changes.
     version: u64,
-    traces: HashMap<Arc<str>, Kept>,
+    traces: HashMap<Arc<str>, KeptTrace>,
     /// Ids by the version of their traces.
     order: BTreeMap<u64, Arc<str>>,
     /// Traces that were let go, and with which version.
@@ -55,11 +55,11 @@ pub struct Store {
 
 /// A trace.
 #[derive(Debug)]
-struct Kept {
+struct KeptTrace {
     /// The number of its last change.
     version: u64,
     /// In the order of arrival.
-    documents: Vec<Document>,
+    documents: Vec<StoredDocument>,
     /// Documents that came when it had no room.
     omitted: u64,
     /// Of its documents.
@@ -70,7 +70,7 @@ struct Kept {
 
 /// A document, or the part of it that belongs to one trace.
 #[derive(Debug)]
-struct Document {
+struct StoredDocument {
     format: Format,
     /// Seconds since the epoch.
     received: f64,
@@ -91,14 +91,15 @@ impl Store {
         }
     }
 
-    /// Takes a document as it came in a datagram, at `received` seconds since the epoch. One that
-    /// cannot be read makes a trace of its own, where its sender finds it. Metrics are no traces.
+    /// Adds a document from a datagram that came at `received` seconds since the epoch. A document
+    /// that cannot be read becomes a trace of its own, so that its sender can find it. Metrics are
+    /// ignored.
     pub fn document(&mut self, text: &str, received: f64) {
         let known = document::parts(text, &mut |part| self.add(part, received));
         match known {
             Ok(()) | Err(Unreadable::Metrics) => {}
             Err(Unreadable::NotJson(_) | Unreadable::Spans(_) | Unreadable::Empty) => {
-                let part = Part {
+                let part = TracePart {
                     trace: ["unreadable ", &(self.version + 1).to_string()].concat(),
                     format: Format::XRay,
                     text: text.into(),
@@ -129,12 +130,12 @@ impl Store {
         self.used
     }
 
-    fn add(&mut self, part: Part<'_>, received: f64) {
+    fn add(&mut self, part: TracePart<'_>, received: f64) {
         let id: Arc<str> = part.trace.into();
         let room = self.limit / TRACE_PART;
         let trace = self.traces.entry(Arc::clone(&id)).or_insert_with(|| {
             self.used += TRACE_BYTES + 2 * id.len();
-            Kept {
+            KeptTrace {
                 version: 0,
                 documents: Vec::new(),
                 omitted: 0,
@@ -155,7 +156,7 @@ impl Store {
         if trace.bytes + bytes > room {
             trace.omitted += 1;
         } else {
-            trace.documents.push(Document {
+            trace.documents.push(StoredDocument {
                 format: part.format,
                 received,
                 text: part.text.into(),
@@ -196,9 +197,9 @@ impl Store {
     }
 
     /// Reads at most so many of the traces that have changed since the last time, and says whether
-    /// there may be others. A full store takes half a second of work, which is too long for those
-    /// who wait for a lock.
-    pub fn refresh_some(&mut self, most: usize) -> bool {
+    /// there may be others. A full store would take half a second, which is too long for threads
+    /// that wait for the lock.
+    pub(crate) fn refresh_some(&mut self, most: usize) -> bool {
         let stale = self
             .traces
             .values_mut()
@@ -215,7 +216,7 @@ impl Store {
     }
 
     /// All traces with what they say, after a [`Store::refresh`].
-    fn digests(&self) -> impl Iterator<Item = (&str, &Kept, &Digest)> {
+    fn digests(&self) -> impl Iterator<Item = (&str, &KeptTrace, &Digest)> {
         self.traces
             .iter()
             .filter_map(|(id, trace)| Some((&**id, trace, trace.digest.as_deref()?)))
@@ -230,7 +231,7 @@ impl Store {
             .chain(gone.map(|(_, id)| &**id))
             .take(most + 1)
             .collect();
-        // More may have gone than are remembered.
+        // More traces may have been dropped than are remembered.
         let first_known = self.gone.front().map_or(0, |(at, _)| *at);
         let forgotten = self.gone.len() == MAX_GONE && version + 1 < first_known;
         let more = ids.len() > most || forgotten;

@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Value, json};
 
 use super::answer::{rounded, seconds};
-use super::call::{Call, Measure, Node, NodeKind};
+use super::call::{Measure, NodeKind, ServiceCall, ServiceNode};
 use super::digest::Digest;
 use crate::view::model::Mark;
 
 /// Nodes of an answer.
 const MAX_NODES: usize = 200;
-/// The shortest time that a rate is of.
+/// The shortest period that a rate is computed over.
 const MIN_SECONDS: f64 = 60.0;
 
 /// Adds up traces.
@@ -20,13 +20,13 @@ pub(super) struct ServiceMap<'a> {
     traces: usize,
     first: Option<f64>,
     last: Option<f64>,
-    nodes: HashMap<&'a Node, Tally>,
-    edges: HashMap<(&'a Node, &'a Node), Tally>,
+    nodes: HashMap<&'a ServiceNode, RequestTally>,
+    edges: HashMap<(&'a ServiceNode, &'a ServiceNode), RequestTally>,
 }
 
 /// Requests in one place.
 #[derive(Debug, Default)]
-struct Tally {
+struct RequestTally {
     requests: usize,
     errors: usize,
     throttles: usize,
@@ -34,7 +34,7 @@ struct Tally {
     durations: Vec<f32>,
 }
 
-impl Tally {
+impl RequestTally {
     fn add(&mut self, measure: Measure) {
         self.requests += 1;
         match measure.outcome {
@@ -55,7 +55,7 @@ impl<'a> ServiceMap<'a> {
             self.last = Some(self.last.map_or(start, |last| last.max(start)));
         }
         for call in &digest.calls {
-            let Call {
+            let ServiceCall {
                 from,
                 to,
                 seen,
@@ -126,16 +126,16 @@ fn word(kind: NodeKind) -> &'static str {
     }
 }
 
-fn id(node: &Node) -> String {
+fn id(node: &ServiceNode) -> String {
     [word(node.kind), ":", &node.name].concat()
 }
 
-fn numbers(mut tally: Tally, window: f64) -> Value {
+fn numbers(mut tally: RequestTally, window: f64) -> Value {
     let per_minute = tally.requests as f64 * 60.0 / window;
     let durations = &mut tally.durations;
     durations.sort_unstable_by(f32::total_cmp);
     let latency = durations.last().map(|max| {
-        // The smallest duration that so many percent do not exceed.
+        // The smallest duration that this percentage of requests does not exceed.
         let percentile = |percent: usize| {
             let rank = (durations.len() * percent).div_ceil(100).max(1);
             seconds(durations[rank - 1].into())

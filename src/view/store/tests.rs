@@ -12,8 +12,8 @@ const T1S: &str = include_str!("../../../tests/golden/otlp.txt");
 const LIMIT: usize = 32 << 20;
 const NOW: f64 = 1_700_000_100.0;
 
-fn daemon() -> Daemon {
-    Daemon {
+fn daemon() -> DaemonInfo {
+    DaemonInfo {
         version: "1.2.3",
         udp: "127.0.0.1:2000".to_owned(),
         exporter: "console",
@@ -514,23 +514,23 @@ fn events_say_what_changed() {
     let start = Instant::now();
     let at = |ms: u64| start + Duration::from_millis(ms);
     let event = |version: u64, total: usize, ids: &str, more: bool| {
-        Next::Write(format!(
+        StreamStep::Write(format!(
             "event: change\nid: {version}\ndata: {{\"ids\":[{ids}],\"more\":{more},\"total\":{total},\"version\":{version}}}\n\n"
         ))
     };
     store.document(&segment("1-a", "1", ""), NOW);
-    let Next::Write(first) = stream.next(&store, at(0)) else {
+    let StreamStep::Write(first) = stream.next(&store, at(0)) else {
         panic!("the first event comes at once");
     };
     assert_eq!(
-        Next::Write(first.replace("retry: 2000\n\n", "")),
+        StreamStep::Write(first.replace("retry: 2000\n\n", "")),
         event(1, 1, "", false)
     );
-    assert_eq!(stream.next(&store, at(0)), Next::Wait(HEARTBEAT));
+    assert_eq!(stream.next(&store, at(0)), StreamStep::Wait(HEARTBEAT));
     store.document(&segment("1-b", "1", ""), NOW);
     assert_eq!(
         stream.next(&store, at(100)),
-        Next::Wait(Duration::from_millis(150))
+        StreamStep::Wait(Duration::from_millis(150))
     );
     store.document(&segment("1-\\nc", "1", ""), NOW);
     assert_eq!(
@@ -539,16 +539,16 @@ fn events_say_what_changed() {
     );
     assert_eq!(
         stream.next(&store, at(15_249)),
-        Next::Wait(Duration::from_millis(1))
+        StreamStep::Wait(Duration::from_millis(1))
     );
     assert_eq!(
         stream.next(&store, at(15_250)),
-        Next::Write(":\n\n".to_owned())
+        StreamStep::Write(":\n\n".to_owned())
     );
     for n in 0..101 {
         store.document(&segment(&format!("1-{n}"), "1", ""), NOW);
     }
-    let Next::Write(text) = stream.next(&store, at(16_000)) else {
+    let StreamStep::Write(text) = stream.next(&store, at(16_000)) else {
         panic!("there is news");
     };
     let data = text

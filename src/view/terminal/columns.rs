@@ -1,4 +1,4 @@
-//! Where things stand in a line.
+//! The columns of a line.
 
 use super::Options;
 use super::entity::{Entity, mark_word};

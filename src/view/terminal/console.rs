@@ -6,7 +6,7 @@ use super::entity::Entity;
 use super::text::Text;
 use super::trace::Trace;
 use super::{Options, clamp, waterfall};
-use crate::view::document::{self, Part, Unreadable};
+use crate::view::document::{self, TracePart, Unreadable};
 use crate::view::otlp::{self, OtlpError};
 
 /// Traces kept. A second of a busy application on a developer's machine.
@@ -38,7 +38,7 @@ impl Console {
         }
     }
 
-    /// What is printed from now on has lines of this width, brought into range.
+    /// Later output has lines of this width, brought into range.
     pub fn resize(&mut self, width: usize) {
         self.options.width = clamp(width);
     }
@@ -52,7 +52,7 @@ impl Console {
 
     /// Takes the body of a `POST /v1/traces`, not compressed, and prints as
     /// [`Console::document`] does. One that cannot be read is an error and leaves nothing behind.
-    pub fn otlp(
+    pub(crate) fn otlp(
         &mut self,
         body: &[u8],
         content_type: &str,
@@ -68,7 +68,7 @@ impl Console {
         Ok(())
     }
 
-    fn add(&mut self, part: &Part<'_>, now: Instant) {
+    fn add(&mut self, part: &TracePart<'_>, now: Instant) {
         let at = self.traces.iter().rposition(|trace| trace.id == part.trace);
         let at = at.unwrap_or_else(|| {
             self.traces.push(Trace::new(part.trace.clone(), now));
@@ -105,7 +105,7 @@ impl Console {
         self.traces.iter().any(|trace| trace.news)
     }
 
-    /// Prints what is left, at exit.
+    /// Prints the remaining traces, at exit.
     pub fn finish(&mut self, out: &mut String) {
         for mut trace in self.traces.drain(..).filter(|trace| trace.news) {
             print(&mut trace, &self.options, out);
@@ -115,7 +115,7 @@ impl Console {
     fn make_room(&mut self, out: &mut String) {
         let mut weight: usize = self.traces.iter().map(Trace::weight).sum();
         while self.traces.len() > MAX_TRACES || weight > MAX_WEIGHT && self.traces.len() > 1 {
-            // What is printed already goes first.
+            // Traces that were printed are removed first.
             let at = self.traces.iter().position(|trace| !trace.news);
             let mut trace = self.traces.remove(at.unwrap_or(0));
             weight -= trace.weight();
@@ -146,7 +146,7 @@ mod tests {
         annotations: false,
     };
 
-    /// A console under a clock of its own, and what it printed since last asked.
+    /// A console with a simulated clock, and its output since the last call.
     struct Session {
         console: Console,
         now: Instant,

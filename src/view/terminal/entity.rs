@@ -1,7 +1,7 @@
 //! What the terminal keeps of a span: texts that are safe to print and of bounded length.
 
 use super::text::Text;
-use crate::view::model::{Kind, Mark, Span, short_url};
+use crate::view::model::{Mark, Span, SpanKind, short_url};
 
 /// Columns kept of a name, a detail or an annotation. X-Ray itself keeps 200 characters of a
 /// name and 250 of most other values.
@@ -16,7 +16,7 @@ pub(super) struct Entity {
     pub(super) id: String,
     /// Id of the entity that holds or called this one, which another service may have sent.
     pub(super) parent: Option<String>,
-    pub(super) kind: Kind,
+    pub(super) kind: SpanKind,
     pub(super) name: Text,
     /// What was asked of it: method and path, operation and table, query.
     pub(super) detail: Text,
@@ -84,7 +84,7 @@ impl Entity {
         self.status.map_or_else(Text::default, Text::number)
     }
 
-    /// Bytes of memory it takes, roughly.
+    /// Approximate bytes of memory that it takes.
     pub(super) fn weight(&self) -> usize {
         let texts = self.exceptions.iter().chain(&self.annotations);
         size_of::<Entity>()
@@ -102,17 +102,17 @@ impl Entity {
 fn detail(span: &Span<'_>) -> Text {
     let foreign = |text: &str| Text::foreign(text, TEXT_COLUMNS);
     match span.kind {
-        Kind::Sql => return foreign(&span.query),
-        Kind::Aws => {
-            // Of a queue URL or an ARN the last part is the name.
+        SpanKind::Sql => return foreign(&span.query),
+        SpanKind::Aws => {
+            // The last part of a queue URL or an ARN is the name.
             let resource = span.resource.rsplit(['/', ':']).next().unwrap_or_default();
             return foreign(&span.operation).join(" ", &foreign(resource));
         }
         _ if !span.operation.is_empty() => return foreign(&span.operation),
         _ => {}
     }
-    // The name of a call says its host.
-    let host = (span.kind != Kind::Segment).then_some(&*span.name);
+    // The name of a call is its host.
+    let host = (span.kind != SpanKind::Segment).then_some(&*span.name);
     foreign(&span.method).join(" ", &foreign(short_url(&span.url, host)))
 }
 

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::entity::Entity;
-use crate::view::model::{Kind, Mark};
+use crate::view::model::{Mark, SpanKind};
 
 /// Entities shown of one trace, if its ancestors alone are not more. More than a screen shows.
 pub(super) const MAX_SHOWN: usize = 500;
@@ -87,7 +87,7 @@ impl Folded {
         self.parents.contains_key(id)
     }
 
-    /// Bytes of memory it takes, roughly.
+    /// Approximate bytes of memory that it takes.
     pub(super) fn weight(&self) -> usize {
         // Two ids of 16 characters and the maps' own memory.
         (self.parents.len() + self.counts.len()) * 128
@@ -136,7 +136,7 @@ impl Folded {
             }
             self.fold(&entities[at]);
         }
-        // Now what has become a leaf, and last of all roots and what is in a circle.
+        // Then new leaves, and at last roots and entities in a cycle.
         let is_root = |at: usize| entities[at].parent.is_none();
         let is_leaf = |at: &usize| children[*at] == 0 && !gone[*at] && !is_root(*at);
         let mut next: Vec<usize> = (0..entities.len()).filter(is_leaf).collect();
@@ -192,9 +192,9 @@ impl Folded {
     }
 }
 
-/// The entities without children that may be folded, in the order in which that hurts least:
-/// those that ended well, that call nobody, and that began last. A leaf that is the only child
-/// stays, since the line that counts it would be as long.
+/// The entities without children that may be folded, the least important first: without an error,
+/// without a call, and the latest start. A leaf that is the only child stays, since the line that
+/// counts it would be as long.
 fn leaves(entities: &[Entity], children: &[usize]) -> Vec<usize> {
     let mut siblings: HashMap<&str, usize> = HashMap::new();
     let parent = |at: usize| entities[at].parent.as_deref();
@@ -207,7 +207,7 @@ fn leaves(entities: &[Entity], children: &[usize]) -> Vec<usize> {
         .collect();
     leaves.sort_unstable_by_key(|at| {
         let entity = &entities[*at];
-        let calls = matches!(entity.kind, Kind::Segment | Kind::Remote);
+        let calls = matches!(entity.kind, SpanKind::Segment | SpanKind::Remote);
         let start = (entity.start.unwrap_or(0.0) * 1e6) as i64;
         (entity.mark, entity.in_progress, calls, Reverse(start), *at)
     });

@@ -13,7 +13,7 @@ mod tree;
 mod waterfall;
 
 pub use console::Console;
-pub use size::terminal_columns;
+pub(crate) use size::terminal_columns;
 #[cfg(test)]
 pub(super) use text::Text;
 
@@ -21,7 +21,7 @@ pub(super) use text::Text;
 const DEFAULT_WIDTH: usize = 100;
 /// Below this there is no room for a bar beside a name; such a terminal wraps the lines.
 const MIN_WIDTH: usize = 60;
-/// Beyond this the eye loses the line between a name and its bar.
+/// With longer lines it is hard to see which bar belongs to which name.
 const MAX_WIDTH: usize = 200;
 
 /// How to draw.
@@ -40,7 +40,7 @@ pub struct Options {
 impl Options {
     /// Reads the environment through `var`: `COLUMNS`, `NO_COLOR` (no-color.org), `TERM`, and the
     /// locale (`LC_ALL`, `LC_CTYPE`, `LANG`). `terminal` says whether the output is one.
-    pub fn from_env(terminal: bool, var: impl Fn(&str) -> Option<String>) -> Options {
+    pub(crate) fn from_env(terminal: bool, var: impl Fn(&str) -> Option<String>) -> Options {
         let set = |name: &str| var(name).filter(|value| !value.is_empty());
         let dumb = set("TERM").is_some_and(|term| term == "dumb");
         let width = set("COLUMNS").and_then(|columns| columns.trim().parse().ok());
@@ -48,7 +48,7 @@ impl Options {
         Options {
             width: clamp(width.unwrap_or(DEFAULT_WIDTH)),
             colour: terminal && !dumb && set("NO_COLOR").is_none(),
-            // No locale at all is the rule in containers, whose terminals still speak UTF-8.
+            // Containers usually have no locale, but their terminals still use UTF-8.
             ascii: locale.is_some_and(|locale| {
                 let locale = locale.to_ascii_lowercase();
                 !locale.contains("utf-8") && !locale.contains("utf8")

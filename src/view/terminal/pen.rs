@@ -1,12 +1,12 @@
-//! Writes one line of bounded width. It takes only [`Text`] and text of our own, so neither a
-//! control character nor a too long line can pass.
+//! Writes one line of bounded width. It accepts only [`Text`] and constant text, so that no control
+//! character and no line that is too long can be written.
 
 use super::Options;
 use super::text::{Text, columns, fit};
 
 /// How a piece of a line looks, where colours are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
+pub(super) enum PenStyle {
     Plain,
     Dim,
     Bold,
@@ -18,20 +18,20 @@ pub(super) enum Style {
     Service(usize),
 }
 
-impl Style {
+impl PenStyle {
     /// Codes of the 16 colours, which every terminal's theme makes readable on its background.
     fn sgr(self) -> &'static str {
         // Cyan, blue, green and their bright forms; the warm colours mean errors.
         const SERVICES: [&str; 6] = ["36", "34", "32", "96", "94", "92"];
         match self {
-            Style::Plain => "",
-            Style::Dim => "2",
-            Style::Bold => "1",
-            Style::Good => "32",
-            Style::Warning => "33",
-            Style::Throttled => "35",
-            Style::Bad => "31",
-            Style::Service(n) => SERVICES[n % SERVICES.len()],
+            PenStyle::Plain => "",
+            PenStyle::Dim => "2",
+            PenStyle::Bold => "1",
+            PenStyle::Good => "32",
+            PenStyle::Warning => "33",
+            PenStyle::Throttled => "35",
+            PenStyle::Bad => "31",
+            PenStyle::Service(n) => SERVICES[n % SERVICES.len()],
         }
     }
 }
@@ -73,29 +73,29 @@ impl<'a> Pen<'a> {
     }
 
     /// Writes text of our own.
-    pub(super) fn own(&mut self, style: Style, text: &'static str) {
+    pub(super) fn own(&mut self, style: PenStyle, text: &'static str) {
         self.put(style, text);
     }
 
     /// Writes one of our drawing characters `n` times.
-    pub(super) fn repeat(&mut self, style: Style, text: &'static str, n: usize) {
+    pub(super) fn repeat(&mut self, style: PenStyle, text: &'static str, n: usize) {
         self.put(style, &text.repeat(n.min(self.left)));
     }
 
     /// Writes text, cut with an ellipsis to what is left of the line.
-    pub(super) fn text(&mut self, style: Style, text: &Text) {
+    pub(super) fn text(&mut self, style: PenStyle, text: &Text) {
         let left = self.left();
         self.cut(style, text, left);
     }
 
     /// Writes text into a cell of `width` columns, cut with an ellipsis.
-    pub(super) fn cell(&mut self, style: Style, text: &Text, width: usize) {
+    pub(super) fn cell(&mut self, style: PenStyle, text: &Text, width: usize) {
         let used = self.cut(style, text, width);
         self.skip(width - used);
     }
 
     /// The same, to the right of the cell.
-    pub(super) fn cell_right(&mut self, style: Style, text: &Text, width: usize) {
+    pub(super) fn cell_right(&mut self, style: PenStyle, text: &Text, width: usize) {
         self.skip(width.saturating_sub(text.columns()));
         self.cut(style, text, width);
     }
@@ -106,7 +106,7 @@ impl<'a> Pen<'a> {
         self.out.push('\n');
     }
 
-    fn cut(&mut self, style: Style, text: &Text, width: usize) -> usize {
+    fn cut(&mut self, style: PenStyle, text: &Text, width: usize) -> usize {
         let (whole, used) = fit(text.as_str(), width);
         if whole.len() == text.as_str().len() {
             self.put(style, whole);
@@ -121,7 +121,7 @@ impl<'a> Pen<'a> {
         used - (start.len() - word.len()) + width.min(1)
     }
 
-    fn put(&mut self, style: Style, text: &str) {
+    fn put(&mut self, style: PenStyle, text: &str) {
         let (text, _) = fit(text, self.left());
         let visible = text.trim_end_matches(' ');
         if !visible.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::entity::Entity;
-use super::pen::{Pen, Style};
+use super::pen::{Pen, PenStyle};
 use super::text::Text;
 
 /// A ruler has its middle marked when it is at least so wide.
@@ -49,26 +49,26 @@ pub(super) fn draw_ruler(scale: &Scale, width: usize, options: &Options, pen: &m
     let end = Text::duration(length, options.ascii);
     // Between "0 " and the space before the end.
     let mut free = width.saturating_sub(3 + end.columns());
-    pen.own(Style::Dim, "0");
+    pen.own(PenStyle::Dim, "0");
     pen.skip(1);
     let middle = Text::duration(length / 2.0, options.ascii);
     if width >= MIN_MIDDLE && free > 2 * middle.columns() {
         let before = (width / 2).saturating_sub(3 + middle.columns() / 2);
-        pen.repeat(Style::Dim, line, before);
+        pen.repeat(PenStyle::Dim, line, before);
         pen.skip(1);
-        pen.text(Style::Dim, &middle);
+        pen.text(PenStyle::Dim, &middle);
         pen.skip(1);
         free = free.saturating_sub(before + 2 + middle.columns());
     }
-    pen.repeat(Style::Dim, line, free);
+    pen.repeat(PenStyle::Dim, line, free);
     pen.skip(1);
-    pen.text(Style::Dim, &end);
+    pen.text(PenStyle::Dim, &end);
 }
 
 /// A bar, drawn to half columns and at least one half. One in progress is open to the end.
 pub(super) fn draw_bar(
     entity: &Entity,
-    style: Style,
+    style: PenStyle,
     scale: &Scale,
     width: usize,
     options: &Options,

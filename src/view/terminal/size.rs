@@ -5,9 +5,9 @@ use std::os::fd::AsFd;
 use rustix::termios::tcgetwinsize;
 
 /// Columns of the terminal that `output` is, as wide as it is at this moment; `None` when it is
-/// none, or does not say. Whoever draws asks before each drawing, so that a terminal may change
-/// its width without a signal being handled.
-pub fn terminal_columns(output: impl AsFd) -> Option<usize> {
+/// none, or does not say. It is read before each drawing, so that no signal has to be handled when
+/// the width changes.
+pub(crate) fn terminal_columns(output: impl AsFd) -> Option<usize> {
     let columns = tcgetwinsize(output).ok()?.ws_col;
     (columns > 0).then_some(columns.into())
 }

@@ -1,6 +1,6 @@
-//! Text for a terminal. A [`Text`] can only be made here, so whatever a document puts on the
-//! screen has passed through [`Text::foreign`]: a client that sends escape sequences in a segment
-//! name cannot drive the terminal of the one who reads it.
+//! Text for a terminal. A [`Text`] can only be made here, so all text of a document passes through
+//! [`Text::foreign`]: a client that sends escape sequences in a segment name cannot control the
+//! terminal.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -128,8 +128,8 @@ pub(super) fn columns(text: &str) -> usize {
     fit(text, usize::MAX).1
 }
 
-/// The longest start of `text` that fits `limit` columns, and the columns it takes. What is one
-/// character to the eye is not cut.
+/// The longest prefix of `text` that fits into `limit` columns, and its columns. It never ends
+/// within a grapheme.
 pub(super) fn fit(text: &str, limit: usize) -> (&str, usize) {
     if text.is_ascii() {
         let end = text.len().min(limit);
@@ -149,7 +149,8 @@ pub(super) fn fit(text: &str, limit: usize) -> (&str, usize) {
     (&text[..end], columns)
 }
 
-/// Bytes of what is drawn as one: a character with its marks, an emoji of several, a flag.
+/// Bytes of the first grapheme: a character with its marks, an emoji of several characters, or a
+/// flag.
 fn glyph_length(text: &str) -> usize {
     let is_half_flag = |c| ('\u{1f1e6}'..='\u{1f1ff}').contains(&c);
     let mut half_flag = false;
@@ -181,8 +182,9 @@ fn pair(value: u64, per: u64, large: &str, small: &str) -> String {
 /// Zero-width joiner: makes one emoji of several.
 const JOINER: char = '\u{200d}';
 
-/// Whether an invisible character has its use after `before`: it joins letters and emoji
-/// or says how to draw them. After ASCII it would only hide, but for the digits on keys.
+/// Whether an invisible character has its use after `before`: it joins letters and emoji or says
+/// how to draw them. After ASCII it would only be hidden text, except after the digits of keycap
+/// emoji.
 fn completes(c: char, before: char) -> bool {
     match c {
         JOINER | '\u{200c}' | '\u{fe0e}' => !before.is_ascii(),

@@ -10,7 +10,8 @@ use super::fold::{Folded, MAX_ANCESTORS, MAX_SHOWN};
 pub(super) const QUIET: Duration = Duration::from_secs(1);
 /// An incomplete trace (a parent not seen, a segment in progress) is printed after so long.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
-/// Entities beyond the limit, until leaves are folded again: each search for some looks at all.
+/// How many entities above the limit are allowed until leaves are folded again, because each
+/// folding reads all of them.
 const SLACK: usize = MAX_SHOWN / 2;
 /// Bytes of the entities of one trace, roughly, beyond which half of them are folded.
 const MAX_WEIGHT: usize = 2 << 20;
@@ -91,7 +92,7 @@ impl Trace {
         true
     }
 
-    /// Folds what is more than can be shown.
+    /// Folds entities above the limit.
     pub(super) fn fold(&mut self) {
         if self.entities.len() > MAX_SHOWN {
             self.folded
@@ -105,7 +106,7 @@ impl Trace {
         self.entities_weight = self.entities.iter().map(Entity::weight).sum();
     }
 
-    /// Bytes of memory it takes, roughly.
+    /// Approximate bytes of memory that it takes.
     pub(super) fn weight(&self) -> usize {
         size_of::<Trace>() + self.id.len() + self.entities_weight + self.folded.weight()
     }
@@ -118,12 +119,12 @@ impl Trace {
                 || past(self.touched, QUIET) && self.is_complete())
     }
 
-    /// Everything has ended and every parent is here.
+    /// Everything has ended and every parent has arrived.
     fn is_complete(&self) -> bool {
         self.entities.iter().all(|e| !e.in_progress) && self.missing_parents() == 0
     }
 
-    /// How many parents are named that did not come.
+    /// How many parents have not arrived.
     pub(super) fn missing_parents(&self) -> usize {
         let mut known: Vec<_> = self.entities.iter().map(|e| e.id.as_str()).collect();
         known.sort_unstable();

@@ -6,7 +6,7 @@ use std::mem::replace;
 use super::entity::Entity;
 use super::fold::Count;
 use super::trace::Trace;
-use crate::view::model::Kind;
+use crate::view::model::SpanKind;
 
 /// A row of the waterfall.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(super) fn rows(trace: &Trace) -> Vec<Row<'_>> {
     let entities = &trace.entities;
     let ids: HashMap<_, _> = entities.iter().map(|e| e.id.as_str()).zip(0..).collect();
     let mut order: Vec<usize> = (0..entities.len()).collect();
-    // What has no start comes last, in order of arrival.
+    // Entities without a start come last, in order of arrival.
     order.sort_unstable_by(|a, b| {
         let start = |at: &usize| entities[*at].start.unwrap_or(f64::INFINITY);
         start(a).total_cmp(&start(b)).then(a.cmp(b))
@@ -70,13 +70,13 @@ pub(super) fn rows(trace: &Trace) -> Vec<Row<'_>> {
     let mut rows = Vec::with_capacity(entities.len());
     let mut services: Vec<&str> = Vec::new();
     let mut seen = vec![false; entities.len()];
-    // What hangs on no root is in a circle or below one; after the roots it is what is not seen.
+    // Entities that are not below a root are in a cycle or below one. They follow after the roots.
     for root in roots.into_iter().chain(order) {
-        let mut stack = vec![(Next::Entity(root), Vec::new(), 0)];
+        let mut stack = vec![(NextRow::Entity(root), Vec::new(), 0)];
         while let Some((next, levels, mut service)) = stack.pop() {
             let at = match next {
-                Next::Entity(at) => at,
-                Next::Folded(count) => {
+                NextRow::Entity(at) => at,
+                NextRow::Folded(count) => {
                     rows.push(folded_row(count, levels, service));
                     continue;
                 }
@@ -85,15 +85,15 @@ pub(super) fn rows(trace: &Trace) -> Vec<Row<'_>> {
                 continue;
             }
             let entity = &entities[at];
-            if entity.kind == Kind::Segment {
+            if entity.kind == SpanKind::Segment {
                 let name = entity.name.as_str();
                 service = services.iter().position(|s| *s == name).unwrap_or_else(|| {
                     services.push(name);
                     services.len() - 1
                 });
             }
-            let below = children[at].iter().map(|child| Next::Entity(*child));
-            let below = below.chain(folded[at].map(Next::Folded));
+            let below = children[at].iter().map(|child| NextRow::Entity(*child));
+            let below = below.chain(folded[at].map(NextRow::Folded));
             let first = stack.len();
             stack.extend(below.map(|next| (next, [&levels[..], &[true]].concat(), service)));
             let has_children = stack.len() > first;
@@ -117,8 +117,8 @@ pub(super) fn rows(trace: &Trace) -> Vec<Row<'_>> {
     rows
 }
 
-/// What is to become a row.
-enum Next {
+/// A row that is still to be made.
+enum NextRow {
     Entity(usize),
     Folded(Count),
 }

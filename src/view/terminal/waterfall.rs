@@ -4,12 +4,12 @@ use super::Options;
 use super::columns::{Columns, GAP_TO_DETAIL};
 use super::entity::{Entity, mark_word};
 use super::fold::Count;
-use super::pen::{Pen, Style};
+use super::pen::{Pen, PenStyle};
 use super::scale::{Scale, draw_bar, draw_ruler};
 use super::text::Text;
 use super::trace::Trace;
 use super::tree::{Content, Row, rows};
-use crate::view::model::{Kind, Mark};
+use crate::view::model::{Mark, SpanKind};
 
 /// A detail is left out where less of it would fit.
 const MIN_DETAIL: usize = 6;
@@ -31,11 +31,19 @@ pub(super) fn render(trace: &Trace, options: &Options, out: &mut String) {
         draw_row(row, entity, scale.as_ref(), &columns, options, out);
         let failed = if options.ascii { "! " } else { "✗ " };
         for exception in &entity.exceptions {
-            draw_below(row, Style::Bad, failed, exception, &columns, options, out);
+            draw_below(
+                row,
+                PenStyle::Bad,
+                failed,
+                exception,
+                &columns,
+                options,
+                out,
+            );
         }
         let room = options.width.saturating_sub(columns.tree + 4);
         for line in packed(&entity.annotations, room) {
-            draw_below(row, Style::Dim, "", &line, &columns, options, out);
+            draw_below(row, PenStyle::Dim, "", &line, &columns, options, out);
         }
     }
     out.push('\n');
@@ -44,13 +52,13 @@ pub(super) fn render(trace: &Trace, options: &Options, out: &mut String) {
 /// One line about a document that cannot be drawn.
 pub(super) fn problem(what: &Text, doc: &str, options: &Options, out: &mut String) {
     let mut pen = Pen::line(options, out);
-    pen.own(Style::Warning, if options.ascii { "! " } else { "✗ " });
-    pen.text(Style::Warning, what);
-    pen.own(Style::Plain, "; ");
-    pen.text(Style::Plain, &Text::count(doc.len(), "byte"));
-    pen.own(Style::Plain, ":");
+    pen.own(PenStyle::Warning, if options.ascii { "! " } else { "✗ " });
+    pen.text(PenStyle::Warning, what);
+    pen.own(PenStyle::Plain, "; ");
+    pen.text(PenStyle::Plain, &Text::count(doc.len(), "byte"));
+    pen.own(PenStyle::Plain, ":");
     pen.skip(1);
-    pen.text(Style::Dim, &Text::foreign(doc, options.width));
+    pen.text(PenStyle::Dim, &Text::foreign(doc, options.width));
     pen.end();
 }
 
@@ -63,14 +71,14 @@ fn header(
     out: &mut String,
 ) {
     let mut pen = Pen::line(options, out);
-    pen.text(Style::Bold, &Text::foreign(&trace.id, options.width));
+    pen.text(PenStyle::Bold, &Text::foreign(&trace.id, options.width));
     for (style, fact) in state(trace, rows) {
         pen.skip(2);
         pen.text(style, &fact);
     }
     pen.end();
 
-    let is_segment = |row: &&Row<'_>| row.entity().is_some_and(|e| e.kind == Kind::Segment);
+    let is_segment = |row: &&Row<'_>| row.entity().is_some_and(|e| e.kind == SpanKind::Segment);
     let services = rows.iter().filter(is_segment);
     let services = services.map(|row| row.service + 1).max().unwrap_or(0);
     let mut facts = Text::default();
@@ -84,7 +92,7 @@ fn header(
     }
     let mut pen = Pen::line(options, out);
     let room = options.width.saturating_sub(columns.bar + columns.gap);
-    pen.cell(Style::Plain, &facts, room);
+    pen.cell(PenStyle::Plain, &facts, room);
     if let Some(scale) = scale {
         pen.skip(columns.gap);
         draw_ruler(scale, columns.bar, options, &mut pen);
@@ -92,8 +100,8 @@ fn header(
     pen.end();
 }
 
-/// How the trace ended, and what is to be known about the drawing.
-fn state(trace: &Trace, rows: &[Row<'_>]) -> Vec<(Style, Text)> {
+/// How the trace ended, and notes about the drawing.
+fn state(trace: &Trace, rows: &[Row<'_>]) -> Vec<(PenStyle, Text)> {
     let marks = |root: bool| {
         let rows = rows.iter().filter(move |row| row.levels.is_empty() == root);
         rows.filter_map(|row| row.entity()?.mark).max()
@@ -103,17 +111,17 @@ fn state(trace: &Trace, rows: &[Row<'_>]) -> Vec<(Style, Text)> {
     let folded = trace.folded.total();
     let worst_folded = folded.marks().next().map(|(mark, _)| mark);
     let mut state = Vec::new();
-    // What the caller got decides; an error that was dealt with inside is said beside it.
+    // The result that the caller got decides; an error that was handled inside is shown beside it.
     match (marks(true), marks(false).max(worst_folded)) {
         (Some(mark), _) => state.push((mark_style(mark), Text::own(mark_word(mark)))),
         (None, inside) => {
             state.push(if in_progress {
-                (Style::Warning, Text::own("IN PROGRESS"))
+                (PenStyle::Warning, Text::own("IN PROGRESS"))
             } else if missing > 0 {
-                // What is not here may have failed.
-                (Style::Warning, Text::own("PARTIAL"))
+                // The missing parts may have failed.
+                (PenStyle::Warning, Text::own("PARTIAL"))
             } else {
-                (Style::Good, Text::own("OK"))
+                (PenStyle::Good, Text::own("OK"))
             });
             if let Some(inside) = inside {
                 let word = Text::own(mark_word(inside)).join(" ", &Text::own("inside"));
@@ -123,14 +131,14 @@ fn state(trace: &Trace, rows: &[Row<'_>]) -> Vec<(Style, Text)> {
     }
     if missing > 0 {
         let note = Text::count(missing, "parent").join(" ", &Text::own("not seen"));
-        state.push((Style::Dim, note));
+        state.push((PenStyle::Dim, note));
     }
     if folded.entities > 0 {
         let note = Text::count(folded.entities, "subsegment").join(" ", &Text::own("folded"));
-        state.push((Style::Dim, note));
+        state.push((PenStyle::Dim, note));
     }
     if trace.printed {
-        state.push((Style::Dim, Text::own("updated")));
+        state.push((PenStyle::Dim, Text::own("updated")));
     }
     state
 }
@@ -146,29 +154,29 @@ fn draw_row(
     let mut pen = Pen::line(options, out);
     let tree = draw_tree(&row.levels, None, columns, options, &mut pen);
     let mut room = columns.label.saturating_sub(tree);
-    let name = if entity.kind == Kind::Segment {
-        Style::Bold
+    let name = if entity.kind == SpanKind::Segment {
+        PenStyle::Bold
     } else {
-        Style::Plain
+        PenStyle::Plain
     };
     let wanted = entity.name.columns().min(room);
     pen.cell(name, &entity.name, wanted);
     room -= wanted;
     if room >= GAP_TO_DETAIL + MIN_DETAIL.min(entity.detail.columns()) {
         pen.skip(GAP_TO_DETAIL);
-        pen.cell(Style::Dim, &entity.detail, room - GAP_TO_DETAIL);
+        pen.cell(PenStyle::Dim, &entity.detail, room - GAP_TO_DETAIL);
     } else {
         pen.skip(room);
     }
-    let mark_colour = entity.mark.map_or(Style::Plain, mark_style);
+    let mark_colour = entity.mark.map_or(PenStyle::Plain, mark_style);
     let kind = Text::own(entity.kind.word());
     let mark = Text::own(entity.mark.map_or("", mark_word));
     let duration = entity.duration(options.ascii);
     let cells = [
-        (Style::Dim, kind, columns.kind, false),
+        (PenStyle::Dim, kind, columns.kind, false),
         (mark_colour, entity.status_text(), columns.status, true),
         (mark_colour, mark, columns.mark, false),
-        (Style::Plain, duration, columns.duration, true),
+        (PenStyle::Plain, duration, columns.duration, true),
     ];
     for (style, text, width, right) in cells.iter().filter(|cell| cell.2 > 0) {
         pen.skip(columns.gap);
@@ -180,7 +188,9 @@ fn draw_row(
     }
     if let Some(scale) = scale {
         pen.skip(columns.gap);
-        let colour = entity.mark.map_or(Style::Service(row.service), mark_style);
+        let colour = entity
+            .mark
+            .map_or(PenStyle::Service(row.service), mark_style);
         draw_bar(entity, colour, scale, columns.bar, options, &mut pen);
     }
     pen.end();
@@ -196,9 +206,9 @@ fn draw_folded(
 ) {
     let mut pen = Pen::line(options, out);
     draw_tree(&row.levels, None, columns, options, &mut pen);
-    pen.own(Style::Dim, if options.ascii { "~ " } else { "… " });
-    pen.text(Style::Dim, &Text::number(count.entities));
-    pen.own(Style::Dim, " more");
+    pen.own(PenStyle::Dim, if options.ascii { "~ " } else { "… " });
+    pen.text(PenStyle::Dim, &Text::number(count.entities));
+    pen.own(PenStyle::Dim, " more");
     for (mark, entities) in count.marks() {
         pen.skip(2);
         let text = Text::number(entities).join(" ", &Text::own(mark_word(mark)));
@@ -210,7 +220,7 @@ fn draw_folded(
 /// A line below a row, inside its branch of the tree.
 fn draw_below(
     row: &Row<'_>,
-    style: Style,
+    style: PenStyle,
     mark: &'static str,
     text: &Text,
     columns: &Columns,
@@ -248,7 +258,7 @@ fn draw_tree(
     let mut shown = levels;
     if levels.len() > most {
         shown = &levels[levels.len() + 1 - most..];
-        pen.own(Style::Dim, more);
+        pen.own(PenStyle::Dim, more);
     }
     for (at, follows) in shown.iter().enumerate() {
         let own = below.is_none() && at + 1 == shown.len();
@@ -258,10 +268,10 @@ fn draw_tree(
             (false, true) => through,
             (false, false) => "  ",
         };
-        pen.own(Style::Dim, piece);
+        pen.own(PenStyle::Dim, piece);
     }
     if let Some(has_children) = below {
-        pen.own(Style::Dim, if has_children { through } else { "  " });
+        pen.own(PenStyle::Dim, if has_children { through } else { "  " });
     }
     2 * levels.len().min(most)
 }
@@ -280,10 +290,10 @@ fn packed(texts: &[Text], room: usize) -> Vec<Text> {
     lines
 }
 
-fn mark_style(mark: Mark) -> Style {
+fn mark_style(mark: Mark) -> PenStyle {
     match mark {
-        Mark::Error => Style::Warning,
-        Mark::Throttle => Style::Throttled,
-        Mark::Fault => Style::Bad,
+        Mark::Error => PenStyle::Warning,
+        Mark::Throttle => PenStyle::Throttled,
+        Mark::Fault => PenStyle::Bad,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use xray::proxy::{Handler, Limits};
+use xray::proxy::{Limits, RequestHandler};
 
 use xray_test_support::DEADLINE;
 use xray_test_support::endpoint::{Endpoint, Reply};
@@ -66,7 +66,10 @@ fn a_call_waits_a_moment_for_the_region() {
     let service = Endpoint::start(|_, _| ok());
     let endpoint = format!("http://{}", service.address());
     let forwarder = forwarder();
-    let (address, server) = server(Limits::DEFAULT, Arc::clone(&forwarder) as Arc<dyn Handler>);
+    let (address, server) = server(
+        Limits::DEFAULT,
+        Arc::clone(&forwarder) as Arc<dyn RequestHandler>,
+    );
     HttpClient::connect(address).ask(ASK).assert_empty(502);
 
     let mut client = HttpClient::connect(address);

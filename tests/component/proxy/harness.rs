@@ -14,8 +14,8 @@ use xray::credentials::{CredentialCache, Renewal, Source, SourceError, Timing};
 use xray::http::client::{HttpClientConfig, HttpClientFactory, ServiceUrls};
 use xray::http::dns::Resolver;
 use xray::proxy::{
-    AllowedOrigins, ClientResources, Counts, Handler, Limits, OperatorEndpoints, ProxyParts,
-    ProxyServer, SigningForwarder,
+    AllowedOrigins, ClientResources, Counts, Limits, OperatorEndpoints, ProxyParts, ProxyServer,
+    RequestHandler, SigningForwarder,
 };
 
 use xray_test_support::DEADLINE;
@@ -126,14 +126,14 @@ pub fn operator() -> OperatorEndpoints {
     }
 }
 
-pub fn server(limits: Limits, handler: Arc<dyn Handler>) -> (SocketAddr, ProxyServer) {
+pub fn server(limits: Limits, handler: Arc<dyn RequestHandler>) -> (SocketAddr, ProxyServer) {
     let (address, server, _) = counted(limits, handler);
     (address, server)
 }
 
 pub fn counted(
     limits: Limits,
-    handler: Arc<dyn Handler>,
+    handler: Arc<dyn RequestHandler>,
 ) -> (SocketAddr, ProxyServer, Arc<Counts>) {
     let resources = ClientResources::new(MEMORY, 0);
     let counts = Arc::new(Counts::default());
@@ -145,7 +145,7 @@ pub fn counted(
 pub fn parts(
     limits: Limits,
     resources: Arc<ClientResources>,
-    handler: Arc<dyn Handler>,
+    handler: Arc<dyn RequestHandler>,
     counts: Arc<Counts>,
 ) -> ProxyParts {
     ProxyParts {
@@ -231,7 +231,7 @@ impl ProxyHarness {
         let counts = Arc::new(Counts::default());
         let forwarder = forwarder_with(&resources, &counts);
         forwarder.set_target(target(&agents(None), endpoint, &cache));
-        let handler = Arc::clone(&forwarder) as Arc<dyn Handler>;
+        let handler = Arc::clone(&forwarder) as Arc<dyn RequestHandler>;
         let (address, server) = started(parts(limits, resources, handler, Arc::clone(&counts)));
         ProxyHarness {
             address,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use xray::proxy::{
-    Body, ClientResources, ForwardError, Handler, Incoming, Limits, LocalSampling, Response,
+    Body, ClientResources, ForwardError, Incoming, Limits, LocalSampling, RequestHandler, Response,
 };
 
 use xray_test_support::DEADLINE;
@@ -26,7 +26,7 @@ struct Held {
     go: Mutex<Receiver<()>>,
 }
 
-impl Handler for Held {
+impl RequestHandler for Held {
     fn handle(&self, _: &Incoming<'_>) -> Result<Response, ForwardError> {
         self.began.send(()).unwrap();
         self.go.lock().unwrap().recv().unwrap();
@@ -165,7 +165,7 @@ fn an_idle_connection_ends_in_silence() {
 #[test]
 fn an_answer_that_is_not_taken_is_given_up() {
     struct Endless;
-    impl Handler for Endless {
+    impl RequestHandler for Endless {
         fn handle(&self, _: &Incoming<'_>) -> Result<Response, ForwardError> {
             let reader = Box::new(std::io::repeat(b'x'));
             let length = None;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use xray::proxy::{Body, ForwardError, Handler, Incoming, Limits, Response};
+use xray::proxy::{Body, ForwardError, Incoming, Limits, RequestHandler, Response};
 
 use xray_test_support::DEADLINE;
 use xray_test_support::http_client::HttpClient;
@@ -20,7 +20,7 @@ const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
 /// Answers when told to.
 struct Told(Sender<()>, Mutex<Receiver<()>>);
 
-impl Handler for Told {
+impl RequestHandler for Told {
     fn handle(&self, _: &Incoming<'_>) -> Result<Response, ForwardError> {
         self.0.send(()).unwrap();
         self.1.lock().unwrap().recv().unwrap();
@@ -97,7 +97,7 @@ impl Read for Next {
     }
 }
 
-impl Handler for Events {
+impl RequestHandler for Events {
     fn handle(&self, _: &Incoming<'_>) -> Result<Response, ForwardError> {
         let events = self.0.lock().unwrap().take().unwrap();
         Ok(Response::new(

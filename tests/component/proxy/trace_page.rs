@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use xray::proxy::{ClientResources, Counts, Limits, LocalSampling, ProxyServer, TracePage};
 use xray::view::SharedStore;
-use xray::view::store::Daemon;
+use xray::view::store::DaemonInfo;
 
 use xray_test_support::http_client::HttpClient;
 use xray_test_support::watch::wait_until;
@@ -20,7 +20,7 @@ struct Page {
 }
 
 fn page(origins: &str) -> Page {
-    let daemon = Daemon {
+    let daemon = DaemonInfo {
         version: "1",
         udp: "127.0.0.1:2000".to_owned(),
         exporter: "console",

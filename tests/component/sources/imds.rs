@@ -323,11 +323,11 @@ fn answers_without_credentials() {
         ),
         (
             Ec2::default().page(ROLES, 200, "<html>"),
-            "what should be a role is none",
+            "the answer is not the name of a role",
         ),
         (
             Ec2::default().page(ROLES, 200, "../../x"),
-            "what should be a role is none",
+            "the answer is not the name of a role",
         ),
         (
             with(200, code),

@@ -51,9 +51,9 @@ def test_bars_lie_where_the_time_says(source, page):
     show(source, page, family())
     assert names(page) == ["root", "first", "second", "inner"]
     assert page.locator(".row .label").all_inner_texts() == ["1.00\u202fs", "200\u202fms", "400\u202fms", "100\u202fms"]
-    lane = page.locator(".lane").first.bounding_box()
+    track = page.locator(".track").first.bounding_box()
     bars = [bar.bounding_box() for bar in page.locator(".bar").all()]
-    shares = [((bar["x"] - lane["x"]) / lane["width"] * 1.02, bar["width"] / lane["width"] * 1.02) for bar in bars]
+    shares = [((bar["x"] - track["x"]) / track["width"] * 1.02, bar["width"] / track["width"] * 1.02) for bar in bars]
     for (start, length), wanted in zip(shares, [(0, 1), (0.1, 0.2), (0.5, 0.4), (0.6, 0.1)], strict=True):
         assert abs(start - wanted[0]) < 0.01 and abs(length - wanted[1]) < 0.01
     marks = page.locator(".tick").all_inner_texts()
@@ -103,14 +103,14 @@ def test_zoom(source, page):
     page.keyboard.press("0")
     expect(seen).to_have_text("")
 
-    lane = page.locator(".lane").first.bounding_box()
-    page.mouse.move(lane["x"] + lane["width"] * 0.1 / 1.02, lane["y"] + 5)
+    track = page.locator(".track").first.bounding_box()
+    page.mouse.move(track["x"] + track["width"] * 0.1 / 1.02, track["y"] + 5)
     page.keyboard.down("Control")
     page.mouse.wheel(0, -60)
     page.keyboard.up("Control")
     expect(seen).not_to_have_text("")
     # The time under the pointer stays under it.
-    assert abs(first.bounding_box()["x"] - lane["x"] - lane["width"] * 0.1 / 1.02) < 2
+    assert abs(first.bounding_box()["x"] - track["x"] - track["width"] * 0.1 / 1.02) < 2
     page.locator(".marks").dblclick()
     expect(seen).to_have_text("")
 

@@ -59,7 +59,7 @@ pub fn settings(env: &Lookup<'_>) -> Option<ContainerSettings> {
         Some(path) => (RELATIVE_URI, format!("{ECS}{path}")),
         None => (FULL_URI, set(env, FULL_URI)?),
     };
-    // Not trimmed: the token is sent to the letter or, with a line end in it, not at all.
+    // Not trimmed: the token is sent exactly as it is, or not at all if it contains a line end.
     let given = |name| env(name).filter(|value| !value.is_empty());
     let authorization = match given("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE") {
         Some(path) => Authorization::File(path.into()),
@@ -126,7 +126,7 @@ impl Container {
             });
         }
         json::credentials(&answer.body, "container").map_err(|why| AttemptError {
-            // A body that is cut off, or not yet whole, is another one a moment later.
+            // A truncated body may be complete a moment later.
             again: true,
             error: SourceError::Unusable {
                 from: target.shown.clone(),

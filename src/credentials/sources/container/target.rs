@@ -1,4 +1,4 @@
-//! Where the container endpoint is, and whether keys may be asked for there. Pure.
+//! Where the container endpoint is, and whether it is safe to request keys there. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -56,7 +56,7 @@ pub fn target(
     }
     let refused = |what: &str| {
         wrong(&format!(
-            "points to {what}: keys are asked for over plain http only from this host \
+            "points to {what}: keys are requested over plain http only from this host \
              (loopback, 169.254.170.2, 169.254.170.23, fd00:ec2::23); use https"
         ))
     };
@@ -139,7 +139,7 @@ mod tests {
         target(&settings, resolve)
     }
 
-    /// The SDKs' vectors for the full URI, and their ambushes.
+    /// The SDKs' vectors for the full URI, including the malicious ones.
     #[test]
     fn keys_are_asked_for_in_the_clear_only_from_this_host() {
         let resolve = |host: &str, _| match host {

@@ -25,20 +25,20 @@ pub struct ImdsClient {
     settings: ImdsSettings,
     agent: ureq::Agent,
     timing: Timing,
-    session: Session,
+    session: ImdsSession,
 }
 
-/// How requests prove that they come from this host.
-enum Session {
-    /// To be found out.
+/// How requests are authenticated.
+enum ImdsSession {
+    /// Not known yet.
     Unknown,
-    /// By a token, until then.
+    /// By a token that is valid until this time.
     Token(String, Instant),
-    /// Not at all: version 1, until then; `None` until the service wants a token.
+    /// Not at all (version 1), until this time; `None`: until the service asks for a token.
     Version1(Option<Instant>),
 }
 
-/// What one operation has spent.
+/// What one operation has used of its time and attempts.
 struct Spent {
     tries: u32,
     tokens_refused: u32,
@@ -55,12 +55,12 @@ impl ImdsClient {
             settings,
             agent,
             timing,
-            session: Session::Unknown,
+            session: ImdsSession::Unknown,
         }
     }
 
-    /// The text at `path` below `/latest/`: `meta-data/instance-id`. Takes five time-outs at most,
-    /// one when nobody is there.
+    /// The text at `path` below `/latest/`, such as `meta-data/instance-id`. Takes at most five
+    /// time-outs, and only one if there is no service.
     ///
     /// # Errors
     /// [`SourceError::Unreachable`] when nobody answers, as everywhere but on EC2;
@@ -113,9 +113,9 @@ impl ImdsClient {
             200 if answer.body.trim_ascii().is_empty() => Err(unusable("empty")),
             200 => String::from_utf8(answer.body).map_err(|_| unusable("not text")),
             401 => {
-                // The token has ended early, or version 1 is not allowed here. Asking twice would
-                // ask for ever where tokens do not arrive.
-                self.session = Session::Unknown;
+                // The token has expired early, or version 1 is not allowed here. Only one new token
+                // is requested, because otherwise this would never end where tokens do not arrive.
+                self.session = ImdsSession::Unknown;
                 spent.tokens_refused += 1;
                 Err(AttemptError {
                     again: spent.tokens_refused == 1,
@@ -133,9 +133,9 @@ impl ImdsClient {
     fn token(&mut self, spent: &Spent) -> Result<Option<String>, AttemptError> {
         let now = (self.timing.reading)().monotonic;
         match &self.session {
-            Session::Token(token, end) if now < *end => return Ok(Some(token.clone())),
-            Session::Version1(None) => return Ok(None),
-            Session::Version1(Some(end)) if now < *end => return Ok(None),
+            ImdsSession::Token(token, end) if now < *end => return Ok(Some(token.clone())),
+            ImdsSession::Version1(None) => return Ok(None),
+            ImdsSession::Version1(Some(end)) if now < *end => return Ok(None),
             _ => {}
         }
         let life = TOKEN_LIFE.to_string();
@@ -150,7 +150,7 @@ impl ImdsClient {
                     Err(error) => transient(error),
                 },
                 403..=405 if self.settings.version_1 => {
-                    self.session = Session::Version1(None);
+                    self.session = ImdsSession::Version1(None);
                     return Ok(None);
                 }
                 _ => AttemptError {
@@ -169,7 +169,7 @@ impl ImdsClient {
                 };
                 if self.settings.version_1 {
                     log::warn!("EC2 metadata: {error} (trying version 1)");
-                    self.session = Session::Version1(Some(now + TOKEN_SILENCE));
+                    self.session = ImdsSession::Version1(Some(now + TOKEN_SILENCE));
                     return Ok(None);
                 }
                 AttemptError {
@@ -202,7 +202,7 @@ impl ImdsClient {
             .and_then(|text| text.trim().parse().ok())
             .map_or(TOKEN_LIFE, |seconds: u64| seconds.min(TOKEN_LIFE));
         let end = now + Duration::from_secs(life).saturating_sub(TOKEN_MARGIN);
-        self.session = Session::Token(token.to_owned(), end);
+        self.session = ImdsSession::Token(token.to_owned(), end);
         Ok(token.to_owned())
     }
 
@@ -220,7 +220,7 @@ impl ImdsClient {
             headers,
             body: (method == "PUT").then_some(b""),
             connect: timeout,
-            // Not less than one time-out: with less, an exchange could only fail.
+            // At least one time-out: with less time an exchange could only fail.
             total: limit.clamp(timeout, timeout * 2),
         };
         exchange(&self.agent, &request)

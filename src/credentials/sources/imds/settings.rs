@@ -13,7 +13,7 @@ const IPV6: &str = "http://[fd00:ec2::254]";
 pub struct ImdsSettings {
     /// URL without a slash at its end.
     pub url: String,
-    /// Where it is for hosts that have no route to that; nowhere where somebody set the URL.
+    /// The URL for hosts that have no route to the first one; `None` if the user has set the URL.
     pub url_without_ipv4: Option<String>,
     /// Whether requests without a token are allowed.
     pub version_1: bool,
@@ -23,13 +23,13 @@ pub struct ImdsSettings {
     pub tries: u32,
 }
 
-/// What botocore's variables may ask for. They are taken for unset when they are no numbers from 1
-/// on: the official daemon does not know them, so that they must not stop this one.
+/// The range of botocore's variables. A value that is not a number of at least 1 counts as unset:
+/// the official daemon does not know these variables, so a bad value must not stop this one.
 const LONGEST_TIMEOUT: u32 = 60;
 const MOST_TRIES: u32 = 10;
 
-/// Reads the environment and the profile (a lookup by key). `None` when
-/// `AWS_EC2_METADATA_DISABLED` is true: then nobody may be asked.
+/// Reads the environment and the profile (a lookup by key). `None` when `AWS_EC2_METADATA_DISABLED`
+/// is true: then no request may be made.
 ///
 /// # Errors
 /// When the endpoint mode is neither `IPv4` nor `IPv6`.

@@ -18,7 +18,7 @@ impl ProofKey {
     /// Reads a PEM file with an EC private key (RFC 5915), as AWS's tools write it.
     ///
     /// # Errors
-    /// What is wrong with it, without any of it.
+    /// What is wrong with it, without quoting it.
     pub fn from_pem(pem: &str) -> Result<Self, &'static str> {
         let lines = pem.lines().map(str::trim);
         let body: String = lines.filter(|line| !line.starts_with("-----")).collect();

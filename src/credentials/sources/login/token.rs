@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::credentials::{date, json as answers};
 
-/// Keys of no longer life are believed.
+/// The longest life that is accepted.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// A session.
@@ -16,14 +16,14 @@ pub struct LoginToken {
     /// The keys, with their expiry.
     pub credentials: Credentials,
     /// Whom to renew for.
-    pub client_id: String,
+    pub(crate) client_id: String,
     /// What to renew with, once.
     pub refresh_token: String,
     /// The key to prove with that the session is ours.
     pub proof_key: String,
     /// Where the session began; `None` in files of older tools.
     pub region: Option<String>,
-    /// All that the file holds. What is not known here is written back as it was.
+    /// The whole content of the file. Unknown fields are written back unchanged.
     file: Map<String, Value>,
 }
 
@@ -79,7 +79,7 @@ impl LoginToken {
     /// The session after `answer` to that request, which came at `now`.
     ///
     /// # Errors
-    /// What is wrong with the answer, without any of it.
+    /// What is wrong with the answer, without quoting it.
     pub fn renewed(&self, answer: &[u8], now: SystemTime) -> Result<Self, String> {
         let answer = answers::object(answer).map_err(|e| e.to_string())?;
         let keys = answer.get("accessToken").unwrap_or(&Value::Null);

@@ -1,7 +1,8 @@
 //! `credential_process` of a profile: another program that prints credentials.
 //!
-//! The SDKs hand the line to a shell. There is none in a scratch image, so the words are split
-//! here and the program is started directly; what only a shell could do is refused by name.
+//! The SDKs run the line in a shell. A scratch image has none, so the words are split here and the
+//! program is started directly. A line that needs a shell is refused with a message that names the
+//! reason.
 
 mod run;
 pub mod words;
@@ -11,8 +12,8 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 
 use crate::credentials::{Source, SourceError, json};
-use run::Runner;
-pub use run::RunningProgram;
+use run::ProcessRunner;
+pub(crate) use run::RunningProgram;
 
 /// As long as the Go SDK waits.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -23,7 +24,7 @@ pub struct Process {
     /// The line in the profile. May hold secrets.
     command: String,
     limit: Duration,
-    runner: Runner,
+    runner: ProcessRunner,
 }
 
 impl Process {
@@ -33,7 +34,7 @@ impl Process {
             profile,
             command,
             limit: LIMIT,
-            runner: Runner::new(running),
+            runner: ProcessRunner::new(running),
         }
     }
 
@@ -41,7 +42,7 @@ impl Process {
         let output = self.runner.run(&words::split(&self.command)?, self.limit)?;
         match output.status {
             Some(status) if !status.success() => Err(format!(
-                "failed: {status}; its own words are on standard error"
+                "failed: {status}; its error message is on standard error"
             )),
             _ => Ok(output.stdout),
         }

@@ -14,11 +14,11 @@ use rustix::process::{
 
 /// No answer is longer.
 const LARGEST: usize = 64 * 1024;
-/// A program may close its output before it ends, or leave it open to others when it has ended, so
-/// that both are looked at in turn.
+/// A program may close its output before it ends, and its children may keep the output open after
+/// it has ended. So output and process are checked in turn.
 const TURN: Duration = Duration::from_millis(20);
-/// For a program to be gone after it was killed. Only the kernel keeps one longer, waiting for a
-/// disk or a network file system.
+/// How long a killed program may take to disappear. It takes longer only while it waits in the
+/// kernel for a disk or a network file system.
 const GONE: Duration = Duration::from_secs(2);
 
 /// The process group of the program that runs now, for the code that ends this process: the program
@@ -44,22 +44,21 @@ impl RunningProgram {
 }
 
 /// Runs programs one after the other.
-pub(super) struct Runner {
+pub(super) struct ProcessRunner {
     running: RunningProgram,
-    /// One that was killed and has not gone.
+    /// A program that was killed and has not ended yet.
     stuck: Option<Child>,
 }
 
-/// What a program has left.
+/// The result of a program.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct ProcessOutput {
     pub stdout: Vec<u8>,
-    /// How it ended. `None` where somebody else has collected that, as happens when SIGCHLD is
-    /// ignored.
+    /// The exit status. `None` if it is lost, as happens when SIGCHLD is ignored.
     pub status: Option<ExitStatus>,
 }
 
-impl Runner {
+impl ProcessRunner {
     /// Says in `running` what runs.
     pub(super) fn new(running: RunningProgram) -> Self {
         Self {
@@ -74,7 +73,11 @@ impl Runner {
     ///
     /// # Errors
     /// Why there is no output; without any of it.
-    pub(super) fn run(&mut self, words: &[String], limit: Duration) -> Result<Output, String> {
+    pub(super) fn run(
+        &mut self,
+        words: &[String],
+        limit: Duration,
+    ) -> Result<ProcessOutput, String> {
         self.collect_stuck()?;
         let (program, arguments) = words.split_first().ok_or("names no program")?;
         let end = Instant::now() + limit;
@@ -90,16 +93,16 @@ impl Runner {
         };
         self.running.set(Some(group));
         let read = read(stdout, group, end).map_err(|problem| match problem {
-            Problem::Time => format!("did not end within {} s", limit.as_secs()),
-            Problem::TooMuch => "printed more than 64 KiB".to_owned(),
-            Problem::System(error) => format!("cannot be read: {error}"),
+            ProcessProblem::Time => format!("did not end within {} s", limit.as_secs()),
+            ProcessProblem::TooMuch => "printed more than 64 KiB".to_owned(),
+            ProcessProblem::System(error) => format!("cannot be read: {error}"),
         });
         // Before its number is free for others: it has not been waited for.
         kill(group);
         self.running.set(None);
         let status = self.wait(child);
         collect_orphans(group);
-        Ok(Output {
+        Ok(ProcessOutput {
             stdout: read?,
             status: status?,
         })
@@ -116,7 +119,7 @@ impl Runner {
                     self.stuck = Some(child);
                     return Err("cannot be killed".to_owned());
                 }
-                // Collected by somebody else.
+                // Something else has collected it, for example because SIGCHLD is ignored.
                 Err(_) => return Ok(None),
             }
         }
@@ -133,13 +136,13 @@ impl Runner {
     }
 }
 
-enum Problem {
+enum ProcessProblem {
     Time,
     TooMuch,
     System(io::Error),
 }
 
-impl From<io::Error> for Problem {
+impl From<io::Error> for ProcessProblem {
     fn from(error: io::Error) -> Self {
         Self::System(error)
     }
@@ -147,11 +150,11 @@ impl From<io::Error> for Problem {
 
 /// All that the program prints until it has ended; what others do with its output then does not
 /// matter.
-fn read(mut stdout: ChildStdout, program: Pid, end: Instant) -> Result<Vec<u8>, Problem> {
+fn read(mut stdout: ChildStdout, program: Pid, end: Instant) -> Result<Vec<u8>, ProcessProblem> {
     let mut printed = Vec::new();
     let mut is_open = true;
     loop {
-        // First of all, so that what it printed before it ended is read below.
+        // Checked first, so that all output from before the end is read below.
         let has_ended = has_ended(program)?;
         while is_open && is_readable(&stdout, if has_ended { Duration::ZERO } else { TURN })? {
             let mut part = [0; 4096];
@@ -160,17 +163,17 @@ fn read(mut stdout: ChildStdout, program: Pid, end: Instant) -> Result<Vec<u8>, 
                 length => printed.extend_from_slice(&part[..length]),
             }
             if printed.len() > LARGEST {
-                return Err(Problem::TooMuch);
+                return Err(ProcessProblem::TooMuch);
             }
             if Instant::now() >= end {
-                return Err(Problem::Time);
+                return Err(ProcessProblem::Time);
             }
         }
         if has_ended {
             return Ok(printed);
         }
         if Instant::now() >= end {
-            return Err(Problem::Time);
+            return Err(ProcessProblem::Time);
         }
         if !is_open {
             std::thread::sleep(TURN);
@@ -198,7 +201,7 @@ fn has_ended(program: Pid) -> io::Result<bool> {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match waitid(WaitId::Pid(program), look) {
         Ok(status) => Ok(status.is_some()),
-        // Collected by somebody else.
+        // Something else has collected it, for example because SIGCHLD is ignored.
         Err(Errno::CHILD) => Ok(true),
         Err(Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
@@ -235,9 +238,9 @@ mod tests {
     /// Long enough for any machine; reached only when the test has failed.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    fn run(script: &str, limit: Duration) -> Result<Output, String> {
+    fn run(script: &str, limit: Duration) -> Result<ProcessOutput, String> {
         let words = ["/bin/sh", "-c", script].map(str::to_owned);
-        Runner::new(RunningProgram::default()).run(&words, limit)
+        ProcessRunner::new(RunningProgram::default()).run(&words, limit)
     }
 
     /// Whether a process with this text among its arguments lives. The dead have no arguments.
@@ -302,7 +305,7 @@ mod tests {
         let mark = format!("{}.7001", std::process::id());
         let running = RunningProgram::default();
         running.kill();
-        let mut runner = Runner::new(running.clone());
+        let mut runner = ProcessRunner::new(running.clone());
         let words = ["/bin/sleep".to_owned(), mark.clone()];
         let thread = std::thread::spawn(move || runner.run(&words, PATIENCE));
         while !thread.is_finished() {

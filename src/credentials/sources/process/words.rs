@@ -1,4 +1,4 @@
-//! Splits a command line as a shell does, for a world without one. Pure.
+//! Splits a command line as a shell does, without a shell. Pure.
 
 /// Splits a line into words as a shell does: blanks, both kinds of quotes, backslashes.
 pub fn split(line: &str) -> Result<Vec<String>, String> {

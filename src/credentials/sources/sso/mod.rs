@@ -70,8 +70,8 @@ impl Sso {
         }
     }
 
-    /// The token, renewed if it must be and can be. One that seems to have expired is tried all the
-    /// same: whether the clock of this host is right, the portal knows.
+    /// The token, renewed if necessary and possible. A token that seems to have expired is tried
+    /// all the same, because the clock of this host may be wrong.
     fn token(&self) -> Result<SsoToken, SourceError> {
         let token = self.file().read(SsoToken::parse)?;
         let now = (self.timing.now)();

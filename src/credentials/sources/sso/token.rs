@@ -7,22 +7,22 @@ use serde_json::{Map, Value, json};
 
 use crate::credentials::{date, json as answers};
 
-/// A token of no longer life is believed.
+/// The longest life that is accepted.
 const LONGEST: Duration = Duration::from_secs(31_536_000);
 
 /// The token of a session with IAM Identity Center.
 pub struct SsoToken {
-    /// What the portal wants to see.
+    /// The token that the portal expects.
     pub access_token: String,
     /// Until when.
     pub expires: SystemTime,
-    renewal: Option<Renewal>,
-    /// All that the file holds. What is not known here is written back as it was.
+    renewal: Option<TokenRenewal>,
+    /// The whole content of the file. Unknown fields are written back unchanged.
     file: Map<String, Value>,
 }
 
 /// What it takes to renew a token: only sessions that a section `[sso-session]` names have it.
-struct Renewal {
+struct TokenRenewal {
     client_id: String,
     client_secret: String,
     refresh_token: String,
@@ -51,7 +51,7 @@ impl SsoToken {
             return Err("holds no token".to_owned());
         }
         let renewal = || {
-            Some(Renewal {
+            Some(TokenRenewal {
                 client_id: field("clientId")?,
                 client_secret: field("clientSecret")?,
                 refresh_token: field("refreshToken")?,
@@ -91,7 +91,7 @@ impl SsoToken {
     /// The token after `answer` to that request, which came at `now`.
     ///
     /// # Errors
-    /// What is wrong with the answer, without any of it.
+    /// What is wrong with the answer, without quoting it.
     pub fn renewed(&self, answer: &[u8], now: SystemTime) -> Result<Self, String> {
         let answer = answers::object(answer).map_err(|e| e.to_string())?;
         let expires = answers::expires_in(&answer, LONGEST, now)?;
@@ -101,7 +101,7 @@ impl SsoToken {
             answer.get("accessToken").cloned().unwrap_or_default(),
         );
         file.insert("expiresAt".to_owned(), date::format(expires).into());
-        // Where there is none, the old one goes on (RFC 6749, section 6).
+        // Without a new refresh token the old one stays valid (RFC 6749, section 6).
         if let Some(token @ Value::String(_)) = answer.get("refreshToken") {
             file.insert("refreshToken".to_owned(), token.clone());
         }

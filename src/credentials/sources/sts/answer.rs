@@ -8,7 +8,7 @@ use crate::credentials::json;
 /// Why an answer gives no credentials.
 #[derive(Debug, PartialEq, Eq)]
 pub enum StsError {
-    /// STS says no. Both texts are as STS wrote them: they may quote secrets.
+    /// STS has refused. Both texts are as STS wrote them: they may quote secrets.
     Error {
         /// The error code; may be empty.
         code: String,
@@ -32,7 +32,7 @@ pub fn read(action: &str, success: bool, body: &[u8]) -> Result<Credentials, Sts
                 code: fields.code,
                 message: fields.message,
             },
-            // A load balancer's page says more than "not JSON" does.
+            // An HTML page of a load balancer: the status is a better message than "not JSON".
             Err(_) => StsError::Error {
                 code: String::new(),
                 message: text.to_owned(),
@@ -57,7 +57,7 @@ pub fn read(action: &str, success: bool, body: &[u8]) -> Result<Credentials, Sts
 }
 
 #[derive(Default)]
-struct Fields {
+struct AnswerFields {
     id: String,
     secret: String,
     token: String,
@@ -66,14 +66,14 @@ struct Fields {
     message: String,
 }
 
-fn json(action: &str, text: &str) -> Result<Fields, String> {
+fn json(action: &str, text: &str) -> Result<AnswerFields, String> {
     let root = json::object(text.as_bytes()).map_err(|e| e.to_string())?;
     let null = Value::Null;
     let at = |name: &str| root.get(name).unwrap_or(&null);
     let credentials = &at(&format!("{action}Response"))[&*format!("{action}Result")]["Credentials"];
     let error = at("Error");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    Ok(Fields {
+    Ok(AnswerFields {
         id: text(&credentials["AccessKeyId"]),
         secret: text(&credentials["SecretAccessKey"]),
         token: text(&credentials["SessionToken"]),
@@ -84,13 +84,13 @@ fn json(action: &str, text: &str) -> Result<Fields, String> {
 }
 
 /// The values are base64 and dates, so that cutting them out is all the XML reading there is.
-fn xml(text: &str) -> Result<Fields, String> {
+fn xml(text: &str) -> Result<AnswerFields, String> {
     let cut = |name: &str| {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         let (value, _) = rest.split_once(&format!("</{name}>"))?;
         Some(value.trim().to_owned())
     };
-    let fields = Fields {
+    let fields = AnswerFields {
         id: cut("AccessKeyId").unwrap_or_default(),
         secret: cut("SecretAccessKey").unwrap_or_default(),
         token: cut("SessionToken").unwrap_or_default(),

@@ -27,8 +27,8 @@ pub struct StsClient {
     pub service: Arc<HttpClientFactory>,
     /// Where STS is.
     pub endpoints: Endpoints,
-    /// Taught by the answers: where a role must be assumed before the first segment can be sent,
-    /// nothing else could teach it.
+    /// Learns from STS's answers: where a role must be assumed before the first segment can be
+    /// sent, no other service has answered yet.
     pub clock: Arc<Clock>,
     /// For the pauses between attempts.
     pub timing: Timing,
@@ -40,8 +40,8 @@ pub struct StsClient {
     pub elsewhere: bool,
 }
 
-/// Whom a service acts for, so that a role can refuse to be assumed for anybody else: the variables
-/// of the CloudWatch agent, which count when both are set.
+/// The source account and source ARN of a service, against the confused deputy problem: the
+/// variables of the CloudWatch agent, which count when both are set.
 pub fn on_behalf(env: &Lookup<'_>) -> Vec<(&'static str, String)> {
     let both = set(env, "AMZ_SOURCE_ACCOUNT").zip(set(env, "AMZ_SOURCE_ARN"));
     both.map_or_else(Vec::new, |(account, arn)| {
@@ -55,7 +55,7 @@ pub(crate) struct StsCall<'a> {
     /// Parameters besides action and version.
     pub parameters: &'a [(&'static str, &'a str)],
     /// What to sign with; `None` sends the call unsigned.
-    pub signer: Option<&'a Credentials>,
+    pub(crate) signer: Option<&'a Credentials>,
     /// What an error message must not quote.
     pub secrets: &'a [&'a str],
 }
@@ -129,7 +129,7 @@ impl StsClient {
         };
         let answer = exchange(&agent, &request);
         if let Err(failure) = &answer {
-            // Where the dual-stack name fails, the usual one has its chance again.
+            // If the dual-stack name fails, the usual one is used again.
             self.has_no_route = failure.has_no_route && !self.has_no_route;
         }
         let answer = answer.map_err(|failure| AttemptError {

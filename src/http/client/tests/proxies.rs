@@ -133,7 +133,7 @@ fn a_proxys_refusal_says_whose_it_is_and_what_to_do() {
         ("SSH-2.0-x\r\n\r\n", "does not answer as an HTTP proxy does"),
         (
             "HTTP/1.1 200 OK\r\n\r\nSSH-2.0-x",
-            "does not answer as an HTTP proxy does (it speaks before",
+            "does not answer as an HTTP proxy does (it sends data before",
         ),
     ] {
         let (port, server) = proxy(answer);

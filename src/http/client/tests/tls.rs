@@ -1,4 +1,4 @@
-//! Who is trusted, and what is said of who is not.
+//! Which certificates are trusted, and the messages for those that are not.
 
 use std::io::{Read, Write};
 use std::thread::JoinHandle;

@@ -176,19 +176,19 @@ fn what_is_named_must_be_of_use() {
         let error = count(&[], Some(&path), &NOWHERE).unwrap_err();
         assert!(error.starts_with("ca_bundle"), "{error}");
     }
-    // Nobody would be trusted.
+    // There would be no root at all.
     let error = count(&[("SSL_CERT_DIR", Path::new("/nowhere"))], None, &NOWHERE);
     assert!(error.unwrap_err().starts_with("SSL_CERT_DIR"));
 }
 
 #[test]
 fn what_is_wrong_is_told_in_one_line_and_cut() {
-    let mut store = Store::new();
+    let mut store = TrustStore::new();
     store.wrong = (0..9).map(|n| format!("{n}.pem: damaged")).collect();
     let told = store.told().unwrap();
     assert!(
         told.ends_with("0.pem: damaged; 1.pem: damaged; 2.pem: damaged and 6 more"),
         "{told}"
     );
-    assert_eq!(Store::new().told(), None);
+    assert_eq!(TrustStore::new().told(), None);
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::spool::{
-    Amount, LossReason, RecordId, SpoolEvent, SpoolItem, SpoolMessage, StoreError, XRayApi,
+    LossReason, RecordAmount, RecordId, SpoolEvent, SpoolItem, SpoolMessage, StoreError, XRayApi,
 };
 
 #[derive(Debug, Default)]
@@ -67,12 +67,12 @@ impl FakeSpool {
     }
 
     /// What the next process would find for this API.
-    pub(super) fn amount(&self, api: XRayApi) -> Amount {
+    pub(super) fn amount(&self, api: XRayApi) -> RecordAmount {
         let unread = self.unread.iter().map(|(_, item)| item);
         let all = unread.chain(self.outstanding.values());
-        let mut amount = Amount::default();
+        let mut amount = RecordAmount::default();
         all.filter(|item| item.kind.destination() == api)
-            .for_each(|item| amount += Amount::of_item(item));
+            .for_each(|item| amount += RecordAmount::of_item(item));
         amount
     }
 
@@ -88,7 +88,7 @@ impl FakeSpool {
         self.has_lost = true;
         Some(SpoolEvent::Lost {
             destination: item.kind.destination(),
-            amount: Amount::of_item(&item),
+            amount: RecordAmount::of_item(&item),
             reason: LossReason::Limit,
         })
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::Health;
+use crate::upload::health::Health;
 use simulation::{Answer, Simulation};
 
 #[derive(Debug, Clone)]

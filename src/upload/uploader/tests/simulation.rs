@@ -47,12 +47,12 @@ pub(super) enum Answer {
     Unreachable,
     ClosedIdle,
     /// As the other one if a bad document is in the request, otherwise delivered.
-    Judging(Box<Answer>),
+    IfBad(Box<Answer>),
 }
 
 impl Answer {
     pub(super) fn judging(other: &Answer) -> Answer {
-        Answer::Judging(Box::new(other.clone()))
+        Answer::IfBad(Box::new(other.clone()))
     }
 
     fn result(&self, payload: &Payload) -> Result<XRayResponse, TransportError> {
@@ -73,7 +73,7 @@ impl Answer {
             format!(r#"{{"UnprocessedTraceSegments":[{}]}}"#, entries.join(","))
         };
         let (status, code, body) = match self {
-            Answer::Judging(other) => {
+            Answer::IfBad(other) => {
                 return match documents.iter().any(|document| document.contains(BAD)) {
                     true => other.result(payload),
                     false => Answer::Delivered.result(payload),
@@ -312,7 +312,7 @@ impl Simulation {
         self.tick();
     }
 
-    /// The spool answers what it was told first. Answers whether there was something.
+    /// The spool answers what it was told first. Returns whether there was something.
     pub(super) fn spool_answers(&mut self) -> bool {
         let Some(spool) = &mut self.spool else {
             return false;

@@ -3,7 +3,7 @@
 use super::fake_spool::FakeSpool;
 use super::spooling::{spans_left, with};
 use super::*;
-use crate::spool::{Amount, XRayApi};
+use crate::spool::{RecordAmount, XRayApi};
 use crate::upload::spans::{Fates, SpanVerdict};
 
 const MANY: Duration = Duration::from_secs(120);
@@ -12,7 +12,7 @@ fn fates(simulation: &Simulation) -> Fates {
     simulation.uploader.span_counts().spans
 }
 
-fn on_disk(simulation: &mut Simulation) -> Amount {
+fn on_disk(simulation: &mut Simulation) -> RecordAmount {
     simulation.disk().amount(XRayApi::Otlp)
 }
 
@@ -35,7 +35,7 @@ fn an_outage_longer_than_memory_loses_no_span() {
             (counts.spans.delivered, counts.requests.delivered),
             (600, 60)
         );
-        assert_eq!(on_disk(&mut simulation), Amount::default());
+        assert_eq!(on_disk(&mut simulation), RecordAmount::default());
     }
 }
 
@@ -102,7 +102,7 @@ fn a_refused_request_from_the_spool_is_settled() {
     assert_eq!(fates(&simulation).spooled, 5);
     simulation.run(Some(&Answer::Refused), MANY);
     assert_eq!(fates(&simulation).refused, 5);
-    assert_eq!(on_disk(&mut simulation), Amount::default());
+    assert_eq!(on_disk(&mut simulation), RecordAmount::default());
 }
 
 /// Its memory was larger, or clients have filled it meanwhile.

@@ -7,7 +7,7 @@ use super::fake_spool::FakeSpool;
 use super::*;
 use crate::batch::Batch;
 use crate::batch::compressed::{CompressedBody, Compressor};
-use crate::spool::{Amount, BodyKind, SpoolEvent, SpoolItem, XRayApi};
+use crate::spool::{BodyKind, RecordAmount, SpoolEvent, SpoolItem, XRayApi};
 
 const MANY: Duration = Duration::from_secs(120);
 
@@ -277,7 +277,7 @@ fn a_record_that_turns_out_to_be_damaged_is_in_the_metrics() {
     ] {
         simulation.spool_says(SpoolEvent::Lost {
             destination: XRayApi::Segments,
-            amount: crate::spool::Amount::of(5, 100),
+            amount: crate::spool::RecordAmount::of(5, 100),
             reason,
         });
         let metrics = simulation.uploader.snapshot(simulation.now).spool.unwrap();
@@ -495,7 +495,7 @@ proptest! {
         prop_assert_eq!(simulation.disk().documents(), 0);
         let spans = simulation.uploader.span_counts();
         prop_assert_eq!((spans.requests.held, spans.requests.spooled), (0, 0));
-        prop_assert_eq!(simulation.disk().amount(XRayApi::Otlp), Amount::default());
+        prop_assert_eq!(simulation.disk().amount(XRayApi::Otlp), RecordAmount::default());
     }
 
     #[test]
