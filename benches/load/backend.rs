@@ -1,7 +1,7 @@
 //! Stands in for X-Ray: answers every POST and counts the documents by their numbers.
 
 use std::io::{self, BufRead};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -10,16 +10,20 @@ use xray_test_support::http::{Request, Response};
 use xray_test_support::server::{Handler, Peer, Server};
 use xray_test_support::tls::Authority;
 
+use crate::exporter;
+
 /// What has arrived so far.
 #[derive(Default)]
 pub struct Counts {
     /// How long an answer takes.
     latency: Duration,
-    /// Documents, each number once.
+    /// Whether every request is answered 503.
+    pub is_away: AtomicBool,
+    /// Documents and requests with spans, each number once.
     pub documents: AtomicU64,
     /// Documents whose number had already come.
     pub repeated: AtomicU64,
-    /// Requests to `/TraceSegments`.
+    /// Requests with segments or spans.
     pub requests: AtomicU64,
     /// One flag a number.
     seen: Mutex<Vec<bool>>,
@@ -50,10 +54,19 @@ pub fn start(latency: Duration, is_encrypted: bool) -> Backend {
 
 impl Handler for Counts {
     fn handle(&self, request: Request, peer: &mut Peer) -> io::Result<bool> {
+        if self.is_away.load(Relaxed) {
+            peer.respond(&Response::new(503, ""))?;
+            return Ok(true);
+        }
         let answer = match request.path() {
             "/TraceSegments" => {
-                self.add(&request.body);
+                self.add(numbers(&request.body));
                 "{\"UnprocessedTraceSegments\":[]}"
+            }
+            "/v1/traces" => {
+                let is_gzip = request.header("content-encoding").is_some();
+                self.add(exporter::number(&request.body, is_gzip));
+                "{}"
             }
             _ => "{}",
         };
@@ -66,15 +79,10 @@ impl Handler for Counts {
 }
 
 impl Counts {
-    /// Finds the number behind each `~`; the sender writes that byte nowhere else.
-    fn add(&self, body: &[u8]) {
+    fn add(&self, numbers: impl IntoIterator<Item = usize>) {
         let mut seen = self.seen.lock().unwrap();
         let (mut documents, mut repeated) = (0, 0);
-        let mut rest = body;
-        // The standard library's own memchr: the backend shares two cores with what it measures.
-        while rest.skip_until(b'~').is_ok_and(|_| !rest.is_empty()) {
-            let digits = rest.iter().take(8).filter(|byte| byte.is_ascii_digit());
-            let number = digits.fold(0, |n, digit| n * 10 + usize::from(digit - b'0'));
+        for number in numbers {
             if seen.len() <= number {
                 seen.resize((number + 1).next_power_of_two(), false);
             }
@@ -88,4 +96,15 @@ impl Counts {
         self.documents.fetch_add(documents, Relaxed);
         self.repeated.fetch_add(repeated, Relaxed);
     }
+}
+
+/// The number behind each `~`; the sender writes that byte nowhere else.
+fn numbers(body: &[u8]) -> impl Iterator<Item = usize> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        // The standard library's own memchr: the backend shares two cores with what it measures.
+        rest.skip_until(b'~').ok().filter(|_| !rest.is_empty())?;
+        let digits = rest.iter().take(8).filter(|byte| byte.is_ascii_digit());
+        Some(digits.fold(0, |n, digit| n * 10 + usize::from(digit - b'0')))
+    })
 }

@@ -36,7 +36,8 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 
 impl Daemon {
     /// Starts `program` against `backend`; returns when one segment has come through.
-    pub fn start(program: &Program, backend: &Backend) -> io::Result<Self> {
+    /// A daemon is given these flags too.
+    pub fn start(program: &Program, backend: &Backend, flags: &[&str]) -> io::Result<Self> {
         let address = free_address()?;
         let mut command = match program {
             Program::Floor => {
@@ -51,7 +52,7 @@ impl Daemon {
             }
             Program::Daemon(path) => {
                 let mut command = daemon(path, address, &backend.server.url())?;
-                command.args(["-o", "-n", "us-east-1"]);
+                command.args(["-o", "-n", "us-east-1"]).args(flags);
                 command.env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE");
                 command.env(
                     "AWS_SECRET_ACCESS_KEY",

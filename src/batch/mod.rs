@@ -108,10 +108,14 @@ impl Batch {
         self
     }
 
-    /// Gives back the memory that the documents do not need.
+    /// Gives back the memory that the documents do not need, but for an eighth of theirs: the next
+    /// documents in the same memory need a little more or less than these.
     pub fn shrink(&mut self) {
-        self.memory.truncate(self.end);
-        self.memory.shrink_to_fit();
+        let kept = self.end + self.end / 8;
+        if self.memory.capacity() > kept {
+            self.memory.truncate(kept);
+            self.memory.shrink_to_fit();
+        }
     }
 
     /// Bytes of memory that the body has.

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::back_off::BackOff;
 use super::item::{History, Item, RetryCause, Room, Sizes, Split};
 use super::outage_log::OutageLog;
+use super::packer::Packer;
 use super::queue::Queue;
 use super::retries::Retries;
 use super::spans::Amount;
-use crate::batch::compressed::Compressor;
 use crate::spool::XRayApi;
 
 /// So many whole batches refused in a row, without a document taken in between, are an outage rather
@@ -19,6 +19,9 @@ const SEVERAL: u32 = 3;
 /// After this time of refusing everything, refused documents are rejected all the same: one broken
 /// SDK on a host with little traffic looks like an outage.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// After so many failed probes in a row, what the last one carried steps aside.
+const SEVERAL_PROBES: u32 = 4;
 
 /// A document alone is sent so often before it is rejected.
 const MAX_ATTEMPTS: u32 = 8;
@@ -51,6 +54,8 @@ pub(super) struct Destination {
     all_refused_since: Option<Instant>,
     /// After a failure the next probe carries another batch.
     prefers_queue: bool,
+    /// Probes at which the service failed, one after the other.
+    failed_probes: u32,
 }
 
 impl Destination {
@@ -67,6 +72,7 @@ impl Destination {
             all_refused_since: None,
             prefers_queue: false,
             prefers_restored: false,
+            failed_probes: 0,
         }
     }
 
@@ -122,17 +128,30 @@ impl Destination {
         Some(item)
     }
 
-    /// Takes the oldest new item that waits since before this time, as it is.
+    /// Takes an item that waits since before this time, as it is: the oldest new one, or in an outage one
+    /// that stepped aside. What X-Ray refused stays, since it is known how often that happened.
     pub(super) fn pop_older(&mut self, than: Instant) -> Option<Item> {
-        if self.queue.front()?.queued_at > than {
-            return None;
+        if self
+            .queue
+            .front()
+            .is_some_and(|item| item.queued_at <= than)
+        {
+            return self.queue.pop_front();
         }
-        self.queue.pop_front()
+        match self.back_off.is_healthy() {
+            true => None,
+            false => self.retries.pop_failed(than),
+        }
     }
 
-    /// When the oldest new item was queued.
+    /// When the oldest item was queued that [`pop_older`](Self::pop_older) may take.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        Some(self.queue.front()?.queued_at)
+        let failed = self
+            .retries
+            .oldest_failed()
+            .filter(|_| !self.back_off.is_healthy());
+        let queued = self.queue.front().map(|item| item.queued_at);
+        queued.into_iter().chain(failed).min()
     }
 
     /// Takes the oldest item that was read from the spool before this time, as it is.
@@ -162,6 +181,16 @@ impl Destination {
         }
     }
 
+    /// What X-Ray has refused, whole or in part, and is asked again for.
+    pub(super) fn refused_items(&self) -> impl Iterator<Item = &Item> {
+        self.retries.iter()
+    }
+
+    /// The same. The bodies must not be changed.
+    pub(super) fn refused_items_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.retries.iter_mut()
+    }
+
     /// Takes any item as it is.
     pub(super) fn pop_any(&mut self) -> Option<Item> {
         self.pop_oldest().or_else(|| self.restored.pop_front())
@@ -169,10 +198,17 @@ impl Destination {
 
     /// Compresses the oldest body that waits plain, if more than `keep` bytes of them wait. Answers
     /// whether there was one.
-    pub(super) fn compress_oldest(&mut self, keep: usize, compressor: &mut Compressor) -> bool {
-        self.retries.compress_oldest(compressor)
-            || self.restored.compress_oldest(0, compressor)
-            || self.queue.compress_oldest(keep, compressor)
+    pub(super) fn compress_oldest(&mut self, keep: usize, packer: &mut Packer) -> bool {
+        self.retries.compress_oldest(packer)
+            || self.restored.compress_oldest(0, packer)
+            || self.queue.compress_oldest(keep, packer)
+    }
+
+    /// Compresses what would be dropped next. Answers whether there was something plain.
+    pub(super) fn compress_front(&mut self, packer: &mut Packer) -> bool {
+        self.retries.compress_oldest(packer)
+            || self.restored.compress_front(packer)
+            || self.queue.compress_front(packer)
     }
 
     /// A request was answered by the service and at least one of its documents was taken.
@@ -186,6 +222,7 @@ impl Destination {
     /// The service works, whatever it thinks of the documents.
     pub(super) fn heard(&mut self, now: Instant) {
         self.back_off.succeeded();
+        self.failed_probes = 0;
         self.outage.over(now);
     }
 
@@ -199,6 +236,41 @@ impl Destination {
     ) {
         self.back_off.failed(epoch, now, retry_after, jitter);
         self.requeue(item);
+    }
+
+    /// The service answered that it failed. A document may be why, although it says nothing of that: what
+    /// fails again and again steps aside, and is halved once others have passed. It is never rejected.
+    /// Answers whether this says anything new of the service.
+    pub(super) fn failed(
+        &mut self,
+        item: Item,
+        epoch: u64,
+        retry_after: Option<Duration>,
+        (now, jitter): (Instant, f64),
+    ) -> bool {
+        if epoch == self.back_off.epoch() {
+            self.failed_probes += 1;
+        }
+        let others_wait = !self.queue.is_empty() || !self.restored.is_empty();
+        let is_new = match item.history {
+            None if self.failed_probes >= SEVERAL_PROBES && others_wait => true,
+            Some(history) if history.cause == RetryCause::Failed => {
+                self.deliveries == history.last_refusal
+            }
+            _ => {
+                self.hold(item, epoch, retry_after, (now, jitter));
+                return true;
+            }
+        };
+        self.failed_probes = 0;
+        self.prefers_queue = true;
+        self.back_off.failed(epoch, now, retry_after, jitter);
+        let next = now + self.back_off.wait(u32::MAX, jitter);
+        self.retries.push(
+            item,
+            History::new(RetryCause::Failed, self.deliveries, next),
+        );
+        is_new
     }
 
     /// Puts an item back that says nothing about the service.
@@ -282,27 +354,37 @@ impl Destination {
         Refusal::Held
     }
 
-    /// The service took others of the same request and asked to send these documents again. Answers
-    /// the item when it has been sent often enough.
+    /// The service asked to send these documents of a request again. Answers the item when it has been
+    /// sent often enough while others passed, or for long enough while nothing did.
     pub(super) fn unprocessed(
         &mut self,
         item: Item,
         (now, jitter): (Instant, f64),
     ) -> Option<Item> {
-        let attempts = 1 + match item.history {
-            Some(history) if history.cause == RetryCause::Unprocessed => history.attempts,
-            _ => 0,
-        };
-        if attempts > MAX_ATTEMPTS {
+        let earlier = item
+            .history
+            .filter(|history| history.cause == RetryCause::Unprocessed);
+        let attempts = 1 + earlier.map_or(0, |history| history.attempts);
+        let first_refusal = earlier.map_or(self.deliveries, |history| history.first_refusal);
+        let is_hopeless = self.deliveries > first_refusal || now >= item.queued_at + PATIENCE;
+        if attempts > MAX_ATTEMPTS && is_hopeless {
             return Some(item);
         }
         let next = now + self.back_off.wait(attempts - 1, jitter);
         let history = History {
             attempts,
+            first_refusal,
             ..History::new(RetryCause::Unprocessed, self.deliveries, next)
         };
         self.retries.push(item, history);
         None
+    }
+
+    /// The service answered a request and took none of its documents, but may take them later. What comes
+    /// next fares no better.
+    pub(super) fn takes_nothing(&mut self, epoch: u64, (now, jitter): (Instant, f64)) {
+        self.back_off.failed(epoch, now, None, jitter);
+        self.prefers_queue = true;
     }
 
     /// Takes the oldest item as it is.
@@ -328,17 +410,6 @@ impl Destination {
     /// Bytes of memory of what waits.
     pub(super) fn bytes(&self) -> usize {
         self.all_sizes().map(|sizes| sizes.bytes).sum()
-    }
-
-    /// Bytes of memory that what goes out next takes more when it is sent.
-    pub(super) fn growth_of_next(&self) -> usize {
-        let fronts = [
-            self.queue.front(),
-            self.restored.front(),
-            self.retries.front(),
-        ];
-        let growths = fronts.into_iter().flatten().map(Item::growth);
-        growths.max().unwrap_or(0)
     }
 
     /// Bytes of memory that one of those that wait takes more when it is sent, at most.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::copies::CopyRef;
+use super::packer::Packer;
 use super::sender::Payload;
 use super::spans::SpanRequest;
-use crate::batch::compressed::{CompressedBody, Compressor};
+use crate::batch::compressed::CompressedBody;
 use crate::batch::{Batch, FULL_BYTES, MAX_DOCUMENTS};
 use crate::spool::{BodyKind, XRayApi};
 
@@ -91,17 +92,18 @@ impl Body {
     }
 
     /// Brings it into the form in which it waits and is stored: compressed, unless a client has done so.
-    pub(super) fn compress(&mut self, compressor: &mut Compressor) {
+    pub(super) fn compress(&mut self, packer: &mut Packer) {
         let kind = self.kind();
         let compressed = match self {
-            Body::Batch(batch) => batch.compress(compressor),
-            Body::Otlp(request) => request.compress(compressor),
+            Body::Batch(batch) => batch.compress(&mut packer.compressor),
+            Body::Otlp(request) => request.compress(&mut packer.compressor),
             Body::Compressed { .. } => return,
         };
-        *self = Body::Compressed {
-            body: Arc::new(compressed),
-            kind,
-        };
+        let body = Arc::new(compressed);
+        let before = std::mem::replace(self, Body::Compressed { body, kind });
+        if let Body::Batch(batch) = before {
+            packer.freed.push(batch);
+        }
     }
 
     /// Brings it into the form in which it is sent.
@@ -171,8 +173,10 @@ pub(super) enum RetryCause {
     Suspected,
     /// A part of a batch that was refused.
     Split,
-    /// X-Ray took others of the same request and asked to send these again.
+    /// X-Ray asked to send these documents of a request again.
     Unprocessed,
+    /// The service failed at it several times in a row, and others wait.
+    Failed,
 }
 
 impl History {

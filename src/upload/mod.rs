@@ -13,6 +13,7 @@ mod item;
 pub mod message;
 pub mod metrics;
 mod outage_log;
+mod packer;
 mod queue;
 mod report;
 pub mod response;

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::item::{Item, Room, Sizes};
+use super::packer::Packer;
 use crate::batch::Batch;
-use crate::batch::compressed::Compressor;
 
 /// Items that the empty queue keeps room for.
 const USUAL: usize = 4;
@@ -73,7 +73,7 @@ impl Queue {
 
     /// Compresses the oldest item that is not compressed, if all such items take more than `keep`
     /// bytes. Answers whether there was one.
-    pub(super) fn compress_oldest(&mut self, keep: usize, compressor: &mut Compressor) -> bool {
+    pub(super) fn compress_oldest(&mut self, keep: usize, packer: &mut Packer) -> bool {
         if self.sizes.plain <= keep {
             return false;
         }
@@ -84,9 +84,24 @@ impl Queue {
         self.compressed += found;
         let item = &mut self.items[self.compressed];
         self.sizes -= &*item;
-        item.body.compress(compressor);
+        item.body.compress(packer);
         self.sizes += &*item;
         self.compressed += 1;
+        true
+    }
+
+    /// Compresses the oldest item. Answers whether it was not compressed before.
+    pub(super) fn compress_front(&mut self, packer: &mut Packer) -> bool {
+        let Some(item) = self.items.front_mut() else {
+            return false;
+        };
+        if item.body.is_compressed() {
+            return false;
+        }
+        self.sizes -= &*item;
+        item.body.compress(packer);
+        self.sizes += &*item;
+        self.compressed = self.compressed.max(1);
         true
     }
 
@@ -194,7 +209,7 @@ mod tests {
             let mut model: Vec<u32> = Vec::new();
             let mut in_flight: Option<Item> = None;
             let mut next = 0;
-            let mut compressor = Compressor::default();
+            let mut packer = Packer::default();
             for step in steps {
                 match step {
                     Step::Push(n) => {
@@ -226,7 +241,7 @@ mod tests {
                     }
                     Step::Compress => {
                         let plain = queue.sizes().plain;
-                        let is_compressed = queue.compress_oldest(KEEP, &mut compressor);
+                        let is_compressed = queue.compress_oldest(KEEP, &mut packer);
                         prop_assert_eq!(is_compressed, plain > KEEP);
                     }
                     Step::Requeue => if let Some(item) = in_flight.take() {

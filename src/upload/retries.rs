@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::item::{History, Item, RetryCause, Room, Sizes, Split};
-use crate::batch::compressed::Compressor;
+use super::packer::Packer;
 
 /// Items with a [`History`], in the order in which they were refused. They wait apart from the
 /// queue, so that a bad document does not hold up its neighbours.
@@ -42,10 +42,14 @@ impl Retries {
         let mut item = self.remove(index);
         let is_to_be_halved = item.history.is_some_and(|history| {
             let others_passed = deliveries > history.last_refusal;
-            history.cause == RetryCause::Suspected && (others_passed || is_alone)
+            match history.cause {
+                RetryCause::Suspected => others_passed || is_alone,
+                RetryCause::Failed => others_passed,
+                RetryCause::Split | RetryCause::Unprocessed => false,
+            }
         });
-        if is_to_be_halved {
-            let history = Some(History::new(RetryCause::Suspected, deliveries, now));
+        if let Some(history) = item.history.filter(|_| is_to_be_halved) {
+            let history = Some(History::new(history.cause, deliveries, now));
             match item.split() {
                 Split::Halves([mut first, mut second]) => {
                     first.history = history;
@@ -62,7 +66,7 @@ impl Retries {
     }
 
     /// Compresses the first item that is not compressed. Answers whether there was one.
-    pub(super) fn compress_oldest(&mut self, compressor: &mut Compressor) -> bool {
+    pub(super) fn compress_oldest(&mut self, packer: &mut Packer) -> bool {
         if self.sizes.plain == 0 {
             return false;
         }
@@ -71,7 +75,7 @@ impl Retries {
             return false;
         };
         self.sizes -= &*item;
-        item.body.compress(compressor);
+        item.body.compress(packer);
         self.sizes += &*item;
         true
     }
@@ -81,19 +85,32 @@ impl Retries {
         self.items.iter().filter_map(not_before).min()
     }
 
-    /// The item that was refused first.
-    pub(super) fn front(&self) -> Option<&Item> {
-        self.items.first()
-    }
-
     /// Everything that waits.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
         self.items.iter()
     }
 
+    /// The same. The bodies must not be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.items.iter_mut()
+    }
+
     /// Takes the item that was refused first as it is.
     pub(super) fn pop_front(&mut self) -> Option<Item> {
         (!self.items.is_empty()).then(|| self.remove(0))
+    }
+
+    /// Takes an item as it is that stepped aside and was queued before this time.
+    pub(super) fn pop_failed(&mut self, than: Instant) -> Option<Item> {
+        let is_older = |item: &Item| stepped_aside(item) && item.queued_at <= than;
+        let index = self.items.iter().position(is_older)?;
+        Some(self.remove(index))
+    }
+
+    /// When the oldest item was queued that stepped aside. `None` without any.
+    pub(super) fn oldest_failed(&self) -> Option<Instant> {
+        let failed = self.items.iter().filter(|item| stepped_aside(item));
+        failed.map(|item| item.queued_at).min()
     }
 
     /// Lets every item go at once, because there is no later.
@@ -132,4 +149,9 @@ impl Retries {
 
 fn not_before(item: &Item) -> Option<Instant> {
     Some(item.history?.not_before)
+}
+/// Whether the service failed at it, and did not refuse it.
+fn stepped_aside(item: &Item) -> bool {
+    item.history
+        .is_some_and(|history| history.cause == RetryCause::Failed)
 }

@@ -272,9 +272,14 @@ fn what_x_ray_refuses_for_good_is_counted_and_said_in_its_words() {
     answers(&fake, partial);
     accepted(daemon.tcp, &spans(5, "large"));
     daemon.wait_log("[Error] X-Ray refused 3 of 5 spans: too large");
+    // Words without a number are a warning.
+    let warning = Response::new(200, field(1, &field(2, b"clocks differ")));
+    answers(&fake, warning.with("Content-Type", PROTOBUF));
+    accepted(daemon.tcp, &spans(6, "well"));
+    daemon.wait_log("[Warn] X-Ray took 6 spans and says: clocks differ");
     for line in [
-        "xray_spans_accepted_total 9",
-        "xray_spans_delivered_total 2",
+        "xray_spans_accepted_total 15",
+        "xray_spans_delivered_total 8",
         "xray_spans_refused_total 7",
         "xray_span_requests_refused_total 1",
     ] {
@@ -290,7 +295,11 @@ fn segments_and_spans_do_not_stop_each_other() {
         let daemon = Launch::against(&fake).start();
         let client = UdpClient::new(daemon.udp);
         fake.inject(Fault::OnPath(TRACES, fault.clone()));
-        accepted(daemon.tcp, &spans(1, "waits"));
+        // So many that they would take all senders.
+        let waiting = spans(1, &"waits".repeat(20_000));
+        for _ in 0..20 {
+            accepted(daemon.tcp, &waiting);
+        }
         fake.wait_for("an attempt", |state| state.requests > 0);
         (0..20).for_each(|n| client.document(segment(n)));
         fake.wait_for("the segments", |state| state.different() == 20);
@@ -303,7 +312,7 @@ fn segments_and_spans_do_not_stop_each_other() {
         for n in 0..10 {
             accepted(daemon.tcp, &spans(1, &n.to_string()));
         }
-        fake.wait_for("the spans", |state| state.exports.len() >= 11);
+        fake.wait_for("the spans", |state| state.exports.len() >= 30);
         assert_eq!(fake.read(|state| state.different()), 20);
         fake.recover();
         fake.wait_for("the last segment", |state| state.different() == 21);
@@ -374,6 +383,7 @@ fn limits_are_said_in_the_encoding_of_the_client() {
     let answer = export(daemon.tcp, &body(1_600_000));
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     assert_eq!(answer.status, 413, "{text}");
+    assert!(text.contains("raise the daemon's -m"), "{text}");
     let noise = |n: u64| {
         let mut state = n;
         let bytes = (0..1_000_000).map(|_| {

@@ -84,6 +84,12 @@ fn killed_while_x_ray_hangs_it_loses_the_last_seconds_and_nothing_else() {
     killed_while(Fault::Hang);
 }
 
+/// What it refuses stays in memory until it is clear whether the documents are at fault.
+#[test]
+fn killed_while_x_ray_refuses_everything_it_loses_the_last_seconds_and_nothing_else() {
+    killed_while(Fault::error(400, ""));
+}
+
 fn killed_while(fault: Fault) {
     let hangs = matches!(fault, Fault::Hang);
     const RATE: usize = 500;

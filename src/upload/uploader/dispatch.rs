@@ -29,12 +29,12 @@ impl Uploader {
             let (load, payload) = match self.telemetry_body.take() {
                 Some(body) => (Load::Telemetry, Payload::Telemetry(body)),
                 None => match self.next_item(api, now.instant) {
-                    Some(item) => (
+                    Some((item, growth)) => (
                         Load::Documents {
                             queued_at: item.queued_at,
                             history: item.history,
                             received_at: item.received_at,
-                            growth: item.growth(),
+                            growth,
                             copy: item.copy,
                         },
                         item.body.into_payload(),
@@ -60,11 +60,11 @@ impl Uploader {
     }
 
     /// What goes out next to this API, while it fits: requests in flight take at most half of the
-    /// buffer, and nothing is dropped so that a further request can be opened.
-    fn next_item(&mut self, api: XRayApi, now: Instant) -> Option<Item> {
+    /// buffer, and nothing is dropped so that a further request can be opened. And the bytes of memory that
+    /// it takes more than before.
+    fn next_item(&mut self, api: XRayApi, now: Instant) -> Option<(Item, usize)> {
         let in_flight = self.bytes_in_flight();
-        let used = self.buffer_used() + self.span_reserve();
-        let free = self.limits.buffer.saturating_sub(used);
+        let free = self.limits.buffer.saturating_sub(self.buffer_used());
         let room = Room {
             request: (self.limits.buffer / 2).saturating_sub(in_flight),
             growth: match api {
@@ -74,14 +74,18 @@ impl Uploader {
             // A request that hangs at one API must not keep those of another.
             is_idle: self.requests_in_flight(api) == 0,
         };
-        if let Some(item) = self.destinations.of_mut(api).pop(room, now) {
-            return Some(item);
+        let destination = self.destinations.of_mut(api);
+        let waited = destination.bytes();
+        if let Some(item) = destination.pop(room, now) {
+            let growth = (destination.bytes() + item.bytes()).saturating_sub(waited);
+            return Some((item, growth));
         }
         let is_due = self.next_overdue(api).is_some_and(|at| at <= now);
         let copies = &mut self.spooling.as_mut().filter(|_| is_due)?.copies;
         let item = copies.pop(api)?;
         if room.fits(&item) {
-            return Some(item);
+            let growth = item.growth();
+            return Some((item, growth));
         }
         copies.put_away(item);
         None
@@ -98,6 +102,9 @@ impl Uploader {
         }
         let next = |api| {
             let in_flight = self.requests_in_flight(api);
+            if in_flight >= self.limits.concurrency {
+                return None;
+            }
             let at = self.destinations.of(api).next_time(in_flight, now);
             let overdue = self.next_overdue(api).map(|at| at.max(now));
             Some((at.into_iter().chain(overdue).min()?, in_flight, api))
@@ -126,6 +133,9 @@ impl Uploader {
 
     /// The sender of the next request, which goes to this API.
     pub(super) fn chosen_sender(&self, api: XRayApi, now: Instant) -> Option<Choice> {
+        if self.requests_in_flight(api) >= self.limits.concurrency {
+            return None;
+        }
         // While the requests to one API take long, those to another have a sender of their own.
         let is_crowded = self.telemetry_body.is_some()
             || self.requests_in_flight(api) == 0
@@ -136,27 +146,19 @@ impl Uploader {
         self.senders.choose(is_crowded, now)
     }
 
-    /// Bytes that are kept free for the next request with spans: those that wait take less memory than
-    /// when they are sent, and segments must not be dropped for them then.
-    pub(super) fn span_reserve(&self) -> usize {
-        match self.requests_in_flight(XRayApi::Otlp) {
-            0 => self
-                .destinations
-                .otlp
-                .growth_of_next()
-                .max(self.spans_at_the_spool_growth()),
-            _ => 0,
-        }
-    }
-
     /// Drops the oldest segments while more is held than may be. What a request in flight takes more
-    /// since it was opened is forgiven: one request may always go out, and must cost no other.
+    /// since it was opened is forgiven: one request may always go out, and must cost no other. What comes
+    /// back from there is compressed again instead.
     pub(super) fn drop_oldest(&mut self) {
         let mut dropped = 0;
         let limit = self.limits.buffer + self.growth_in_flight();
-        while self.buffer_used() > limit
-            && let Some(item) = self.destinations.segments.pop_oldest()
-        {
+        while self.buffer_used() > limit {
+            if self.compress_front() {
+                continue;
+            }
+            let Some(item) = self.destinations.segments.pop_oldest() else {
+                break;
+            };
             dropped += item.documents();
             self.end_copy(item.copy);
         }
@@ -164,6 +166,13 @@ impl Uploader {
             self.counts.spilled += dropped as u64;
             self.destinations.segments.outage.spilled(dropped);
         }
+    }
+
+    /// Makes room by compressing one of the oldest bodies. Answers whether one was plain.
+    fn compress_front(&mut self) -> bool {
+        let packer = self.packer.get_or_insert_default();
+        let mut destinations = self.destinations.iter_mut();
+        destinations.any(|destination| destination.compress_front(packer))
     }
 
     /// Bytes that requests in flight take more than they took compressed.
@@ -190,13 +199,13 @@ impl Uploader {
                 continue;
             }
             has_to_wait = true;
-            let compressor = self.compressor.get_or_insert_default();
-            while left > 0 && destination.compress_oldest(keep, compressor) {
+            let packer = self.packer.get_or_insert_default();
+            while left > 0 && destination.compress_oldest(keep, packer) {
                 left -= 1;
             }
         }
         if !has_to_wait {
-            self.compressor = None;
+            self.packer = None;
         }
     }
 }

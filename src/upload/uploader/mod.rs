@@ -7,6 +7,7 @@ mod dispatch;
 mod periodic;
 mod settle;
 mod spans;
+mod spool_copies;
 mod spool_counts;
 mod spool_events;
 mod spool_reads;
@@ -27,12 +28,12 @@ use super::health::Health;
 use super::item::Item;
 use super::message::{Event, HandOver, SpoolAnswer};
 use super::metrics::{Snapshot, SpoolMetrics, UploadMetrics};
+use super::packer::Packer;
 use super::sender::{Payload, SenderId};
 use super::sender_pool::{Choice, InFlight, SenderPool};
 use super::spans::SpanCounts;
 use super::telemetry::Telemetry;
 use crate::batch::Batch;
-use crate::batch::compressed::Compressor;
 use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
 use crate::spool::{SpoolMessage, XRayApi};
@@ -41,7 +42,8 @@ use spooling::Spooling;
 /// What the uploader may use.
 #[derive(Debug, Clone, Copy)]
 pub struct UploadLimits {
-    /// Most sender threads.
+    /// Most requests in flight to each API. There is one sender thread more, at most: requests to one
+    /// of them that are not answered must not keep those to another.
     pub concurrency: usize,
     /// Most bytes of documents that are held: in the channel, waiting and in flight.
     pub buffer: usize,
@@ -55,6 +57,13 @@ pub(super) struct Now {
     pub wall: SystemTime,
     /// A number in 0..1.
     pub jitter: f64,
+}
+
+impl Now {
+    /// The service's time when it was that instant, which is past.
+    fn wall_at(self, instant: Instant) -> SystemTime {
+        self.wall - self.instant.saturating_duration_since(instant)
+    }
 }
 
 /// What the thread around the uploader is to do.
@@ -90,7 +99,7 @@ pub(super) struct Uploader {
     renewal_wait: Option<Instant>,
     destinations: Destinations,
     /// Working memory, while something has to wait.
-    compressor: Option<Compressor>,
+    packer: Option<Packer>,
     spooling: Option<Spooling>,
     senders: SenderPool,
     counts: SegmentCounts,
@@ -134,9 +143,9 @@ impl Uploader {
             refused_generation: None,
             renewal_wait: None,
             destinations: Destinations::default(),
-            compressor: None,
+            packer: None,
             spooling: spool_role.map(|role| Spooling::new(role, limits.buffer)),
-            senders: SenderPool::new(limits.concurrency, now),
+            senders: SenderPool::new(limits.concurrency + 1, now),
             counts: SegmentCounts::default(),
             span_counts: SpanCounts::default(),
             metrics: UploadMetrics::default(),
@@ -203,8 +212,13 @@ impl Uploader {
         self.dispatch(now);
         // A body that was compressed has grown when it went out.
         self.drop_oldest();
-        self.copy_in_flight(now);
+        self.make_copies(now);
         self.flush_spool(now.instant);
+        let freed = self
+            .packer
+            .iter_mut()
+            .flat_map(|packer| packer.freed.drain(..));
+        self.actions.extend(freed.map(Action::Recycle));
         let ended = self.senders.end_idle(now.instant);
         self.actions
             .extend(ended.into_iter().map(Action::EndSender));

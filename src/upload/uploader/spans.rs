@@ -42,7 +42,7 @@ impl Uploader {
         let waiting = self.destinations.otlp.largest_growth();
         let growth = waiting.max(self.spans_at_the_spool_growth());
         self.span_memory() + growth + bytes <= self.span_limit()
-            && self.buffer_used() + self.span_reserve() + bytes <= self.limits.buffer
+            && self.buffer_used() + bytes <= self.limits.buffer
     }
 
     /// Bytes of memory that one of those on their way to the spool takes more when it is sent, at most.

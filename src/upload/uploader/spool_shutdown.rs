@@ -1,16 +1,14 @@
 //! The end of the daemon, where there is a spool: what is unsent is kept for the next start.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::spooling::{Flush, Spooling};
-use super::{Action, Now, Shutdown, Uploader};
-use crate::batch::compressed::CompressedBody;
-use crate::spool::{Amount, BodyKind, SpoolItem, SpoolMessage, XRayApi};
-use crate::upload::copies::{Copies, CopyRef};
+use super::{Shutdown, Uploader};
+use crate::spool::{Amount, SpoolMessage, XRayApi};
+use crate::upload::copies::CopyRef;
 use crate::upload::destination::Destination;
 use crate::upload::item::Item;
-use crate::upload::sender_pool::{InFlight, Load};
+use crate::upload::sender_pool::Load;
 use crate::upload::spans;
 
 /// This long before the deadline of the shutdown all that is unsent goes to the spool, with copies of
@@ -20,20 +18,6 @@ const LAST_PHASE: Duration = Duration::from_secs(2);
 /// How long the shutdown waits, beyond its deadline, until the spool has what is unsent, and how long
 /// until that is synchronised. A disk may hang.
 pub(super) const SPOOL_WAIT: Duration = Duration::from_secs(2);
-
-/// What is out for `COPY_TIME`, and was queued `COPY_AGE` ago, is copied to the spool.
-const COPY_TIME: Duration = Duration::from_secs(1);
-const COPY_AGE: Duration = Duration::from_secs(2);
-
-/// When a request in flight is to be copied to the spool. `None`: it has a copy, or needs none.
-fn copy_due(one: &InFlight, copies: &Copies) -> Option<Instant> {
-    match &one.load {
-        Load::Documents {
-            queued_at, copy, ..
-        } if !copies.has(copy.as_ref()) => Some((one.since + COPY_TIME).max(*queued_at + COPY_AGE)),
-        _ => None,
-    }
-}
 
 impl Shutdown {
     pub(super) fn new(deadline: Instant, now: Instant) -> Self {
@@ -52,78 +36,6 @@ impl Uploader {
     /// Whether the last seconds of the shutdown have begun.
     pub(super) fn is_last_phase(&self, now: Instant) -> bool {
         self.shutdown.is_some_and(|one| now >= one.last_phase)
-    }
-
-    /// When the next copy of something in flight is due.
-    pub(super) fn next_copy(&self) -> Option<Instant> {
-        let spooling = self.spooling.as_ref().filter(|one| one.is_open)?;
-        let in_flight = self.senders.in_flight();
-        let due = in_flight
-            .filter_map(|one| copy_due(one, &spooling.copies))
-            .min()?;
-        Some(due.max(spooling.store_at.unwrap_or(due)))
-    }
-
-    /// Stores a copy of what is in flight for long, since it may never be answered; in the last seconds
-    /// of the shutdown, of all that is in flight.
-    pub(super) fn copy_in_flight(&mut self, now: Now) {
-        let is_last_phase = self.is_last_phase(now.instant);
-        let Some(spooling) = &mut self.spooling else {
-            return;
-        };
-        if !spooling.may_store(now.instant) {
-            return;
-        }
-        for one in self.senders.in_flight_mut() {
-            let is_due = copy_due(one, &spooling.copies).is_some_and(|due| due <= now.instant);
-            if !is_due && !is_last_phase {
-                continue;
-            }
-            let Load::Documents {
-                queued_at,
-                history,
-                received_at,
-                copy,
-                ..
-            } = &mut one.load
-            else {
-                continue;
-            };
-            let Some(kind) = one
-                .payload
-                .kind()
-                .filter(|_| !spooling.copies.has(copy.as_ref()))
-            else {
-                continue;
-            };
-            let documents = one.payload.documents();
-            let body = match kind {
-                BodyKind::Otlp { gzip: true, .. } => {
-                    CompressedBody::uncompressed(one.payload.body().into(), documents)
-                }
-                _ => {
-                    let compressor = self.compressor.get_or_insert_default();
-                    compressor.compress(one.payload.body(), documents)
-                }
-            };
-            let body = Arc::new(body);
-            let bytes = body.bytes().len();
-            if !spooling.copies.has_room(bytes) {
-                return;
-            }
-            let (id, reference) = spooling.copies.store_copy(bytes, documents, now.instant);
-            *copy = Some(reference);
-            let waited = now.instant.saturating_duration_since(*queued_at);
-            let attempts = history.map_or(0, |history| history.attempts);
-            let item = SpoolItem {
-                body,
-                kind,
-                received_at: received_at.unwrap_or(now.wall - waited),
-                attempts: u16::try_from(attempts).unwrap_or(u16::MAX),
-            };
-            self.actions
-                .push(Action::Spool(SpoolMessage::Store { id, item }));
-        }
     }
 
     /// At the end, asks the spool once to synchronise what it has.

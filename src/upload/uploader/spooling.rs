@@ -10,7 +10,7 @@ use crate::credentials::target::Target;
 use crate::logging::RateLimit;
 use crate::spool::{Amount, RecordId, SpoolIdentity, SpoolItem, SpoolMessage, XRayApi};
 use crate::upload::copies::{Copies, CopyRef, PutAway};
-use crate::upload::item::{Body, Item};
+use crate::upload::item::{Body, History, Item};
 use crate::upload::metrics::SpoolMetrics;
 
 /// What has been queued for so long goes to the spool, whether X-Ray refuses everything or is only slower
@@ -98,6 +98,29 @@ impl Spooling {
     pub(super) fn may_store(&self, now: Instant) -> bool {
         self.is_open && self.store_at.is_none_or(|at| at <= now)
     }
+
+    /// The message that stores a copy of an item that stays in memory, to which `copy` ties it then.
+    /// `None` while the spool can take no more.
+    pub(super) fn store_copy(
+        &mut self,
+        item: SpoolItem,
+        copy: &mut Option<CopyRef>,
+        now: Instant,
+    ) -> Option<SpoolMessage> {
+        let bytes = item.body.bytes().len();
+        if !self.copies.has_room(bytes) {
+            return None;
+        }
+        let (id, reference) = self.copies.store_copy(bytes, item.body.count(), now);
+        *copy = Some(reference);
+        Some(SpoolMessage::Store { id, item })
+    }
+}
+
+/// How often X-Ray has refused exactly these documents, as far as a record can say it.
+pub(super) fn attempts(history: Option<History>) -> u16 {
+    let attempts = history.map_or(0, |history| history.attempts);
+    u16::try_from(attempts).unwrap_or(u16::MAX)
 }
 
 impl Uploader {
@@ -246,7 +269,7 @@ impl Uploader {
     }
 
     fn store(&mut self, mut item: Item, now: Now) -> bool {
-        item.body.compress(self.compressor.get_or_insert_default());
+        item.body.compress(self.packer.get_or_insert_default());
         let Some(spooling) = &mut self.spooling else {
             return false;
         };
@@ -257,14 +280,11 @@ impl Uploader {
             self.destinations.of_mut(item.body.api()).put_back(item);
             return false;
         }
-        let waited = now.instant.saturating_duration_since(item.queued_at);
-        let received_at = item.received_at.unwrap_or(now.wall - waited);
-        let attempts = item.history.map_or(0, |history| history.attempts);
         let stored = SpoolItem {
             body: Arc::clone(body),
             kind: *kind,
-            received_at,
-            attempts: u16::try_from(attempts).unwrap_or(u16::MAX),
+            received_at: item.received_at.unwrap_or(now.wall_at(item.queued_at)),
+            attempts: attempts(item.history),
         };
         let id = spooling.copies.store(item, now.instant);
         self.tell_spool(SpoolMessage::Store { id, item: stored });

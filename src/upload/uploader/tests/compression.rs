@@ -23,7 +23,7 @@ fn what_waits_in_an_outage_takes_a_fraction_and_arrives_as_it_was() {
     // `Simulation` compares each document that goes out with those that came.
     simulation.run(Some(&Answer::Delivered), Duration::from_secs(60));
     assert_eq!(simulation.uploader.counts().sent, 151 * 50);
-    assert!(simulation.uploader.compressor.is_none(), "memory goes back");
+    assert!(simulation.uploader.packer.is_none(), "memory goes back");
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn nothing_is_compressed_while_it_can_be_sent() {
         assert!(used(&simulation) > before + 50_000);
         simulation.documents(FULL, 1000);
         simulation.documents(FULL, 1000);
-        assert!(simulation.uploader.compressor.is_none());
+        assert!(simulation.uploader.packer.is_none());
         simulation.run(Some(&Answer::Delivered), Duration::from_millis(1));
         assert_eq!(used(&simulation), 0);
     }

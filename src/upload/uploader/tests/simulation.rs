@@ -425,6 +425,13 @@ impl Simulation {
             .position(|out| matches!(*out.payload, Payload::Otlp(_)) == is_otlp)
     }
 
+    /// Where the request of this kind stands that went out last.
+    pub(super) fn find_last_out(&self, is_otlp: bool) -> Option<usize> {
+        self.out
+            .iter()
+            .rposition(|out| matches!(*out.payload, Payload::Otlp(_)) == is_otlp)
+    }
+
     pub(super) fn is_healthy(&self) -> bool {
         self.uploader.destinations.segments.back_off.is_healthy()
     }

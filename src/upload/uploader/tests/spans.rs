@@ -139,6 +139,62 @@ fn an_api_that_does_not_answer_takes_one_sender_and_leaves_another() {
     }
 }
 
+/// A request takes more memory while it is out than while it waits. When it comes back and nothing else
+/// with spans waits, it is not compressed again for that reason.
+#[test]
+fn spans_that_are_sent_in_vain_cost_no_segment() {
+    let mut simulation = Simulation::ready(4, LIMIT);
+    let fail = |simulation: &mut Simulation, is_otlp: bool| {
+        while let Some(index) = simulation.find_out(is_otlp) {
+            simulation.finish(index, &Answer::Unavailable);
+        }
+    };
+    for _ in 0..4 {
+        simulation.spans(1, LIMIT / 20, false);
+    }
+    fail(&mut simulation, true);
+    while simulation.uploader.counts().spilled < 200 {
+        simulation.documents(50, 1_000);
+        fail(&mut simulation, false);
+    }
+    let before = simulation.uploader.counts().spilled;
+    simulation.pass(Duration::from_secs(1));
+    let probe = simulation.find_out(true).expect("one goes out alone");
+    simulation.finish(probe, &Answer::Delivered);
+    // The oldest is not answered before the others are delivered.
+    while simulation.uploader.span_counts().spans.held > 1 {
+        let newest = simulation.find_last_out(true).expect("they go out");
+        simulation.finish(newest, &Answer::Delivered);
+    }
+    assert!(simulation.find_out(true).is_some(), "the oldest is out");
+    fail(&mut simulation, true);
+    assert_eq!(simulation.uploader.counts().spilled, before);
+}
+
+/// Whatever many requests to one API hang, and with whatever Concurrency.
+#[test]
+fn requests_that_hang_leave_a_sender_to_the_other_api() {
+    for concurrency in [1, 2, 8] {
+        for spans_first in [true, false] {
+            let mut simulation = Simulation::ready(concurrency, 3_000_000);
+            for is_otlp in [spans_first, !spans_first] {
+                for _ in 0..10 {
+                    match is_otlp {
+                        true => drop(simulation.spans(1, 20_000, true)),
+                        false => simulation.documents(50, 2_000),
+                    }
+                }
+                simulation.pass(Duration::from_secs(1));
+                let expected = match is_otlp == spans_first {
+                    true => concurrency,
+                    false => concurrency + 1,
+                };
+                assert_eq!(simulation.out.len(), expected, "{concurrency}");
+            }
+        }
+    }
+}
+
 #[test]
 fn segments_stay_plain_and_flow_while_spans_fill_their_half() {
     let mut simulation = Simulation::ready(2, 3_000_000);

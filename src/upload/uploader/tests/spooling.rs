@@ -109,6 +109,33 @@ fn what_is_in_flight_is_copied_after_two_seconds_and_not_before() {
     assert_eq!(simulation.disk().documents(), 0);
 }
 
+/// What it refuses waits in memory until it is clear whether the documents are at fault.
+#[test]
+fn while_x_ray_refuses_everything_all_but_the_last_seconds_is_on_disk() {
+    for answer in [
+        Answer::WithoutReason,
+        Answer::Refused,
+        Answer::AllToBeRetried,
+    ] {
+        let mut simulation = with(FakeSpool::default(), 30_000_000);
+        for _ in 0..600 {
+            simulation.documents(10, 100);
+            simulation.run(Some(&answer), Duration::from_millis(100));
+        }
+        let counts = simulation.uploader.counts();
+        let (in_memory, on_disk) = (22 * 10, simulation.disk().documents());
+        let rejected = counts.rejected;
+        assert!(counts.held > 2 * in_memory, "{counts}");
+        let kept = on_disk + in_memory + rejected;
+        assert!(kept >= 6000, "{on_disk} of {counts}");
+        simulation.run(Some(&Answer::Delivered), MANY);
+        let counts = simulation.uploader.counts();
+        assert_eq!(counts.sent + rejected, 6000, "{counts}");
+        assert_eq!(counts.restored, 0, "{counts}");
+        assert_eq!(simulation.disk().documents(), 0);
+    }
+}
+
 #[test]
 fn a_healthy_service_costs_no_disk() {
     let mut simulation = with(FakeSpool::default(), 3_000_000);
