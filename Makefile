@@ -60,6 +60,7 @@ test: ## format check, lints, unit, property and integration tests
 	$(rust)
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --manifest-path tests/e2e/rust/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --locked
 

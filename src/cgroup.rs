@@ -1,17 +1,20 @@
 //! The control groups of this process, and the limits that their files tell.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 const OWN_GROUPS: &str = "/proc/self/cgroup";
 const MOUNT: &str = "/sys/fs/cgroup";
 
 /// What is asked of a controller: its name, and the file as version 1 and version 2 call it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Controller {
-    pub(crate) name: &'static str,
-    pub(crate) version1: &'static str,
-    pub(crate) version2: &'static str,
+pub struct Controller {
+    /// As the kernel calls it.
+    pub name: &'static str,
+    /// The file of version 1.
+    pub version1: &'static str,
+    /// The file of version 2.
+    pub version2: &'static str,
 }
 
 /// The files of the process's own group and of each group above it. Not all of them exist.
@@ -22,15 +25,23 @@ pub(crate) fn files(controller: Controller) -> Vec<PathBuf> {
 
 /// The number in a file; `None` where it is not there, or says `max`.
 pub(crate) fn number(file: &Path) -> Option<u64> {
-    fs::read_to_string(file).ok()?.trim().parse().ok()
+    limit_of(&fs::read_to_string(file).ok()?)
+}
+
+/// The number that is the whole text of a file.
+pub fn limit_of(text: &str) -> Option<u64> {
+    text.trim().parse().ok()
 }
 
 /// `own` has a line `0::/path` for version 2, and `n:controllers:/path` for version 1. In a
 /// container the group is mounted as the root, whatever its path says.
-fn files_of(own: &str, controller: Controller) -> Vec<PathBuf> {
+pub fn files_of(own: &str, controller: Controller) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut add = |mount: &Path, group: &str, file: &str| {
-        let group = Path::new(group.trim_start_matches('/'));
+        // The path of a group outside of what this process sees begins with `..`.
+        let parts = Path::new(group.trim_start_matches('/')).components();
+        let is_inside = |part: &Component<'_>| matches!(part, Component::Normal(_));
+        let group: PathBuf = parts.take_while(is_inside).collect();
         files.extend(group.ancestors().map(|level| mount.join(level).join(file)));
     };
     for line in own.lines() {
@@ -69,6 +80,19 @@ mod tests {
                 "/sys/fs/cgroup/memory/memory.limit_in_bytes",
             ]
         );
+    }
+
+    #[test]
+    fn no_path_leads_out_of_the_groups() {
+        let pids = Controller {
+            name: "pids",
+            version1: "pids.max",
+            version2: "pids.max",
+        };
+        for own in ["0::/../other/a\n", "0::/..\n", "0::/\n", "0::\n"] {
+            let root = Path::new("/sys/fs/cgroup/pids.max");
+            assert_eq!(files_of(own, pids), [root], "{own:?}");
+        }
     }
 
     #[test]

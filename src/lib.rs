@@ -20,8 +20,8 @@ pub mod credentials;
 pub mod aws;
 pub mod http;
 pub mod config;
-pub(crate) mod logging;
-mod cgroup;
+pub mod logging;
+pub mod cgroup;
 mod protobuf;
 pub(crate) mod env;
 

@@ -10,6 +10,8 @@ use xray_test_support::http::{Request, Response};
 use xray_test_support::server::{Handler, Peer, Server};
 use xray_test_support::tls::Authority;
 
+use crate::exporter;
+
 /// What has arrived so far.
 #[derive(Default)]
 pub struct Counts {
@@ -17,11 +19,11 @@ pub struct Counts {
     latency: Duration,
     /// Whether every request is answered 503.
     pub is_away: AtomicBool,
-    /// Documents, each number once.
+    /// Documents and requests with spans, each number once.
     pub documents: AtomicU64,
     /// Documents whose number had already come.
     pub repeated: AtomicU64,
-    /// Requests to `/TraceSegments`.
+    /// Requests with segments or spans.
     pub requests: AtomicU64,
     /// One flag a number.
     seen: Mutex<Vec<bool>>,
@@ -58,8 +60,13 @@ impl Handler for Counts {
         }
         let answer = match request.path() {
             "/TraceSegments" => {
-                self.add(&request.body);
+                self.add(numbers(&request.body));
                 "{\"UnprocessedTraceSegments\":[]}"
+            }
+            "/v1/traces" => {
+                let is_gzip = request.header("content-encoding").is_some();
+                self.add(exporter::number(&request.body, is_gzip));
+                "{}"
             }
             _ => "{}",
         };
@@ -72,15 +79,10 @@ impl Handler for Counts {
 }
 
 impl Counts {
-    /// Finds the number behind each `~`; the sender writes that byte nowhere else.
-    fn add(&self, body: &[u8]) {
+    fn add(&self, numbers: impl IntoIterator<Item = usize>) {
         let mut seen = self.seen.lock().unwrap();
         let (mut documents, mut repeated) = (0, 0);
-        let mut rest = body;
-        // The standard library's own memchr: the backend shares two cores with what it measures.
-        while rest.skip_until(b'~').is_ok_and(|_| !rest.is_empty()) {
-            let digits = rest.iter().take(8).filter(|byte| byte.is_ascii_digit());
-            let number = digits.fold(0, |n, digit| n * 10 + usize::from(digit - b'0'));
+        for number in numbers {
             if seen.len() <= number {
                 seen.resize((number + 1).next_power_of_two(), false);
             }
@@ -94,4 +96,15 @@ impl Counts {
         self.documents.fetch_add(documents, Relaxed);
         self.repeated.fetch_add(repeated, Relaxed);
     }
+}
+
+/// The number behind each `~`; the sender writes that byte nowhere else.
+fn numbers(body: &[u8]) -> impl Iterator<Item = usize> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        // The standard library's own memchr: the backend shares two cores with what it measures.
+        rest.skip_until(b'~').ok().filter(|_| !rest.is_empty())?;
+        let digits = rest.iter().take(8).filter(|byte| byte.is_ascii_digit());
+        Some(digits.fold(0, |n, digit| n * 10 + usize::from(digit - b'0')))
+    })
 }

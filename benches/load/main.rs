@@ -4,6 +4,7 @@
 
 mod backend;
 mod daemon;
+mod exporter;
 mod floor;
 mod outage;
 #[path = "../realistic/mod.rs"]
@@ -23,6 +24,7 @@ usage: load [--quick] [--ours PATH] [--theirs PATH] [--json PATH]
        load outage SECONDS PATH...      how long `-m 16` holds all segments of an outage, for each daemon
        load floor LISTEN BACKEND [PEM]  the floor alone; with an authority's certificate, by TLS
        load send DAEMON RATE SECONDS    the sender alone
+       load export DAEMON RATE SECONDS [gzip]  the same with spans
        load backend SECONDS             the backend alone; says its address, then its counts";
 
 fn main() -> ExitCode {
@@ -53,7 +55,12 @@ fn dispatch(words: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
         ["send", daemon, rate, seconds] => {
             let daemon: SocketAddr = daemon.parse()?;
             let sent = sender::send(daemon, rate.parse()?, seconds.parse()?)?;
-            println!("sent {} in {:.3?}", sent.segments, sent.elapsed);
+            println!("sent {} in {:.3?}", sent.count, sent.elapsed);
+        }
+        ["export", daemon, rate, seconds, rest @ ..] => {
+            let (daemon, is_gzip) = (daemon.parse()?, *rest == ["gzip"]);
+            let sent = exporter::send(daemon, rate.parse()?, seconds.parse()?, is_gzip)?;
+            println!("sent {} in {:.3?}", sent.count, sent.elapsed);
         }
         ["backend", seconds] => {
             let backend = backend::start(Duration::ZERO, false);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::run::{Load, Run};
+use crate::run::{Kind, Load, Run};
 
 /// One program under one load.
 pub struct Row {
@@ -48,10 +48,15 @@ impl Row {
     }
 
     fn backend(&self) -> String {
-        match self.load {
-            Load { tls: true, .. } => "TLS".into(),
-            Load { latency: 0, .. } => "plain".into(),
+        let backend = match self.load {
+            Load { tls: true, .. } => "TLS".to_owned(),
+            Load { latency: 0, .. } => "plain".to_owned(),
             Load { latency, .. } => format!("{latency} ms"),
+        };
+        match self.load.kind {
+            Kind::Segments => backend,
+            Kind::Spans { gzip: false } => format!("spans, {backend}"),
+            Kind::Spans { gzip: true } => format!("gzip spans, {backend}"),
         }
     }
 }
@@ -106,20 +111,8 @@ impl Progress {
 }
 
 const HEAD: [&str; 14] = [
-    "segments/s",
-    "backend",
-    "program",
-    "CPU us",
-    "x floor",
-    "idle MB",
-    "peak MB",
-    "threads",
-    "wakes/s",
-    "start ms",
-    "drops",
-    "lost",
-    "requests",
-    "wire B",
+    "load/s", "backend", "program", "CPU us", "x floor", "idle MB", "peak MB", "threads",
+    "wakes/s", "start ms", "drops", "lost", "requests", "wire B",
 ];
 
 /// Prints the medians, aligned.
@@ -150,7 +143,7 @@ pub fn print(rows: &[Row], starts: &Starts) {
         println!("{on}{line}{off}");
     }
     println!(
-        "\nCPU and wire are for one segment; all are medians, but drops and lost the worst run."
+        "\nCPU and wire are for one segment or span; all are medians, but drops and lost the worst run."
     );
     for (name, times) in starts {
         match times {
@@ -229,10 +222,11 @@ pub fn write_json(path: &Path, rows: &[Row], starts: &Starts) -> io::Result<()> 
                 .map(|floor| row.median(|run| run.cpu_us) / floor.median(|run| run.cpu_us));
             json!({
                 "program": row.name,
-                "segments_per_second": row.load.rate,
+                "spans": row.load.kind != Kind::Segments,
+                "per_second": row.load.rate,
                 "latency_ms": row.load.latency,
                 "tls": row.load.tls,
-                "cpu_us_per_segment": row.median(|run| run.cpu_us),
+                "cpu_us_each": row.median(|run| run.cpu_us),
                 "times_floor": ratio,
                 "runs": row.runs.iter().map(run_json).collect::<Vec<_>>(),
             })
@@ -254,7 +248,7 @@ fn run_json(run: &Run) -> Value {
         "wakes_per_second": run.wakes_a_second,
         "sent": run.sent,
         "sent_per_second": run.sent_a_second,
-        "cpu_us_per_segment": run.cpu_us,
+        "cpu_us_each": run.cpu_us,
         "peak_kib": run.peak_kib,
         "drops": run.drops,
         "lost": run.lost,

@@ -10,7 +10,7 @@ use xray_test_support::procfs;
 
 use crate::daemon::{Daemon, Program};
 use crate::report::{self, Progress, Row};
-use crate::{backend, sender};
+use crate::{backend, exporter, sender};
 
 /// What the command line asked for.
 #[derive(Default)]
@@ -24,7 +24,9 @@ pub struct Options {
 /// One kind of load.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Load {
-    /// Segments a second.
+    /// What is sent.
+    pub kind: Kind,
+    /// Segments or spans a second.
     pub rate: u64,
     /// How long the backend takes for a request, in milliseconds.
     pub latency: u64,
@@ -32,7 +34,19 @@ pub struct Load {
     pub tls: bool,
 }
 
-/// What one run showed.
+/// What a load is made of.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Segments, by UDP.
+    Segments,
+    /// Spans of OpenTelemetry, in batches, by HTTP.
+    Spans {
+        /// Whether the batches are compressed.
+        gzip: bool,
+    },
+}
+
+/// What one run showed. A segment or a span is one of what was sent.
 #[derive(Clone, Copy, Default)]
 pub struct Run {
     pub start_ms: f64,
@@ -53,6 +67,7 @@ pub struct Run {
 
 const fn plain(rate: u64) -> Load {
     Load {
+        kind: Kind::Segments,
         rate,
         latency: 0,
         tls: false,
@@ -61,6 +76,7 @@ const fn plain(rate: u64) -> Load {
 
 const fn slow(rate: u64) -> Load {
     Load {
+        kind: Kind::Segments,
         rate,
         latency: 50,
         tls: false,
@@ -69,13 +85,24 @@ const fn slow(rate: u64) -> Load {
 
 const fn encrypted(rate: u64) -> Load {
     Load {
+        kind: Kind::Segments,
         rate,
         latency: 0,
         tls: true,
     }
 }
 
-const LOADS: [Load; 8] = [
+/// As much as the exporters of a busy task send.
+const fn spans(gzip: bool, tls: bool) -> Load {
+    Load {
+        kind: Kind::Spans { gzip },
+        rate: 5_000,
+        latency: 0,
+        tls,
+    }
+}
+
+const LOADS: [Load; 12] = [
     plain(1_000),
     plain(10_000),
     plain(50_000),
@@ -84,7 +111,15 @@ const LOADS: [Load; 8] = [
     slow(20_000),
     encrypted(1_000),
     encrypted(10_000),
+    spans(false, false),
+    spans(true, false),
+    spans(false, true),
+    spans(true, true),
 ];
+
+/// A run with spans is so many times longer than one with segments: each request has a thread of its
+/// own, and of threads that have ended the kernel counts the time in ticks of 10 ms.
+const LONGER: u64 = 4;
 
 /// Loads that are compared with the floor have so many times the runs of others: what a program takes
 /// depends on which processors its threads wake up on, and that is drawn anew for each run.
@@ -108,14 +143,13 @@ pub fn all(options: &Options) -> io::Result<()> {
     let mut plan = Vec::new();
     for load in LOADS {
         for (name, program) in &programs {
-            // One thread that waits for each answer says nothing about a slow backend.
-            if load.latency == 0 || *program != Program::Floor {
+            if has_floor(load) || *program != Program::Floor {
                 plan.push((Row::new(name, load), program));
             }
         }
     }
 
-    let is_due = |load: Load, round: usize| load.latency == 0 || round.is_multiple_of(MORE_RUNS);
+    let is_due = |load: Load, round: usize| has_floor(load) || round.is_multiple_of(MORE_RUNS);
     let due = |round| plan.iter().filter(move |(row, _)| is_due(row.load, round));
     let progress = Progress::new((0..rounds).flat_map(due).count());
     // Rounds are the outer loop, so that a noisy minute hits every row and not every run of one.
@@ -144,6 +178,12 @@ pub fn all(options: &Options) -> io::Result<()> {
     Ok(())
 }
 
+/// The floor takes segments only, and one thread that waits for each answer says nothing about a slow
+/// backend.
+fn has_floor(load: Load) -> bool {
+    load.kind == Kind::Segments && load.latency == 0
+}
+
 fn once(program: &Program, load: Load, seconds: u64) -> io::Result<Run> {
     let backend = backend::start(Duration::from_millis(load.latency), load.tls);
     let daemon = Daemon::start(program, &backend, &[])?;
@@ -163,9 +203,16 @@ fn once(program: &Program, load: Load, seconds: u64) -> io::Result<Run> {
     let requests = counts.requests.load(Relaxed);
     let bytes = backend.server.bytes_read();
     let load_start = Instant::now();
-    let sent = sender::send(daemon.address, load.rate, seconds)?;
-    let arrived = || counts.documents.load(Relaxed) - documents;
-    settle(arrived, sent.segments);
+    let (sent, each) = match load.kind {
+        Kind::Segments => (sender::send(daemon.address, load.rate, seconds)?, 1),
+        Kind::Spans { gzip } => {
+            let seconds = seconds * LONGER;
+            let sent = exporter::send(daemon.address, load.rate, seconds, gzip)?;
+            (sent, exporter::SPANS)
+        }
+    };
+    let arrived = || (counts.documents.load(Relaxed) - documents) * each;
+    settle(arrived, sent.count);
     let after = look()?;
     let cpu = (after.cpu - idle.cpu).as_secs_f64() - idle_cpu * load_start.elapsed().as_secs_f64();
 
@@ -174,12 +221,12 @@ fn once(program: &Program, load: Load, seconds: u64) -> io::Result<Run> {
         idle_kib: idle.resident,
         threads: idle.threads,
         wakes_a_second: idle.sleeps.saturating_sub(before.sleeps) as f64 / idle_time,
-        sent: sent.segments,
-        sent_a_second: sent.segments as f64 / sent.elapsed.as_secs_f64(),
-        cpu_us: cpu * 1e6 / sent.segments as f64,
+        sent: sent.count,
+        sent_a_second: sent.count as f64 / sent.elapsed.as_secs_f64(),
+        cpu_us: cpu * 1e6 / sent.count as f64,
         peak_kib: after.peak,
         drops: procfs::drops(daemon.address),
-        lost: sent.segments.saturating_sub(arrived()),
+        lost: sent.count.saturating_sub(arrived()),
         repeated: counts.repeated.load(Relaxed) - repeated,
         requests: counts.requests.load(Relaxed) - requests,
         wire_bytes: backend.server.bytes_read() - bytes,

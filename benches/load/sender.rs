@@ -17,8 +17,8 @@ const BURST: u64 = 32;
 /// What was really done.
 #[derive(Clone, Copy)]
 pub struct Sent {
-    /// Datagrams that the kernel took.
-    pub segments: u64,
+    /// Segments that the kernel took, or spans that the daemon did.
+    pub count: u64,
     /// From the first to the last.
     pub elapsed: Duration,
 }
@@ -47,7 +47,7 @@ pub fn send(daemon: SocketAddr, rate: u64, seconds: u64) -> io::Result<Sent> {
         }
     }
     Ok(Sent {
-        segments: done,
+        count: done,
         elapsed: start.elapsed(),
     })
 }

@@ -2,7 +2,7 @@
 
 pub mod endpoints;
 pub(crate) mod metrics;
-mod process;
+pub mod process;
 pub mod request_counts;
 mod span_metrics;
 mod spool_metrics;

@@ -12,7 +12,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The process now. A part that the kernel does not tell is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct ProcessStatus {
+pub struct ProcessStatus {
     /// Seconds of processor time, user and system together.
     cpu_seconds: Option<f64>,
     /// When the process started, in seconds since 1970.
@@ -54,7 +54,7 @@ impl ProcessStatus {
     }
 
     /// `stat` and `status` are those of the process, `kernel` is `/proc/stat`.
-    fn parse(stat: &str, status: &str, kernel: &str) -> ProcessStatus {
+    pub fn parse(stat: &str, status: &str, kernel: &str) -> ProcessStatus {
         // The name of the program may hold blanks and brackets. The fields behind it count from 3.
         let fields: Vec<&str> = match stat.rsplit_once(')') {
             Some((_, fields)) => fields.split_ascii_whitespace().collect(),
@@ -86,7 +86,7 @@ impl ProcessStatus {
     }
 
     /// Appends the metrics.
-    pub(super) fn render(&self, text: &mut String) {
+    pub fn render(&self, text: &mut String) {
         let mut metric = |name: &str, kind: &str, help: &str, value: Option<String>| {
             if let Some(value) = value {
                 // Writing to a String cannot fail.

@@ -43,24 +43,23 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             let options = args.len().saturating_sub(program.len() + 1);
             return exec::run(&args[..options], &flags, &program);
         }
-        Command::Healthcheck | Command::Check | Command::Exec | Command::Run => {
-            let config = load(&flags, ignored);
-            if command == Command::Check {
-                return check(config);
-            }
-            return match (command, config) {
-                (_, Err(error)) => {
-                    for problem in &error.problems {
-                        logging::startup_error(problem);
-                    }
-                    ExitCode::from(FAILED)
-                }
-                (Command::Healthcheck, Ok(config)) => healthcheck(&config),
-                (_, Ok(config)) => run(config, is_hosted),
+        Command::Check => return check(load(&flags, ignored)),
+        Command::Healthcheck => {
+            return match load(&flags, ignored) {
+                Ok(config) => healthcheck(&config),
+                Err(error) => refuse(&error),
             };
         }
+        Command::Exec | Command::Run => return run(&flags, ignored, is_hosted),
     }
     ExitCode::SUCCESS
+}
+
+fn refuse(error: &ConfigError) -> ExitCode {
+    for problem in &error.problems {
+        logging::startup_error(problem);
+    }
+    ExitCode::from(FAILED)
 }
 
 fn load(flags: &Flags, ignored: Option<String>) -> Result<Config, ConfigError> {
@@ -98,14 +97,18 @@ fn check(config: Result<Config, ConfigError>) -> ExitCode {
 }
 
 /// `is_hosted`: beside a program that `xray exec` runs.
-fn run(config: Config, is_hosted: bool) -> ExitCode {
-    // Before anything else, so that no signal finds the defaults.
+fn run(flags: &Flags, ignored: Option<String>, is_hosted: bool) -> ExitCode {
+    // Before any file is read, which may take long, so that no signal finds the defaults.
     let exits = match exits::listen() {
         Ok(exits) => exits,
         Err(error) => {
             logging::startup_error(&format!("cannot handle signals: {error}"));
             return ExitCode::from(FAILED);
         }
+    };
+    let config = match load(flags, ignored) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
     };
     let mut settings = log_settings(&config);
     // The standard output belongs to the program.

@@ -183,10 +183,11 @@ impl Daemon {
         let counts: [Arc<ReaderCounts>; 2] = Default::default();
         let reading = Arc::new(AtomicBool::new(true));
         let (shutdown_delay, shutdown_timeout) = (config.shutdown_delay, config.shutdown_timeout);
-        let (concurrency, allow_origin) = (config.concurrency, config.allow_origin.clone());
+        // See UploadLimits.
+        let (senders, allow_origin) = (config.concurrency + 1, config.allow_origin.clone());
         let any_host = config.view_any_host;
         let clients =
-            ClientResources::new(limit.min(MAX_CLIENT_MEMORY), RESERVED_THREADS + concurrency);
+            ClientResources::new(limit.min(MAX_CLIENT_MEMORY), RESERVED_THREADS + senders);
         let Backend {
             handler,
             admin,
@@ -240,7 +241,7 @@ impl Daemon {
             tcp,
             ProxyParts {
                 otlp,
-                limits: Limits::within_descriptors(RESERVED_DESCRIPTORS + concurrency),
+                limits: Limits::within_descriptors(RESERVED_DESCRIPTORS + senders),
                 resources: clients,
                 origins: AllowedOrigins::new(&allow_origin),
                 operator: OperatorEndpoints {

@@ -42,9 +42,19 @@ pub(super) enum SignalAction {
 
 /// Signals that would end the process by default and that Go programs ignore. A handler is better
 /// than ignoring them: programs that this one starts would inherit the latter.
-const IGNORED: [c_int; 8] = [
-    SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGXCPU,
+const IGNORED: [c_int; 9] = [
+    SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGXCPU, SIGXFSZ,
 ];
+
+/// Go ignores real-time signals, too. Those below are the C library's own.
+#[cfg(target_os = "linux")]
+const REAL_TIME: std::ops::RangeInclusive<c_int> = 35..=64;
+#[cfg(not(target_os = "linux"))]
+const REAL_TIME: std::ops::Range<c_int> = 0..0;
+
+/// Not in signal-hook: the same number everywhere, except on MIPS. It comes when a file outgrows the
+/// limit for the process; the write then fails, as on a full disk.
+const SIGXFSZ: c_int = 25;
 
 /// Not in signal-hook: the number on Linux, except on MIPS and SPARC.
 #[cfg(target_os = "linux")]
@@ -59,7 +69,8 @@ const SIGPWR: c_int = SIGUSR1;
 pub(super) fn listen() -> io::Result<(Sender<Exit>, Receiver<Exit>)> {
     let (sender, receiver) = channel();
     let ends = [SIGTERM, SIGINT, SIGQUIT, SIGHUP];
-    let mut signals = Signals::new(ends.iter().chain(&IGNORED))?;
+    let all = ends.into_iter().chain(IGNORED).chain(REAL_TIME);
+    let mut signals = Signals::new(all)?;
     let exits = sender.clone();
     thread::Builder::new()
         .name("signals".to_owned())

@@ -40,19 +40,21 @@ pub(crate) fn buffer_limit(asked_mb: Option<u64>) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-fn default_limit(host: Option<u64>, group: Option<u64>) -> u64 {
+/// The limit in bytes where `-m` says nothing, from the memory of the host and the limit of the control
+/// group, each in bytes.
+pub fn default_limit(host: Option<u64>, group: Option<u64>) -> u64 {
     let usual = (host.unwrap_or(0) / 100).max(USUAL_MB * MB);
     let quarter = group.map_or(u64::MAX, |limit| limit / 4);
     usual.min(quarter).max(MIN_MB * MB)
 }
 
 /// `MemTotal` of `/proc/meminfo`, bytes.
-fn mem_total(meminfo: &str) -> Option<u64> {
+pub fn mem_total(meminfo: &str) -> Option<u64> {
     let line = meminfo
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
+    kilobytes.checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -88,6 +90,8 @@ mod tests {
             mem_total("MemFree: 1 kB\nMemTotal:       24689672 kB\n"),
             Some(24_689_672 * 1024)
         );
-        assert_eq!(mem_total("MemTotal: many\n"), None);
+        for nonsense in ["MemTotal: many\n", "MemTotal: 18446744073709551615 kB\n"] {
+            assert_eq!(mem_total(nonsense), None, "{nonsense}");
+        }
     }
 }

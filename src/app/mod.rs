@@ -8,5 +8,5 @@ pub(crate) mod daemon;
 mod exits;
 mod shutdown;
 pub(crate) mod healthcheck;
-pub(crate) mod memory;
+pub mod memory;
 mod trace_page;

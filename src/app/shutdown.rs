@@ -1,5 +1,6 @@
 //! The end of the daemon, step by step, within its time.
 
+use std::net::UdpSocket;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -40,11 +41,7 @@ impl Daemon {
         match self.stop(&mut stopping) {
             Ok(totals) => {
                 drop(self.proxy);
-                let refused_at_end = socket::discard_waiting(&self.socket);
-                log_totals(Some(SegmentCounts {
-                    refused_at_end,
-                    ..totals
-                }));
+                log_totals(Some(with_unread(totals, &self.socket)));
                 Ok(())
             }
             Err(CutShort { totals, why }) => {
@@ -108,6 +105,8 @@ impl Daemon {
         stopping.wait(deadline, &self.channel, |exit| {
             matches!(exit, Exit::Drained)
         })?;
+        // Such a request may bring the last spans, and its client sends segments meanwhile.
+        stopping.wait_for_requests(deadline, &self.channel)?;
         self.readers.end();
         let overdue = Instant::now() + OVERDUE;
         let ended = |exit: &Exit| matches!(exit, Exit::ReadersEnded);
@@ -225,6 +224,17 @@ impl Stopping {
             }
         }
     }
+}
+
+/// Counts what came after the last read.
+fn with_unread(mut totals: SegmentCounts, socket: &UdpSocket) -> SegmentCounts {
+    let unread = socket::discard_waiting(socket);
+    totals.refused_at_end += unread.datagrams;
+    totals.empty += unread.empty;
+    if let Some(drops) = socket::kernel_drops(socket) {
+        totals.set_kernel_drops(drops);
+    }
+    totals
 }
 
 fn log_totals(totals: Option<SegmentCounts>) {

@@ -5,7 +5,7 @@ mod open_batch;
 mod pace;
 mod reader;
 mod readers;
-pub(crate) mod socket;
+pub mod socket;
 
 pub use open_batch::OpenBatch;
 pub(crate) use readers::{ReaderParts, Readers};

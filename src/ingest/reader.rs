@@ -4,6 +4,8 @@ use std::io;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::open_batch::OpenBatch;
 use crate::logging::RateLimit;
 use crate::upload::UploadChannel;
@@ -22,9 +24,13 @@ const TIMEOUT_SLACK: Duration = Duration::from_millis(50);
 /// During the shutdown the socket is polled: nothing can wake a reader twice.
 const POLL: Duration = Duration::from_millis(5);
 
-/// The last read of the shutdown ends when the kernel holds no more datagrams; a sender that never
-/// stops must not make it last for ever.
-const LAST_READ: Duration = Duration::from_millis(500);
+/// The last read of the shutdown ends when the kernel holds no more datagrams. A sender that never stops
+/// must not make it last for ever: it also ends when more was read than the kernel can have held, or after
+/// this time, which is long because this thread may have to wait for the processor.
+const LAST_READ: Duration = Duration::from_secs(3);
+
+/// The kernel takes at least so many bytes for a datagram beside what is in it.
+const KERNEL_OVERHEAD: usize = 256;
 
 /// What a reader does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,26 +93,28 @@ impl Reader<'_> {
             return;
         }
         while phase(true) == Phase::Drain {
-            if !self.read_waiting(buffer, Instant::now() + LAST_READ) {
+            if !self.read_waiting(buffer) {
                 std::thread::sleep(POLL);
             }
         }
-        self.read_waiting(buffer, Instant::now() + LAST_READ);
+        self.read_waiting(buffer);
     }
 
-    /// Reads what the kernel holds, until this time, and hands it over. Answers whether anything was
-    /// there.
-    fn read_waiting(&mut self, buffer: &mut [u8], end: Instant) -> bool {
-        let mut came = false;
+    /// Reads what the kernel holds, and hands it over. Answers whether anything was there.
+    fn read_waiting(&mut self, buffer: &mut [u8]) -> bool {
+        let end = Instant::now() + LAST_READ;
+        let most = SockRef::from(self.socket).recv_buffer_size();
+        let most = most.unwrap_or(usize::MAX);
+        let mut read = 0_usize;
         while let Ok(length) = self.socket.recv(buffer) {
-            came = true;
             self.push(&buffer[..length]);
-            if Instant::now() >= end {
+            read = read.saturating_add(length + KERNEL_OVERHEAD);
+            if read > most || Instant::now() >= end {
                 break;
             }
         }
         self.hand_over();
-        came
+        read > 0
     }
 
     fn push(&mut self, datagram: &[u8]) {

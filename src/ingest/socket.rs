@@ -189,8 +189,8 @@ pub(crate) fn wake_readers(socket: &UdpSocket) {
     }
 }
 
-/// Sends an empty datagram to `socket` itself.
-fn send_nothing(socket: &UdpSocket) -> io::Result<()> {
+/// An address by which `socket` is reached on this machine.
+fn own_address(socket: &UdpSocket) -> io::Result<SocketAddr> {
     let mut address = socket.local_addr()?;
     let own: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -199,19 +199,46 @@ fn send_nothing(socket: &UdpSocket) -> io::Result<()> {
     if address.ip().is_unspecified() {
         address.set_ip(own);
     }
+    Ok(address)
+}
+
+/// Sends an empty datagram to `socket` itself.
+fn send_nothing(socket: &UdpSocket) -> io::Result<()> {
+    let address = own_address(socket)?;
     let sender = UdpSocket::bind((address.ip(), 0))?;
     sender.send_to(&[], address).map(drop)
 }
 
-/// Discards what waits on `socket` and answers how many datagrams that were. The socket does not block
-/// afterwards. Reads at most so many, because a sender may never stop.
-pub(crate) fn discard_waiting(socket: &UdpSocket) -> u64 {
+/// What the kernel had taken for a socket and nobody has read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Unread {
+    /// Datagrams that were not empty.
+    pub datagrams: u64,
+    /// Empty ones.
+    pub empty: u64,
+}
+
+/// Ends the reception on `socket`, discards what waits on it and answers what that was. The socket does
+/// not block afterwards.
+pub(crate) fn discard_waiting(socket: &UdpSocket) -> Unread {
+    /// More is not read, where a sender that never stops could not be kept out.
     const MOST: u64 = 100_000;
+    let mut unread = Unread::default();
+    // A connected socket takes datagrams of its peer alone, and nobody else sends from its own
+    // address: so nothing comes in after the last that is counted.
+    let _ = own_address(socket).and_then(|own| socket.connect(own));
     if socket.set_nonblocking(true).is_err() {
-        return 0;
+        return unread;
     }
-    let is_there = |_: &u64| socket.recv(&mut [0]).is_ok_and(|length| length > 0);
-    (0..MOST).take_while(is_there).count() as u64
+    while unread.datagrams + unread.empty < MOST {
+        match socket.recv(&mut [0]) {
+            Ok(0) => unread.empty += 1,
+            Ok(_) => unread.datagrams += 1,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    unread
 }
 
 /// Datagrams that the kernel dropped on `socket` because its buffer was full: the last column of
@@ -228,7 +255,7 @@ pub(crate) fn kernel_drops(socket: &UdpSocket) -> Option<u64> {
 
 /// Finds the drops of one socket: `sl local rem st queues tr retrnsmt uid timeout inode ref
 /// pointer drops`.
-fn drops_of(inode: &str, table: &str) -> Option<u64> {
+pub fn drops_of(inode: &str, table: &str) -> Option<u64> {
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         (fields.get(9) == Some(&inode)).then(|| fields.last()?.parse().ok())?
@@ -262,6 +289,29 @@ mod tests {
             let socket = udp(address).unwrap();
             send_nothing(&socket).unwrap();
             assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 0, "{address}");
+        }
+    }
+
+    #[test]
+    fn everything_that_nobody_has_read_is_counted_and_nothing_more_is_taken() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0"] {
+            let Ok(socket) = udp(address) else {
+                continue;
+            };
+            let to = own_address(&socket).unwrap();
+            let sender = UdpSocket::bind((to.ip(), 0)).unwrap();
+            for datagram in ["", "one", "", "", "two"] {
+                sender.send_to(datagram.as_bytes(), to).unwrap();
+            }
+            wake_readers(&socket);
+            let expected = Unread {
+                datagrams: 2,
+                empty: 3,
+            };
+            assert_eq!(discard_waiting(&socket), expected, "{address}");
+            // The kernel says at once, or to the next call, that nobody listens.
+            let _ = sender.send_to(b"late", to);
+            assert_eq!(discard_waiting(&socket), Unread::default(), "{address}");
         }
     }
 

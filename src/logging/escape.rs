@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 /// invisible formatting characters become escapes such as `\n` and `\u{1b}`, bytes that are not
 /// UTF-8 become `\xNN`.
 #[must_use]
-pub(crate) fn escape(text: impl AsRef<[u8]>, max: usize) -> String {
+pub fn escape(text: impl AsRef<[u8]>, max: usize) -> String {
     let mut line = Line::new(max);
     for chunk in text.as_ref().utf8_chunks() {
         // Writing to a Line cannot fail.
@@ -81,7 +81,10 @@ impl Write for Line {
 /// Control characters, and those that are invisible but change how their neighbours are read.
 fn is_hidden(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -102,6 +105,11 @@ mod tests {
                 "\\u{9b}1m \\u{202e}gpj \\u{2028}",
             ),
             (b"\xff\xc3(", "\\xff\\xc3("),
+            // The Arabic letter mark turns the direction, a tag is text that nobody sees.
+            (
+                "a\u{61c}b\u{ad}\u{e0041}".as_bytes(),
+                "a\\u{61c}b\\u{ad}\\u{e0041}",
+            ),
         ];
         for (text, expected) in table {
             assert_eq!(escape(text, 100), *expected);

@@ -38,9 +38,6 @@ impl LogFile {
     /// # Errors
     /// What the system says.
     pub(super) fn open(path: &Path, limit: Option<u64>) -> io::Result<Self> {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
         let file = append(path)?;
         let metadata = file.metadata()?;
         Ok(LogFile {
@@ -91,7 +88,11 @@ impl LogFile {
     }
 }
 
+/// Opens or creates the file, and its directory.
 fn append(path: &Path) -> io::Result<File> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
     OpenOptions::new().create(true).append(true).open(path)
 }
 
@@ -154,6 +155,10 @@ mod tests {
         log.write_all(b"three\n").unwrap();
         assert_eq!(directory.read("x.log.1").as_deref(), Some("one\n"));
         assert_eq!(directory.read("x.log").as_deref(), Some("three\n"));
+        fs::remove_dir_all(&directory.0).unwrap();
+        log.path_checked = Instant::now() - PATH_CHECK_INTERVAL;
+        log.write_all(b"four\n").unwrap();
+        assert_eq!(directory.read("x.log").as_deref(), Some("four\n"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! from the network goes through [`escape()`] first, and what a client can trigger through
 //! [`RateLimit`].
 
-mod escape;
+pub mod escape;
 mod file;
 mod limit;
 mod queue;
@@ -190,7 +190,7 @@ fn now() -> i64 {
 }
 
 /// One line, with its newline.
-fn line(format: LogFormat, seconds: i64, level: Level, message: fmt::Arguments<'_>) -> String {
+pub fn line(format: LogFormat, seconds: i64, level: Level, message: fmt::Arguments<'_>) -> String {
     let mut text = Line::new(MAX_MESSAGE_BYTES);
     // Fails only if a Display of ours does.
     let _ = fmt::Write::write_fmt(&mut text, message);

@@ -21,7 +21,7 @@ mod resources;
 mod response_writer;
 mod sampling_cache;
 mod server;
-mod system_limits;
+pub mod system_limits;
 mod trace_page;
 mod upstream_answer;
 mod upstream_request;

@@ -9,7 +9,7 @@ use super::handler::{Body, Entrance, ForwardError, Handler, Incoming, Response};
 use super::resources::ClientResources;
 use super::server::retry_after;
 use crate::http::gunzip::GUNZIP_MEMORY;
-use crate::http::server::Request;
+use crate::http::server::{MAX_BODY, Request};
 use crate::logging::RateLimit;
 use crate::otlp::{self, Answer, Coding, Refusal};
 use crate::upload::UploadChannel;
@@ -124,6 +124,18 @@ impl OtlpFront {
             Some(SpanVerdict::Full) | None => Err(Refusal::Full),
         }
     }
+}
+
+/// The answer to a request of which the server takes no body longer than `most` bytes. `None`: it is not
+/// one with spans.
+pub(super) fn too_long(head: &Request, most: usize) -> Option<Answer> {
+    let content_type = head.header("content-type").unwrap_or_default();
+    let refusal = match most {
+        // More than X-Ray takes, in any case.
+        MAX_BODY => Refusal::TooLong,
+        _ => Refusal::TooLongForMemory(most),
+    };
+    (head.path() == TRACES).then(|| otlp::refused(refusal, &content_type))
 }
 
 fn response(answer: Answer) -> Response {

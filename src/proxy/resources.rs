@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::budget::ByteBudget;
 use super::system_limits::ThreadRoom;
-use crate::http::server::MAX_HEAD;
+use crate::http::server::{MAX_BODY, MAX_HEAD};
 
 /// The stack of a thread that serves a client. A TLS handshake in a debug build is the deepest it
 /// goes. Only what is used of it takes memory.
@@ -45,9 +45,9 @@ impl ClientResources {
         })
     }
 
-    /// The longest body that fits.
+    /// The longest body that is taken.
     pub(super) fn max_body(&self) -> usize {
-        self.bodies.limit().saturating_sub(2 * MAX_HEAD)
+        MAX_BODY.min(self.bodies.limit().saturating_sub(2 * MAX_HEAD))
     }
 
     /// Bytes in use, and how many there are.

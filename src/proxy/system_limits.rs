@@ -163,7 +163,11 @@ fn tasks_of_user() -> u64 {
 }
 
 fn threads_of(process: &Path) -> u64 {
-    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+    thread_count(&fs::read_to_string(process.join("status")).unwrap_or_default())
+}
+
+/// The number of threads in the text of `/proc/PID/status`; 0 where it does not say.
+pub fn thread_count(status: &str) -> u64 {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("Threads:"));
@@ -185,7 +189,8 @@ pub(super) fn connections_and_calls(reserved: usize) -> (usize, usize) {
     share(limit.saturating_sub(used), reserved as u64)
 }
 
-fn share(left: u64, reserved: u64) -> (usize, usize) {
+/// Connections and calls of `left` descriptors, after what uploading keeps.
+pub fn share(left: u64, reserved: u64) -> (usize, usize) {
     let left = left - reserved.min(left / 2);
     let calls = (left / 4).max(1);
     let connections = left.saturating_sub(calls).max(1);

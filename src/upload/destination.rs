@@ -20,6 +20,9 @@ const SEVERAL: u32 = 3;
 /// SDK on a host with little traffic looks like an outage.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// After so many failed probes in a row, what the last one carried steps aside.
+const SEVERAL_PROBES: u32 = 4;
+
 /// A document alone is sent so often before it is rejected.
 const MAX_ATTEMPTS: u32 = 8;
 
@@ -51,6 +54,8 @@ pub(super) struct Destination {
     all_refused_since: Option<Instant>,
     /// After a failure the next probe carries another batch.
     prefers_queue: bool,
+    /// Probes at which the service failed, one after the other.
+    failed_probes: u32,
 }
 
 impl Destination {
@@ -67,6 +72,7 @@ impl Destination {
             all_refused_since: None,
             prefers_queue: false,
             prefers_restored: false,
+            failed_probes: 0,
         }
     }
 
@@ -122,17 +128,30 @@ impl Destination {
         Some(item)
     }
 
-    /// Takes the oldest new item that waits since before this time, as it is.
+    /// Takes an item that waits since before this time, as it is: the oldest new one, or in an outage one
+    /// that was refused.
     pub(super) fn pop_older(&mut self, than: Instant) -> Option<Item> {
-        if self.queue.front()?.queued_at > than {
-            return None;
+        if self
+            .queue
+            .front()
+            .is_some_and(|item| item.queued_at <= than)
+        {
+            return self.queue.pop_front();
         }
-        self.queue.pop_front()
+        match self.back_off.is_healthy() {
+            true => None,
+            false => self.retries.pop_older(than),
+        }
     }
 
-    /// When the oldest new item was queued.
+    /// When the oldest item was queued that [`pop_older`](Self::pop_older) may take.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        Some(self.queue.front()?.queued_at)
+        let refused = self
+            .retries
+            .oldest()
+            .filter(|_| !self.back_off.is_healthy());
+        let queued = self.queue.front().map(|item| item.queued_at);
+        queued.into_iter().chain(refused).min()
     }
 
     /// Takes the oldest item that was read from the spool before this time, as it is.
@@ -203,6 +222,7 @@ impl Destination {
     /// The service works, whatever it thinks of the documents.
     pub(super) fn heard(&mut self, now: Instant) {
         self.back_off.succeeded();
+        self.failed_probes = 0;
         self.outage.over(now);
     }
 
@@ -216,6 +236,41 @@ impl Destination {
     ) {
         self.back_off.failed(epoch, now, retry_after, jitter);
         self.requeue(item);
+    }
+
+    /// The service answered that it failed. A document may be why, although it says nothing of that: what
+    /// fails again and again steps aside, and is halved once others have passed. It is never rejected.
+    /// Answers whether this says anything new of the service.
+    pub(super) fn failed(
+        &mut self,
+        item: Item,
+        epoch: u64,
+        retry_after: Option<Duration>,
+        (now, jitter): (Instant, f64),
+    ) -> bool {
+        if epoch == self.back_off.epoch() {
+            self.failed_probes += 1;
+        }
+        let others_wait = !self.queue.is_empty() || !self.restored.is_empty();
+        let is_new = match item.history {
+            None if self.failed_probes >= SEVERAL_PROBES && others_wait => true,
+            Some(history) if history.cause == RetryCause::Failed => {
+                self.deliveries == history.last_refusal
+            }
+            _ => {
+                self.hold(item, epoch, retry_after, (now, jitter));
+                return true;
+            }
+        };
+        self.failed_probes = 0;
+        self.prefers_queue = true;
+        self.back_off.failed(epoch, now, retry_after, jitter);
+        let next = now + self.back_off.wait(u32::MAX, jitter);
+        self.retries.push(
+            item,
+            History::new(RetryCause::Failed, self.deliveries, next),
+        );
+        is_new
     }
 
     /// Puts an item back that says nothing about the service.
@@ -299,27 +354,37 @@ impl Destination {
         Refusal::Held
     }
 
-    /// The service took others of the same request and asked to send these documents again. Answers
-    /// the item when it has been sent often enough.
+    /// The service asked to send these documents of a request again. Answers the item when it has been
+    /// sent often enough while others passed, or for long enough while nothing did.
     pub(super) fn unprocessed(
         &mut self,
         item: Item,
         (now, jitter): (Instant, f64),
     ) -> Option<Item> {
-        let attempts = 1 + match item.history {
-            Some(history) if history.cause == RetryCause::Unprocessed => history.attempts,
-            _ => 0,
-        };
-        if attempts > MAX_ATTEMPTS {
+        let earlier = item
+            .history
+            .filter(|history| history.cause == RetryCause::Unprocessed);
+        let attempts = 1 + earlier.map_or(0, |history| history.attempts);
+        let first_refusal = earlier.map_or(self.deliveries, |history| history.first_refusal);
+        let is_hopeless = self.deliveries > first_refusal || now >= item.queued_at + PATIENCE;
+        if attempts > MAX_ATTEMPTS && is_hopeless {
             return Some(item);
         }
         let next = now + self.back_off.wait(attempts - 1, jitter);
         let history = History {
             attempts,
+            first_refusal,
             ..History::new(RetryCause::Unprocessed, self.deliveries, next)
         };
         self.retries.push(item, history);
         None
+    }
+
+    /// The service answered a request and took none of its documents, but may take them later. What comes
+    /// next fares no better.
+    pub(super) fn takes_nothing(&mut self, epoch: u64, (now, jitter): (Instant, f64)) {
+        self.back_off.failed(epoch, now, None, jitter);
+        self.prefers_queue = true;
     }
 
     /// Takes the oldest item as it is.

@@ -173,8 +173,10 @@ pub(super) enum RetryCause {
     Suspected,
     /// A part of a batch that was refused.
     Split,
-    /// X-Ray took others of the same request and asked to send these again.
+    /// X-Ray asked to send these documents of a request again.
     Unprocessed,
+    /// The service failed at it several times in a row, and others wait.
+    Failed,
 }
 
 impl History {

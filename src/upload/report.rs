@@ -15,6 +15,12 @@ static DELIVERED: RateLimit = RateLimit::new(1, Duration::from_secs(1));
 /// Refused documents, each in a line of its own, up to so many a minute.
 static REFUSED: RateLimit = RateLimit::new(100, Duration::from_secs(60));
 
+/// Refused requests with spans: apart, so that segments are said to be refused whatever becomes of spans.
+static SPANS_REFUSED: RateLimit = RateLimit::new(100, Duration::from_secs(60));
+
+/// What X-Ray says of spans that it has taken.
+static SPANS_WARNED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
+
 /// Entries about documents that were not sent.
 static STRANGERS: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
@@ -61,6 +67,17 @@ pub(super) fn delivered(documents: usize, unprocessed: usize, took: Duration) {
     }
 }
 
+/// Why X-Ray took no document of a request, in its words: the first that may pass.
+pub(super) fn takes_nothing(entries: &[Unprocessed]) -> String {
+    let first = entries.iter().find(|entry| entry.is_transient());
+    let text = |text: fn(&Unprocessed) -> &str| shown(first.map(text));
+    format!(
+        "X-Ray takes none of the segments: {}: {}",
+        text(|entry| &entry.code),
+        text(|entry| &entry.message)
+    )
+}
+
 /// X-Ray did not take one document of a request.
 pub(super) fn unprocessed(ids: Option<&DocumentIds>, entry: &Unprocessed) {
     let Some(held_back) = REFUSED.allow(Instant::now()) else {
@@ -105,13 +122,23 @@ pub(super) fn refused(batch: &Batch, result: &Result<XRayResponse, TransportErro
 /// X-Ray has taken a request with spans, but for `refused` of them.
 pub(super) fn spans_delivered(spans: usize, refused: usize, message: &str, took: Duration) {
     if refused > 0 {
-        if let Some(held_back) = REFUSED.allow(Instant::now()) {
+        if let Some(held_back) = SPANS_REFUSED.allow(Instant::now()) {
             log::error!(
                 "X-Ray refused {refused} of {spans} spans: {}{held_back}",
                 shown(Some(message))
             );
         }
-    } else if let Some(held_back) = DELIVERED.allow(Instant::now()) {
+        return;
+    }
+    if !message.is_empty()
+        && let Some(held_back) = SPANS_WARNED.allow(Instant::now())
+    {
+        log::warn!(
+            "X-Ray took {spans} spans and says: {}{held_back}",
+            shown(Some(message))
+        );
+    }
+    if let Some(held_back) = DELIVERED.allow(Instant::now()) {
         log::info!(
             "Successfully sent {spans} spans ({:.3} seconds){held_back}",
             took.as_secs_f64()
@@ -121,7 +148,7 @@ pub(super) fn spans_delivered(spans: usize, refused: usize, message: &str, took:
 
 /// X-Ray will never take a request with spans.
 pub(super) fn spans_refused(spans: usize, result: &Result<XRayResponse, TransportError>) {
-    if let Some(held_back) = REFUSED.allow(Instant::now()) {
+    if let Some(held_back) = SPANS_REFUSED.allow(Instant::now()) {
         log::error!(
             "X-Ray refused a request with {spans} spans: {}{held_back}",
             explain(XRayApi::Otlp, result)

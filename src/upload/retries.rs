@@ -42,10 +42,14 @@ impl Retries {
         let mut item = self.remove(index);
         let is_to_be_halved = item.history.is_some_and(|history| {
             let others_passed = deliveries > history.last_refusal;
-            history.cause == RetryCause::Suspected && (others_passed || is_alone)
+            match history.cause {
+                RetryCause::Suspected => others_passed || is_alone,
+                RetryCause::Failed => others_passed,
+                RetryCause::Split | RetryCause::Unprocessed => false,
+            }
         });
-        if is_to_be_halved {
-            let history = Some(History::new(RetryCause::Suspected, deliveries, now));
+        if let Some(history) = item.history.filter(|_| is_to_be_halved) {
+            let history = Some(History::new(history.cause, deliveries, now));
             match item.split() {
                 Split::Halves([mut first, mut second]) => {
                     first.history = history;
@@ -94,6 +98,17 @@ impl Retries {
     /// Takes the item that was refused first as it is.
     pub(super) fn pop_front(&mut self) -> Option<Item> {
         (!self.items.is_empty()).then(|| self.remove(0))
+    }
+
+    /// Takes an item that was queued before this time as it is.
+    pub(super) fn pop_older(&mut self, than: Instant) -> Option<Item> {
+        let index = self.items.iter().position(|item| item.queued_at <= than)?;
+        Some(self.remove(index))
+    }
+
+    /// When the oldest item was queued. `None` without any.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.items.iter().map(|item| item.queued_at).min()
     }
 
     /// Lets every item go at once, because there is no later.

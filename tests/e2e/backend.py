@@ -38,6 +38,35 @@ RULES = {
         ]
     ],
 }
+# Adaptive sampling: a rule that takes nothing, unless X-Ray has boosted it.
+BOOSTED_RULES = {
+    "SamplingRuleRecords": [
+        {
+            **RULES["SamplingRuleRecords"][0],
+            "SamplingRule": {
+                **RULES["SamplingRuleRecords"][0]["SamplingRule"],
+                "FixedRate": 0.0,
+                "SamplingRateBoost": {"MaxRate": 1.0, "CooldownWindowMinutes": 10},
+            },
+        }
+    ],
+}
+BOOSTED_TARGETS = {
+    "SamplingTargetDocuments": [
+        {
+            "RuleName": "always-the-shop",
+            "FixedRate": 0.0,
+            "Interval": 10,
+            "ReservoirQuota": 0,
+            "SamplingBoost": {"BoostRate": 1.0, "BoostRateTTL": 4102444800.0},
+        }
+    ],
+    "LastRuleModification": 1602621583,
+    "UnprocessedStatistics": [],
+    "UnprocessedBoostStatistics": [
+        {"RuleName": "gone", "ErrorCode": "400", "Message": "Unknown rule"}
+    ],
+}
 ANSWERS = {
     "/TraceSegments": {"UnprocessedTraceSegments": []},
     "/TelemetryRecords": {},
@@ -54,6 +83,7 @@ class Backend:
     """Serves on a free port until `close`."""
 
     def __init__(self):
+        self.answers = dict(ANSWERS)
         self.requests = []
         self.faults = []
         # While it is set, connections are closed without an answer.
@@ -69,7 +99,7 @@ class Backend:
                 if backend.is_away.is_set():
                     self.close_connection = True
                     return
-                answer = json.dumps(ANSWERS.get(self.path, {})).encode()
+                answer = json.dumps(backend.answers.get(self.path, {})).encode()
                 # Before the answer: whoever has it can rely on the request being seen.
                 backend._take(self, body)
                 self.send_response(200)

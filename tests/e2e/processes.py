@@ -1,9 +1,11 @@
 """The processes under test and beside it: the daemon (or its image), and moto's server."""
 
+import contextlib
 import itertools
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 
@@ -65,6 +67,15 @@ class Process:
         return "\n".join(line for line in self.lines if line is not None)
 
 
+def free_port():
+    """One that no outgoing connection is given, so that a daemon finds it free again."""
+    for port in range(20_000 + os.getpid() % 5_000, 30_000):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
+
+
 class Daemon(Process):
     """The daemon on free ports, sending to `endpoint`."""
 
@@ -76,8 +87,13 @@ class Daemon(Process):
         }
         flags = ["-o", "-n", REGION, "-b", "127.0.0.1:0", "-t", "127.0.0.1:0", *arguments]
         if image := artifact.get("image"):
-            variables = [word for item in settings.items() for word in ("-e", "=".join(item))]
-            command = ["docker", "run", "--rm", "--network=host", *variables, image, *flags]
+            options = [word for item in settings.items() for word in ("-e", "=".join(item))]
+            if "--spool" in arguments:
+                spool = arguments[arguments.index("--spool") + 1]
+                # The image's user is not the one of the tests.
+                os.chmod(spool, 0o777)
+                options += ["-v", f"{spool}:{spool}"]
+            command = ["docker", "run", "--rm", "--network=host", *options, image, *flags]
             super().__init__(command, os.environ)
         else:
             super().__init__([artifact["xray"], *flags], settings)

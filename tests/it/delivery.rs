@@ -196,12 +196,13 @@ fn binding_to_all_addresses_serves_ipv6_too() {
 fn independent_subsegments_and_several_clients() {
     let fake = FakeXray::start();
     let daemon = Launch::against(&fake).start();
+    // Together few enough for the smallest receive buffer.
     std::thread::scope(|scope| {
         for client in 0..8 {
             let udp = daemon.udp;
-            scope.spawn(move || UdpClient::new(udp).load(client * 100..(client + 1) * 100, 500));
+            scope.spawn(move || UdpClient::new(udp).load(client * 10..(client + 1) * 10, 500));
         }
     });
-    fake.wait_for("all delivered", |state| state.accepted.len() == 800);
-    assert_eq!(accepted(&fake), (0..800).map(segment).collect());
+    fake.wait_for("all delivered", |state| state.accepted.len() == 80);
+    assert_eq!(accepted(&fake), (0..80).map(segment).collect());
 }

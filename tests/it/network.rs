@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
+use xray_test_support::DEADLINE;
 use xray_test_support::daemon::{Launch, Running};
 use xray_test_support::http_client::HttpClient;
 use xray_test_support::keys::Keys;
@@ -122,6 +123,7 @@ fn an_address_that_goes_nowhere_is_tried_once() {
             // When that one is gone, the other has its chance.
             fake.inject(Fault::Gone);
             alive.set_nonblocking(false).unwrap();
+            alive.set_read_timeout(Some(DEADLINE)).unwrap();
             UdpClient::new(daemon.udp).document(segment(1));
             alive.accept().unwrap();
         },
@@ -157,6 +159,7 @@ fn a_name_server_that_does_not_answer_costs_one_thread() {
     let test = "network::a_name_server_that_does_not_answer_costs_one_thread";
     in_own_network(test, "", || {
         let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)).unwrap();
+        server.set_read_timeout(Some(DEADLINE)).unwrap();
         let daemon = with_keys(Launch::bare()).start();
         // The first question, of the connection that is made ahead.
         server.recv(&mut [0; 512]).unwrap();

@@ -66,4 +66,6 @@ fn a_program_that_leaves_processes_behind_costs_nothing() {
         after.0 <= before.0 + 1 && after.1 <= before.1 + 2
     });
     wait_until("one process at most", || processes(&mark) <= 1);
+    // It ends what runs just now.
+    daemon.stop();
 }

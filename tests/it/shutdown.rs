@@ -1,6 +1,9 @@
 //! How it ends: what arrived is delivered, and nothing makes it miss its deadline.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -10,8 +13,11 @@ use xray_test_support::http::Response;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::process::Signal;
 use xray_test_support::totals::Totals;
+use xray_test_support::watch::SetAtEnd;
 use xray_test_support::xray::FakeXray;
 use xray_test_support::xray::Fault;
+
+use crate::otlp::{PROTOBUF, TRACES, spans};
 
 #[test]
 fn each_of_these_signals_delivers_what_is_held() {
@@ -51,23 +57,28 @@ fn what_the_kernel_holds_is_delivered() {
 #[test]
 fn during_load_everything_received_is_delivered() {
     let fake = FakeXray::start();
-    let daemon = Launch::against(&fake).start();
-    let over = AtomicBool::new(false);
+    let daemon = Launch::against(&fake)
+        .args(["--shutdown-timeout", "1m"])
+        .start();
+    let told = AtomicBool::new(false);
     let ended = thread::scope(|scope| {
         scope.spawn(|| {
             let client = UdpClient::new(daemon.udp);
+            // It goes on for a second where the daemon does not end before.
+            let mut left = 20;
             for n in 0.. {
-                client.load(n * 10..(n + 1) * 10, 1_000);
-                if over.load(Ordering::Relaxed) {
+                client.load(n * 50..(n + 1) * 50, 1_000);
+                left -= usize::from(told.load(SeqCst));
+                if left == 0 || daemon.has_ended() {
                     return;
                 }
             }
         });
+        let _told = SetAtEnd(&told);
         fake.wait_for("load", |state| state.accepted.len() > 300);
         daemon.signal(Signal::TERM);
-        let ended = daemon.wait_exit(DEADLINE);
-        over.store(true, Ordering::Relaxed);
-        ended
+        told.store(true, SeqCst);
+        daemon.wait_exit(DEADLINE)
     });
     assert_eq!(ended.code, Some(0));
     let totals = Totals::at_the_end_of(&ended.log);
@@ -230,13 +241,86 @@ fn other_signals_change_nothing() {
         Signal::PROF,
         Signal::IO,
         Signal::XCPU,
+        Signal::XFSZ,
     ] {
         daemon.signal(signal);
     }
     #[cfg(target_os = "linux")]
-    daemon.signal(Signal::POWER);
+    {
+        daemon.signal(Signal::POWER);
+        for number in [35, 50, 64] {
+            raise(daemon.pid(), number);
+        }
+    }
     fake.wait_for("the segment", |state| state.accepted.len() == 1);
     daemon.stop();
+}
+
+/// A signal that has no name.
+#[cfg(target_os = "linux")]
+fn raise(pid: u32, number: u32) {
+    let command = format!("kill -{number} {pid}");
+    let status = Command::new("sh").args(["-c", &command]).status();
+    assert!(status.expect("there is a shell").success());
+}
+
+/// The write fails as on a full disk, and the segments stay in memory.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_limit_of_the_size_of_files_ends_nothing() {
+    let mut fake = FakeXray::start();
+    fake.inject(Fault::error(503, "ServiceUnavailable"));
+    let daemon = Launch::against(&fake)
+        .args(["--spool", "spool"])
+        .by_shell("ulimit -f 1; exec")
+        .start();
+    let client = UdpClient::new(daemon.udp);
+    (0..200).for_each(|n| client.document(segment(n)));
+    daemon.wait_log("spool");
+    fake.recover();
+    fake.wait_for("all segments", |state| state.different() == 200);
+    daemon.stop();
+}
+
+/// An application's last flush is just then, and so are its last segments.
+#[test]
+fn while_a_request_is_under_way_at_the_end_segments_and_its_spans_are_taken() {
+    const N: usize = 20;
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake)
+        .args(["--otlp", "127.0.0.1:0", "--shutdown-timeout", "1m"])
+        .start();
+    let text = "Listening for OTLP on ";
+    let line = daemon.wait_log(text);
+    let otlp = line.split_once(text).unwrap().1.trim();
+    let mut client = TcpStream::connect(otlp).unwrap();
+    let body = spans(3, "last");
+    let head = format!(
+        "POST {TRACES} HTTP/1.1\r\nHost: h\r\nContent-Type: {PROTOBUF}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let (first, second) = body.split_at(5);
+    client
+        .write_all(&[head.as_bytes(), first].concat())
+        .unwrap();
+    daemon.wait_metric("xray_proxy_connections{state=\"receiving\"} 1");
+    daemon.signal(Signal::TERM);
+    daemon.wait_log("delivering 0 segments");
+    let segments = UdpClient::new(daemon.udp);
+    for n in 0..N {
+        // A daemon that had read for the last time would take one more at most.
+        segments.document(segment(n));
+        fake.wait_for("the segment", |state| state.accepted.len() == n + 1);
+    }
+    client.write_all(second).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(0));
+    let totals = Totals::at_the_end_of(&ended.log);
+    assert_eq!((totals.received, totals.sent), (N as u64, N as u64));
+    fake.read(|state| assert_eq!(state.exports.len(), 1));
 }
 
 /// Between the signal and the end, the kernel takes datagrams for the daemon all the same.

@@ -25,6 +25,13 @@ struct Spool {
 impl Spool {
     fn new() -> Self {
         Spool {
+            scratch: ScratchDir::in_memory(),
+        }
+    }
+
+    /// For more than memory may hold.
+    fn on_disk() -> Self {
+        Spool {
             scratch: ScratchDir::new(),
         }
     }
@@ -118,8 +125,7 @@ fn killed_while(fault: Fault) {
 }
 
 /// An outage with more segments than memory can hold: `-m` megabytes, `all` segments.
-fn an_outage_that_outlasts_memory(buffer: &str, all: usize, rate: u32) {
-    let spool = Spool::new();
+fn an_outage_that_outlasts_memory(spool: &Spool, buffer: &str, all: usize, rate: u32) {
     let mut fake = FakeXray::start();
     fake.inject(Fault::error(503, ""));
     let launch = spool.launch(&fake).args(["-m", buffer]);
@@ -140,14 +146,14 @@ fn an_outage_that_outlasts_memory(buffer: &str, all: usize, rate: u32) {
 
 #[test]
 fn an_outage_that_outlasts_memory_loses_nothing() {
-    an_outage_that_outlasts_memory("3", 12_000, 3_000);
+    an_outage_that_outlasts_memory(&Spool::new(), "3", 12_000, 3_000);
 }
 
 /// `make spool`.
 #[test]
 #[ignore = "ten minutes"]
 fn ten_minutes_of_outage_at_a_thousand_a_second_lose_nothing() {
-    an_outage_that_outlasts_memory("16", 600_000, 1_000);
+    an_outage_that_outlasts_memory(&Spool::on_disk(), "16", 600_000, 1_000);
 }
 
 #[test]
@@ -229,7 +235,7 @@ fn spans_of_an_outage_are_delivered_after_a_restart() {
         for (content_type, coding, body) in &all {
             let mut headers = vec![("Content-Type", *content_type)];
             headers.extend(coding.map(|coding| ("Content-Encoding", coding)));
-            let answer = otlp::post(daemon.tcp, otlp::TRACES, &headers, body);
+            let answer = otlp::post_until_taken(daemon.tcp, &headers, body);
             assert_eq!(answer.status, 200);
         }
         if signal == Signal::KILL {
@@ -471,7 +477,7 @@ fn where_traces_are_shown_there_is_no_spool() {
 #[ignore = "minutes"]
 fn a_big_spool_is_sent_within_a_minute_beside_new_load() {
     const KEPT_BYTES: u64 = 200 * 1024 * 1024;
-    let spool = Spool::new();
+    let spool = Spool::on_disk();
     let mut fake = FakeXray::start();
     fake.inject(Fault::Gone);
     let launch = spool.launch(&fake).args(["--spool-limit", "2000"]);

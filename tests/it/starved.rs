@@ -16,6 +16,7 @@ use xray_test_support::http_client::exchange;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::process::Signal;
 use xray_test_support::totals::Totals;
+use xray_test_support::watch::SetAtEnd;
 use xray_test_support::xray::{FakeXray, Fault};
 
 const RULES: &[u8] = b"POST /GetSamplingRules HTTP/1.1\r\nHost: xray\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
@@ -172,15 +173,6 @@ fn clients_leave_threads(fake: &mut FakeXray, daemon: &Running, tasks: usize) {
         delivers(fake, daemon, first);
         is_healthy(daemon);
     });
-}
-
-/// Tells the clients to end, also where a check has failed: the scope waits for them.
-struct SetAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for SetAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
 }
 
 #[test]

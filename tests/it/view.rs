@@ -2,8 +2,10 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::Instant;
 
 use serde_json::Value;
+use xray_test_support::DEADLINE;
 use xray_test_support::daemon::{Launch, Running};
 use xray_test_support::http::Response;
 use xray_test_support::http_client::{HttpClient, exchange};
@@ -51,7 +53,14 @@ fn post_spans(to: SocketAddr, headers: &str, body: &str) -> Response {
         "POST /v1/traces HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    exchange(to, request.as_bytes()).unwrap()
+    // On a busy machine the printer or the uploader may not answer in time.
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let answer = exchange(to, request.as_bytes()).unwrap();
+        if answer.status != 503 || Instant::now() > end {
+            return answer;
+        }
+    }
 }
 
 const JSON: &str = "Content-Type: application/json\r\n";

@@ -12,7 +12,7 @@ mod service;
 mod stream;
 mod tls;
 mod transport;
-mod trust;
+pub mod trust;
 mod tunnel;
 
 use std::fmt;

@@ -155,13 +155,7 @@ impl Store {
     fn add_file(&mut self, path: &Path) -> io::Result<()> {
         let pem = self.read(path)?;
         self.files.insert(path.to_owned());
-        let mut damaged = 0;
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            match certificate.map(|der| self.roots.add(der)) {
-                Ok(Ok(())) => self.drop_last_if_known(),
-                Ok(Err(_)) | Err(_) => damaged += 1,
-            }
-        }
+        let damaged = add_certificates(&mut self.roots, &pem);
         if damaged > 0 {
             let text = format!("{}: {damaged} damaged certificates", path.display());
             self.wrong.push(text);
@@ -184,15 +178,6 @@ impl Store {
         Ok(pem)
     }
 
-    /// The host's list is Mozilla's, but for a few, and stands in several files.
-    fn drop_last_if_known(&mut self) {
-        if let Some((last, others)) = self.roots.roots.split_last()
-            && others.contains(last)
-        {
-            self.roots.roots.pop();
-        }
-    }
-
     fn finish(mut self) -> RootCertStore {
         if let Some(told) = self.told() {
             log::warn!("{told}");
@@ -213,6 +198,28 @@ impl Store {
         };
         let shown = shown.join("; ");
         Some(format!("CA certificates are passed over: {shown}{more}"))
+    }
+}
+
+/// Adds the certificates in the text of a PEM file that are not there yet, and answers how many are
+/// damaged.
+pub fn add_certificates(store: &mut RootCertStore, pem: &[u8]) -> usize {
+    let mut damaged = 0;
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        match certificate.map(|der| store.add(der)) {
+            Ok(Ok(())) => drop_last_if_known(store),
+            Ok(Err(_)) | Err(_) => damaged += 1,
+        }
+    }
+    damaged
+}
+
+/// The host's list is Mozilla's, but for a few, and stands in several files.
+fn drop_last_if_known(store: &mut RootCertStore) {
+    if let Some((last, others)) = store.roots.split_last()
+        && others.contains(last)
+    {
+        store.roots.pop();
     }
 }
 

@@ -8,6 +8,8 @@ use super::{MAX_HEAD, MAX_HEADERS, Refusal, Request};
 pub(super) enum Framing {
     Length(usize),
     Chunked,
+    /// Longer than what is taken.
+    TooLong,
 }
 
 /// A request whose body is still to come.
@@ -134,7 +136,7 @@ fn understand(parsed: &httparse::Request<'_, '_>, max_body: usize) -> Result<Hea
     }
     let framing = match length {
         _ if chunked => Framing::Chunked,
-        Some(length) if length > max_body => return Err(Refusal::BodyTooLarge),
+        Some(length) if length > max_body => Framing::TooLong,
         length => Framing::Length(length.unwrap_or(0)),
     };
     Ok(Head {

@@ -38,7 +38,8 @@ pub const MAX_HEADERS: usize = 64;
 /// Bytes of one request body: X-Ray's OTLP endpoint takes 5 MB, its other calls far less.
 pub const MAX_BODY: usize = 6 * 1024 * 1024;
 
-/// A body grows by at most this at a time, so that what is held stays close to what was received.
+/// A body grows by this at a time, so that most are not copied while they come. What of it is not
+/// written yet takes no memory: the system gives pages when they are touched.
 const BODY_STEP: usize = 256 * 1024;
 
 /// One whole request.
@@ -70,7 +71,7 @@ impl Request {
     pub fn memory(&self) -> usize {
         let headers = self.headers.capacity() * size_of::<(String, Vec<u8>)>();
         let lines: usize = self.headers.iter().map(|(n, v)| n.len() + v.len()).sum();
-        headers + lines + self.target.len() + self.body.capacity()
+        headers + lines + self.target.len() + self.body.len()
     }
 
     /// The value of a header in any case, its lines joined by `, ` as RFC 9110, 5.3 allows.
@@ -175,6 +176,8 @@ pub struct Reader {
     input: Vec<u8>,
     state: State,
     max_body: usize,
+    /// The head of a request that was refused because of the length of its body.
+    too_large: Option<Request>,
 }
 
 impl Default for Reader {
@@ -203,6 +206,7 @@ impl Reader {
             input: Vec::new(),
             state: State::default(),
             max_body: max_body.min(MAX_BODY),
+            too_large: None,
         }
     }
 
@@ -224,6 +228,12 @@ impl Reader {
             self.state = State::Refused(refusal);
         }
         step
+    }
+
+    /// The head of the request that was refused because its body is too large.
+    #[must_use]
+    pub(crate) fn too_large(&self) -> Option<&Request> {
+        self.too_large.as_ref()
     }
 
     /// No request has begun: the connection may close without harm.
@@ -263,7 +273,10 @@ impl Reader {
                 Ok(self.finish(request))
             }
             State::Chunks(mut request, mut chunks) => {
-                let (used, done) = chunks.advance(&self.input, &mut request.body)?;
+                let (used, done) = match chunks.advance(&self.input, &mut request.body) {
+                    Err(Refusal::BodyTooLarge) => return Err(self.refuse_body(request)),
+                    advanced => advanced?,
+                };
                 self.input.drain(..used);
                 if !done {
                     self.state = State::Chunks(request, chunks);
@@ -284,11 +297,18 @@ impl Reader {
             Framing::Length(0) => return Ok(self.finish(head.request)),
             Framing::Length(length) => State::Length(head.request, length),
             Framing::Chunked => State::Chunks(head.request, Chunked::new(self.max_body)),
+            Framing::TooLong => return Err(self.refuse_body(head.request)),
         };
         if head.expects_continue {
             return Ok(Step::Continue);
         }
         self.advance()
+    }
+
+    fn refuse_body(&mut self, mut request: Request) -> Refusal {
+        request.body = Vec::new();
+        self.too_large = Some(request);
+        Refusal::BodyTooLarge
     }
 
     fn finish(&mut self, request: Request) -> Step {
@@ -306,8 +326,7 @@ impl Reader {
 /// Appends to a body of which at most `expected` bytes are still to come, these included.
 fn append(body: &mut Vec<u8>, bytes: &[u8], expected: usize) {
     if body.capacity() - body.len() < bytes.len() {
-        let step = body.capacity().min(BODY_STEP).min(expected);
-        body.reserve_exact(step.max(bytes.len()));
+        body.reserve_exact(BODY_STEP.min(expected).max(bytes.len()));
     }
     body.extend_from_slice(bytes);
 }

@@ -180,12 +180,24 @@ impl Connection {
         self.memory.resize(all.saturating_sub(OWN_MEMORY))
     }
 
-    /// Answers with an empty body, gives back the memory, and closes when the client has read it.
-    pub(super) fn refuse(&mut self, status: u16, headers: &[(String, Vec<u8>)], now: Instant) {
+    /// Answers, gives back the memory, and closes when the client has read it.
+    pub(super) fn refuse(
+        &mut self,
+        status: u16,
+        headers: &[(String, Vec<u8>)],
+        body: &[u8],
+        now: Instant,
+    ) {
         let mut out = Vec::new();
-        let framing = BodyFraming::Length(0);
+        let framing = BodyFraming::Length(body.len() as u64);
         response_head(&mut out, status, headers, framing, Persistence::Close);
+        out.extend_from_slice(body);
         self.end(&out, now);
+    }
+
+    /// The head of the request whose body is too large.
+    pub(super) fn too_large(&self) -> Option<&Request> {
+        self.reader.too_large()
     }
 
     /// Tells a client of HTTP/2 what to speak.

@@ -56,27 +56,41 @@ impl Server {
             return;
         };
         let began = stopping.began;
-        let is_under_way = |c: &Connection| match &c.phase {
-            Phase::Idle | Phase::Lingering => false,
-            Phase::Busy(progress) if progress.stage() == Stage::Live => false,
-            Phase::Receiving | Phase::Waiting(_) | Phase::Busy(_) => c.began <= began,
-        };
-        let is_over = !self.connections.iter().any(is_under_way);
-        if is_over || (stopping.is_interrupted && now >= stopping.deadline) {
-            if let Some(on_over) = stopping.on_over.take() {
-                on_over(is_over);
-            }
-        } else if now >= stopping.deadline && !stopping.is_interrupted {
+        let is_time = now >= stopping.deadline;
+        let mut is_over = !self.connections.iter().any(|c| is_under_way(c, began));
+        let is_last = is_time && stopping.is_interrupted;
+        if is_time && !is_over && !stopping.is_interrupted {
             stopping.is_interrupted = true;
             stopping.deadline = now + self.limits.interrupted;
-            self.service.handler.stop();
-            for index in (0..self.connections.len()).rev() {
-                match self.connections[index].phase {
-                    Phase::Busy(_) => self.connections[index].cut(),
-                    _ if is_under_way(&self.connections[index]) => drop(self.remove(index)),
-                    _ => {}
-                }
+            self.interrupt(began);
+            // Those that had not come in whole are gone at once.
+            is_over = !self.connections.iter().any(|c| is_under_way(c, began));
+        }
+        if (is_over || is_last)
+            && let Some(stopping) = &mut self.stopping
+            && let Some(on_over) = stopping.on_over.take()
+        {
+            on_over(is_over);
+        }
+    }
+
+    fn interrupt(&mut self, began: Instant) {
+        self.service.handler.stop();
+        for index in (0..self.connections.len()).rev() {
+            match self.connections[index].phase {
+                Phase::Busy(_) => self.connections[index].cut(),
+                _ if is_under_way(&self.connections[index], began) => drop(self.remove(index)),
+                _ => {}
             }
         }
+    }
+}
+
+/// Whether a request is waited for that came before the stop.
+fn is_under_way(connection: &Connection, began: Instant) -> bool {
+    match &connection.phase {
+        Phase::Idle | Phase::Lingering => false,
+        Phase::Busy(progress) if progress.stage() == Stage::Live => false,
+        Phase::Receiving | Phase::Waiting(_) | Phase::Busy(_) => connection.began <= began,
     }
 }

@@ -162,6 +162,19 @@ impl XRayResponse {
         }
     }
 
+    /// Whether the service says that it has failed, of which a document may be the cause.
+    pub(super) fn is_own_failure(&self) -> bool {
+        let class = self.code.as_deref().and_then(error_codes::class);
+        match self.status {
+            400 | 413 => class == Some(ErrorClass::Service),
+            500..=599 => matches!(
+                class,
+                None | Some(ErrorClass::Service | ErrorClass::Documents)
+            ),
+            _ => false,
+        }
+    }
+
     /// What the answer to a `PutTraceSegments` means.
     pub fn meaning(&self) -> Meaning<'_> {
         match self.status {

@@ -35,7 +35,10 @@ pub(super) fn protobuf_success(body: &[u8]) -> Option<PartialSuccess> {
             let mut fields = Fields(bytes);
             while let Some(field) = fields.next().ok()? {
                 match field {
-                    (REJECTED_SPANS, protobuf::Value::Number(number)) => partial.rejected = number,
+                    // It is signed, and a negative number refuses nothing.
+                    (REJECTED_SPANS, protobuf::Value::Number(number)) => {
+                        partial.rejected = u64::try_from(number.cast_signed()).unwrap_or(0);
+                    }
                     (ERROR_MESSAGE, protobuf::Value::Bytes(text)) => {
                         partial.message = String::from_utf8_lossy(text).into_owned();
                     }
@@ -283,11 +286,42 @@ mod tests {
             message: "too old".to_owned(),
         });
         assert_eq!(answer(200, &[PROTOBUF], &body).export, expected);
+        let (mut negative, mut partial) = (Vec::new(), Vec::new());
+        put_number(1, u64::MAX, &mut partial);
+        put_bytes(1, &partial, &mut negative);
+        let nothing = Some(PartialSuccess::default());
+        assert_eq!(answer(200, &[PROTOBUF], &negative).export, nothing);
+        let negative = br#"{"partialSuccess":{"rejectedSpans":"-1"}}"#;
+        assert_eq!(answer(200, &[JSON], negative).export, nothing);
         for number in ["3", "\"3\""] {
             let body = format!(
                 r#"{{"partialSuccess":{{"rejectedSpans":{number},"errorMessage":"too old"}}}}"#
             );
             assert_eq!(answer(200, &[JSON], body.as_bytes()).export, expected);
+        }
+    }
+
+    #[test]
+    fn a_partial_success_whose_number_is_nonsense_refuses_nothing() {
+        for number in [(-5i64).cast_unsigned(), u64::MAX] {
+            let mut partial = Vec::new();
+            put_number(1, number, &mut partial);
+            let mut body = Vec::new();
+            put_bytes(1, &partial, &mut body);
+            let export = answer(200, &[PROTOBUF], &body).export;
+            assert_eq!(export, Some(PartialSuccess::default()));
+        }
+        for number in [
+            "-5",
+            "\"-5\"",
+            "1.5",
+            "null",
+            "{}",
+            "\"99999999999999999999\"",
+        ] {
+            let body = format!(r#"{{"partialSuccess":{{"rejectedSpans":{number}}}}}"#);
+            let export = answer(200, &[JSON], body.as_bytes()).export;
+            assert_eq!(export, Some(PartialSuccess::default()), "{number}");
         }
     }
 

@@ -102,6 +102,9 @@ impl Uploader {
         }
         let next = |api| {
             let in_flight = self.requests_in_flight(api);
+            if in_flight >= self.limits.concurrency {
+                return None;
+            }
             let at = self.destinations.of(api).next_time(in_flight, now);
             let overdue = self.next_overdue(api).map(|at| at.max(now));
             Some((at.into_iter().chain(overdue).min()?, in_flight, api))
@@ -130,6 +133,9 @@ impl Uploader {
 
     /// The sender of the next request, which goes to this API.
     pub(super) fn chosen_sender(&self, api: XRayApi, now: Instant) -> Option<Choice> {
+        if self.requests_in_flight(api) >= self.limits.concurrency {
+            return None;
+        }
         // While the requests to one API take long, those to another have a sender of their own.
         let is_crowded = self.telemetry_body.is_some()
             || self.requests_in_flight(api) == 0

@@ -42,7 +42,8 @@ use spooling::Spooling;
 /// What the uploader may use.
 #[derive(Debug, Clone, Copy)]
 pub struct UploadLimits {
-    /// Most sender threads.
+    /// Most requests in flight to each API. There is one sender thread more, at most: requests to one
+    /// of them that are not answered must not keep those to another.
     pub concurrency: usize,
     /// Most bytes of documents that are held: in the channel, waiting and in flight.
     pub buffer: usize,
@@ -144,7 +145,7 @@ impl Uploader {
             destinations: Destinations::default(),
             packer: None,
             spooling: spool_role.map(|role| Spooling::new(role, limits.buffer)),
-            senders: SenderPool::new(limits.concurrency, now),
+            senders: SenderPool::new(limits.concurrency + 1, now),
             counts: SegmentCounts::default(),
             span_counts: SpanCounts::default(),
             metrics: UploadMetrics::default(),

@@ -61,7 +61,7 @@ impl Uploader {
                 return self.spans_delivered(item, response, finished, now);
             }
             (Ok(Meaning::Delivered(entries)), _) => {
-                return self.delivered(item, entries, finished, now);
+                return self.delivered(item, entries, (finished, epoch), now);
             }
             _ => {}
         }
@@ -101,13 +101,26 @@ impl Uploader {
             }
             _ => {
                 let destination = self.destinations.of_mut(api);
-                destination.hold(item, epoch, retry_after, chance);
-                self.log_outage(api, report::explain(api, result), now.instant);
+                let is_new = if result.as_ref().is_ok_and(XRayResponse::is_own_failure) {
+                    destination.failed(item, epoch, retry_after, chance)
+                } else {
+                    destination.hold(item, epoch, retry_after, chance);
+                    true
+                };
+                if is_new {
+                    self.log_outage(api, report::explain(api, result), now.instant);
+                }
             }
         }
     }
 
-    fn delivered(&mut self, item: Item, entries: &[Unprocessed], finished: &Finished, now: Now) {
+    fn delivered(
+        &mut self,
+        item: Item,
+        entries: &[Unprocessed],
+        (finished, epoch): (&Finished, u64),
+        now: Now,
+    ) {
         let total = item.documents();
         let batch = item.body.batch();
         let settlement = batch
@@ -133,15 +146,22 @@ impl Uploader {
             }
         }
         let sent = total - settlement.rejected.len() - retried;
-        let destination = self.destinations.of_mut(item.body.api());
+        self.counts.sent += sent as u64;
+        self.counts.rejected += rejected as u64;
+        let api = item.body.api();
+        let destination = self.destinations.of_mut(api);
         if sent > 0 {
             destination.delivered(now.instant);
+        } else if retried > 0 {
+            destination.takes_nothing(epoch, (now.instant, now.jitter));
+            let reason = report::takes_nothing(entries);
+            self.log_outage(api, reason, now.instant);
         } else {
             destination.heard(now.instant);
         }
-        self.counts.sent += sent as u64;
-        self.counts.rejected += rejected as u64;
-        report::delivered(total, total - sent, finished.took);
+        if sent > 0 || retried == 0 {
+            report::delivered(total, total - sent, finished.took);
+        }
         self.end_copy(item.copy);
         if let Body::Batch(batch) = item.body {
             self.actions.push(Action::Recycle(batch));

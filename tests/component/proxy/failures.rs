@@ -14,11 +14,12 @@ use xray_test_support::http_client::HttpClient;
 use xray_test_support::scratch::ScratchFile;
 use xray_test_support::server::closed_address;
 use xray_test_support::tls::Authority;
+use xray_test_support::watch::wait_until;
 use xray_test_support::xray::{KEY_ID, SECRET};
 
 use super::harness::{
-    ProxyHarness, agents, answered, assert_signed_by, credential_cache, forwarder, key, ok, reply,
-    server, stop, stop_by, target,
+    ProxyHarness, agents, answered, assert_signed_by, connections, credential_cache, forwarder,
+    key, ok, reply, server, stop, stop_by, target,
 };
 
 const ASK: &str = "POST /GetSamplingRules HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}";
@@ -231,6 +232,25 @@ fn stopping_interrupts_a_call_that_hangs() {
     if !client.is_closed() {
         client.response().assert_empty(502);
     }
+}
+
+/// A client that stalls costs the time that there is, and no more.
+#[test]
+fn stopping_waits_for_no_half_sent_request_beyond_its_time() {
+    let service = Endpoint::start(|_, _| ok());
+    let proxy = ProxyHarness::new(&service);
+    let mut client = proxy.client();
+    client.send("POST /GetSamplingRules HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf");
+    wait_until("a part of the request", || {
+        connections(&proxy.counts, "receiving") == 1
+    });
+    let (over, is_over) = channel();
+    let on_over = move |all_ended| over.send(all_ended).unwrap();
+    proxy.server.begin_stop(Instant::now(), Box::new(on_over));
+    assert!(client.is_closed());
+    // Whoever closes the connection says at once that it is over: there is no later.
+    drop(proxy);
+    assert_eq!(is_over.recv_timeout(DEADLINE), Ok(true));
 }
 
 #[test]

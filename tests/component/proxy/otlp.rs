@@ -147,6 +147,41 @@ fn hostile_bodies_are_refused_and_the_next_client_is_served() {
     stop(&front.server);
 }
 
+/// A body that is not even read is refused in the client's encoding, too, and by its limit.
+#[test]
+fn a_body_that_is_too_long_to_be_read_is_told_the_limit() {
+    for (memory, words) in [
+        (64 << 20, "more than 5242880 bytes uncompressed"),
+        (2 << 20, "the daemon's -m"),
+    ] {
+        let front = front(memory, Limits::DEFAULT);
+        for content_type in ["application/x-protobuf", "application/json"] {
+            for (framing, chunk) in [
+                ("Content-Length: 7000000", ""),
+                ("Content-Length: 7000000\r\nExpect: 100-continue", ""),
+                ("Transfer-Encoding: chunked", "7000000\r\n"),
+            ] {
+                let request = format!(
+                    "POST /v1/traces HTTP/1.1\r\nHost: h\r\nContent-Type: {content_type}\r\n\
+                     {framing}\r\n\r\n{chunk}"
+                );
+                let answer = HttpClient::connect(front.otlp).ask(request);
+                let text = String::from_utf8_lossy(&answer.body).into_owned();
+                assert_eq!(answer.status, 413, "{framing}");
+                assert_eq!(answer.header("content-type"), Some(content_type));
+                assert!(text.contains(words), "{framing}: {text:?}");
+                let is_json = content_type == "application/json";
+                assert_eq!(text.starts_with("{\"code\":8,"), is_json, "{text:?}");
+            }
+        }
+        // What is no request with spans is answered as ever.
+        let other = "POST /v1/logs HTTP/1.1\r\nHost: h\r\nContent-Length: 7000000\r\n\r\n";
+        let answer = HttpClient::connect(front.otlp).ask(other);
+        answer.assert_empty(413);
+        stop(&front.server);
+    }
+}
+
 /// Both sockets have one thread: clients that stall on either keep out nobody.
 #[test]
 fn slow_clients_hold_up_nobody_on_the_other_port() {

@@ -1,7 +1,9 @@
-// Sends spans by OpenTelemetry's own exporter, `argv[2]` of them, in the encoding `argv[3]`.
+// Sends spans by OpenTelemetry's own exporter: `argv[2]` of them, in the encoding `argv[3]`, one every
+// `argv[4]` milliseconds.
 const { BatchSpanProcessor, NodeTracerProvider } = require('@opentelemetry/sdk-trace-node');
 const { CompressionAlgorithm } = require('@opentelemetry/otlp-exporter-base');
-const encoding = process.argv[3];
+
+const [count, encoding, pause] = process.argv.slice(2);
 const { OTLPTraceExporter } = require(`@opentelemetry/exporter-trace-otlp-${encoding}`);
 
 // The endpoint is that of OTEL_EXPORTER_OTLP_ENDPOINT.
@@ -10,9 +12,16 @@ const provider = new NodeTracerProvider({
   spanProcessors: [new BatchSpanProcessor(exporter, { scheduledDelayMillis: 100 })],
 });
 const tracer = provider.getTracer('e2e');
-for (let n = 0; n < Number(process.argv[2]); n += 1) {
+
+function send(left) {
+  if (left === 0) {
+    provider.shutdown();
+    return;
+  }
   const span = tracer.startSpan('request');
   console.log(span.spanContext().spanId);
   span.end();
+  setTimeout(send, Number(pause), left - 1);
 }
-provider.shutdown();
+
+send(Number(count));

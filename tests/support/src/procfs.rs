@@ -67,6 +67,18 @@ pub fn queued(address: SocketAddr) -> u64 {
     udp_sockets(address).iter().filter_map(queued).sum()
 }
 
+/// Half of the receive buffer that the daemon is granted, of which it wants as much as possible. The
+/// kernel grants twice its limit.
+pub fn half_a_receive_buffer() -> u64 {
+    // The default of most kernels; in a container the limit may not be shown.
+    const USUAL: u64 = 212_992;
+    // What the daemon asks for.
+    const WANTED: u64 = 4 << 20;
+    let limit = fs::read_to_string("/proc/sys/net/core/rmem_max");
+    let limit = limit.ok().and_then(|text| text.trim().parse().ok());
+    limit.unwrap_or(USUAL).min(WANTED)
+}
+
 /// The lines of the kernel's tables about the UDP sockets bound to this port.
 fn udp_sockets(address: SocketAddr) -> Vec<String> {
     let port = format!(":{:04X}", address.port());

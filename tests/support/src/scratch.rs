@@ -13,6 +13,15 @@ impl ScratchDir {
         Self(directory.expect("a temporary folder can be made"))
     }
 
+    /// A folder in memory where there is a file system for that, as on any Linux. What is written to a
+    /// disk that others keep busy may take seconds.
+    pub fn in_memory() -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("xray-test-")
+            .tempdir_in("/dev/shm");
+        directory.map_or_else(|_| Self::new(), Self)
+    }
+
     pub fn path(&self) -> &Path {
         self.0.path()
     }

@@ -1,5 +1,6 @@
 //! A value that threads change and a test waits on.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -64,5 +65,15 @@ pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     while !condition() {
         assert!(Instant::now() < end, "after {DEADLINE:?} still not: {what}");
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Sets a flag at the end of a scope, also where a check in it has failed: threads that go on until
+/// then would keep the test from ending.
+pub struct SetAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
     }
 }

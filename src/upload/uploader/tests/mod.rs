@@ -216,9 +216,59 @@ fn documents_that_x_ray_wants_again_are_sent_again_and_at_last_rejected() {
     simulation.run(Some(&Answer::Delivered), Duration::from_secs(10));
     assert_eq!(simulation.uploader.counts().sent, 10);
     simulation.documents(10, 10);
-    simulation.run(Some(&Answer::AllToBeRetried), Duration::from_secs(60));
+    simulation.run(Some(&Answer::AllToBeRetried), Duration::from_secs(620));
     let counts = simulation.uploader.counts();
     assert_eq!((counts.sent, counts.rejected), (10, 10));
+}
+
+/// It throttles as a 429 does, whatever the status of its answers.
+#[test]
+fn a_service_that_takes_none_of_the_documents_for_now_is_backed_off_from() {
+    let mut simulation = Simulation::ready(4, 3_000_000);
+    for _ in 0..8 {
+        simulation.documents(50, 10);
+    }
+    let at_once = simulation.out.len();
+    simulation.run(Some(&Answer::AllToBeRetried), Duration::from_secs(6));
+    let requests = simulation.requests;
+    assert!(requests <= 12 + at_once, "{requests}");
+    assert!(!simulation.is_healthy());
+    simulation.run(Some(&Answer::AllToBeRetried), Duration::from_secs(300));
+    let counts = simulation.uploader.counts();
+    assert_eq!((counts.rejected, counts.held), (0, 400), "{counts}");
+    simulation.run(Some(&Answer::Delivered), Duration::from_secs(60));
+    assert_eq!(simulation.uploader.counts().sent, 400);
+}
+
+#[test]
+fn at_the_end_a_service_that_takes_nothing_for_now_is_asked_at_a_pace_and_rejects_nothing() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    simulation.documents(5, 10);
+    let told = simulation.requests;
+    let counts = simulation.shut_down(Some(&Answer::AllToBeRetried), Duration::from_secs(5));
+    assert_eq!((counts.rejected, counts.spilled), (0, 5), "{counts}");
+    let requests = simulation.requests - told;
+    assert!(requests <= 50, "{requests}");
+}
+
+/// Some documents make a service fail. What says nothing of documents never rejects one.
+#[test]
+fn a_document_that_makes_the_service_fail_holds_up_nobody_else() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    simulation.documents(20, 10);
+    simulation.bad_document();
+    simulation.documents(20, 10);
+    let answer = Answer::judging(&Answer::Unavailable);
+    for _ in 0..20 {
+        simulation.run(Some(&answer), Duration::from_secs(2));
+        simulation.documents(50, 10);
+    }
+    simulation.run(Some(&answer), Duration::from_secs(60));
+    let counts = simulation.uploader.counts();
+    assert_eq!((counts.rejected, counts.held), (0, 1), "{counts}");
+    assert_eq!(counts.sent, counts.received - 1, "{counts}");
+    simulation.run(Some(&Answer::Delivered), Duration::from_secs(60));
+    assert_eq!(simulation.uploader.counts().held, 0);
 }
 
 #[test]
