@@ -181,16 +181,6 @@ impl Destination {
         }
     }
 
-    /// What X-Ray has refused, whole or in part, and is asked again for.
-    pub(super) fn refused_items(&self) -> impl Iterator<Item = &Item> {
-        self.retries.iter()
-    }
-
-    /// The same. The bodies must not be changed.
-    pub(super) fn refused_items_mut(&mut self) -> impl Iterator<Item = &mut Item> {
-        self.retries.iter_mut()
-    }
-
     /// Takes any item as it is.
     pub(super) fn pop_any(&mut self) -> Option<Item> {
         self.pop_oldest().or_else(|| self.restored.pop_front())

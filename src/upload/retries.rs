@@ -90,11 +90,6 @@ impl Retries {
         self.items.iter()
     }
 
-    /// The same. The bodies must not be changed.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Item> {
-        self.items.iter_mut()
-    }
-
     /// Takes the item that was refused first as it is.
     pub(super) fn pop_front(&mut self) -> Option<Item> {
         (!self.items.is_empty()).then(|| self.remove(0))

@@ -212,7 +212,7 @@ impl Uploader {
         self.dispatch(now);
         // A body that was compressed has grown when it went out.
         self.drop_oldest();
-        self.make_copies(now);
+        self.copy_in_flight(now);
         self.flush_spool(now.instant);
         let freed = self
             .packer

@@ -1,5 +1,4 @@
-//! Copies in the spool of what stays in memory: what is in flight for long, and what X-Ray has refused
-//! and is asked again for. `kill -9` must not cost them.
+//! Copies in the spool of what is in flight for long, which `kill -9` must not cost.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,16 +8,14 @@ use super::{Action, Now, Uploader};
 use crate::batch::compressed::CompressedBody;
 use crate::spool::{BodyKind, SpoolItem};
 use crate::upload::copies::Copies;
-use crate::upload::item::{Body, Item};
 use crate::upload::sender_pool::{InFlight, Load};
 
-/// What is out for `COPY_TIME`, and was queued `COPY_AGE` ago, is copied to the spool; and so is what was
-/// refused and was queued `COPY_AGE` ago.
+/// What is out for `COPY_TIME`, and was queued `COPY_AGE` ago, is copied to the spool.
 const COPY_TIME: Duration = Duration::from_secs(1);
 const COPY_AGE: Duration = Duration::from_secs(2);
 
 /// When a request in flight is to be copied to the spool. `None`: it has a copy, or needs none.
-fn in_flight_due(one: &InFlight, copies: &Copies) -> Option<Instant> {
+fn copy_due(one: &InFlight, copies: &Copies) -> Option<Instant> {
     match &one.load {
         Load::Documents {
             queued_at, copy, ..
@@ -27,26 +24,20 @@ fn in_flight_due(one: &InFlight, copies: &Copies) -> Option<Instant> {
     }
 }
 
-/// When a refused item is to be copied to the spool. `None`: it has a copy.
-fn refused_due(item: &Item, copies: &Copies) -> Option<Instant> {
-    (!copies.has(item.copy.as_ref())).then_some(item.queued_at + COPY_AGE)
-}
-
 impl Uploader {
     /// When the next copy is due.
     pub(super) fn next_copy(&self) -> Option<Instant> {
         let spooling = self.spooling.as_ref().filter(|one| one.is_open)?;
         let in_flight = self.senders.in_flight();
-        let in_flight = in_flight.filter_map(|one| in_flight_due(one, &spooling.copies));
-        let refused = self.destinations.iter().flat_map(|one| one.refused_items());
-        let refused = refused.filter_map(|item| refused_due(item, &spooling.copies));
-        let due = in_flight.chain(refused).min()?;
+        let due = in_flight
+            .filter_map(|one| copy_due(one, &spooling.copies))
+            .min()?;
         Some(due.max(spooling.store_at.unwrap_or(due)))
     }
 
-    /// Stores a copy of what may never be taken by X-Ray. In the last seconds of the shutdown that is all
-    /// that is in flight.
-    pub(super) fn make_copies(&mut self, now: Now) {
+    /// Stores a copy of what is in flight for long, since it may never be answered; in the last seconds
+    /// of the shutdown, of all that is in flight.
+    pub(super) fn copy_in_flight(&mut self, now: Now) {
         let is_last_phase = self.is_last_phase(now.instant);
         let Some(spooling) = &mut self.spooling else {
             return;
@@ -55,7 +46,7 @@ impl Uploader {
             return;
         }
         for one in self.senders.in_flight_mut() {
-            let due = in_flight_due(one, &spooling.copies);
+            let due = copy_due(one, &spooling.copies);
             let is_due = due.is_some_and(|due| is_last_phase || due <= now.instant);
             let Load::Documents {
                 queued_at,
@@ -87,29 +78,6 @@ impl Uploader {
                 attempts: attempts(*history),
             };
             let Some(message) = spooling.store_copy(item, copy, now.instant) else {
-                return;
-            };
-            self.actions.push(Action::Spool(message));
-        }
-        let destinations = self.destinations.iter_mut();
-        let refused = destinations.flat_map(|one| one.refused_items_mut());
-        for item in refused {
-            let due = refused_due(item, &spooling.copies);
-            if due.is_none_or(|due| due > now.instant) {
-                continue;
-            }
-            let mut body = item.body.clone();
-            body.compress(self.packer.get_or_insert_default());
-            let Body::Compressed { body, kind } = body else {
-                continue;
-            };
-            let copied = SpoolItem {
-                body,
-                kind,
-                received_at: item.received_at.unwrap_or(now.wall_at(item.queued_at)),
-                attempts: attempts(item.history),
-            };
-            let Some(message) = spooling.store_copy(copied, &mut item.copy, now.instant) else {
                 return;
             };
             self.actions.push(Action::Spool(message));

@@ -134,7 +134,7 @@ fn what_is_in_flight_is_copied_after_two_seconds_and_not_before() {
     assert_eq!(simulation.disk().documents(), 0);
 }
 
-/// What it refuses waits in memory until it is clear whether the documents are at fault.
+/// What it refuses is not known to be bad.
 #[test]
 fn while_x_ray_refuses_everything_all_but_the_last_seconds_is_on_disk() {
     for answer in [Answer::WithoutReason, Answer::Refused] {
@@ -146,7 +146,6 @@ fn while_x_ray_refuses_everything_all_but_the_last_seconds_is_on_disk() {
         let counts = simulation.uploader.counts();
         let (in_memory, on_disk) = (22 * 10, simulation.disk().documents());
         let rejected = counts.rejected;
-        assert!(counts.held > 2 * in_memory, "{counts}");
         let kept = on_disk + in_memory + rejected;
         assert!(kept >= 6000, "{on_disk} of {counts}");
         simulation.run(Some(&Answer::Delivered), MANY);
