@@ -24,8 +24,8 @@ use crate::logging;
 use crate::proxy::{
     AllowedOrigins, ClientResources, Limits, OperatorEndpoints, OtlpFront, ProxyParts, ProxyServer,
 };
-use crate::upload::UploadChannel;
 use crate::upload::counters::{ReaderCounts, ReaderLedger};
+use crate::upload::{UploadChannel, UploadLimits};
 
 /// Why the daemon could not start, or go on.
 #[derive(Debug)]
@@ -183,8 +183,11 @@ impl Daemon {
         let counts: [Arc<ReaderCounts>; 2] = Default::default();
         let reading = Arc::new(AtomicBool::new(true));
         let (shutdown_delay, shutdown_timeout) = (config.shutdown_delay, config.shutdown_timeout);
-        // See UploadLimits.
-        let (senders, allow_origin) = (config.concurrency + 1, config.allow_origin.clone());
+        let uploads = UploadLimits {
+            concurrency: config.concurrency,
+            buffer: limit,
+        };
+        let (senders, allow_origin) = (uploads.senders(), config.allow_origin.clone());
         let any_host = config.view_any_host;
         let clients =
             ClientResources::new(limit.min(MAX_CLIENT_MEMORY), RESERVED_THREADS + senders);

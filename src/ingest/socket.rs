@@ -258,7 +258,7 @@ pub(crate) fn kernel_drops(socket: &UdpSocket) -> Option<u64> {
 pub fn drops_of(inode: &str, table: &str) -> Option<u64> {
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        (fields.get(9) == Some(&inode)).then(|| fields.last()?.parse().ok())?
+        (fields.get(9) == Some(&inode)).then(|| fields.get(12)?.parse().ok())?
     })
 }
 
@@ -353,6 +353,9 @@ mod tests {
         assert_eq!(drops_of("778", table), Some(91));
         assert_eq!(drops_of("779", table), None);
         assert_eq!(drops_of("779", ""), None);
+        // A table that ends in the middle of a line does not tell the number.
+        let (cut, _) = table.split_once(" 2 0 91").unwrap();
+        assert_eq!(drops_of("778", cut), None);
         let socket = udp("127.0.0.1:0").unwrap();
         assert_eq!(kernel_drops(&socket), Some(0));
     }

@@ -129,7 +129,7 @@ impl Destination {
     }
 
     /// Takes an item that waits since before this time, as it is: the oldest new one, or in an outage one
-    /// that was refused.
+    /// that stepped aside. What X-Ray refused stays, since it is known how often that happened.
     pub(super) fn pop_older(&mut self, than: Instant) -> Option<Item> {
         if self
             .queue
@@ -140,18 +140,18 @@ impl Destination {
         }
         match self.back_off.is_healthy() {
             true => None,
-            false => self.retries.pop_older(than),
+            false => self.retries.pop_failed(than),
         }
     }
 
     /// When the oldest item was queued that [`pop_older`](Self::pop_older) may take.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        let refused = self
+        let failed = self
             .retries
-            .oldest()
+            .oldest_failed()
             .filter(|_| !self.back_off.is_healthy());
         let queued = self.queue.front().map(|item| item.queued_at);
-        queued.into_iter().chain(refused).min()
+        queued.into_iter().chain(failed).min()
     }
 
     /// Takes the oldest item that was read from the spool before this time, as it is.

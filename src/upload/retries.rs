@@ -95,15 +95,17 @@ impl Retries {
         (!self.items.is_empty()).then(|| self.remove(0))
     }
 
-    /// Takes an item that was queued before this time as it is.
-    pub(super) fn pop_older(&mut self, than: Instant) -> Option<Item> {
-        let index = self.items.iter().position(|item| item.queued_at <= than)?;
+    /// Takes an item as it is that stepped aside and was queued before this time.
+    pub(super) fn pop_failed(&mut self, than: Instant) -> Option<Item> {
+        let is_older = |item: &Item| stepped_aside(item) && item.queued_at <= than;
+        let index = self.items.iter().position(is_older)?;
         Some(self.remove(index))
     }
 
-    /// When the oldest item was queued. `None` without any.
-    pub(super) fn oldest(&self) -> Option<Instant> {
-        self.items.iter().map(|item| item.queued_at).min()
+    /// When the oldest item was queued that stepped aside. `None` without any.
+    pub(super) fn oldest_failed(&self) -> Option<Instant> {
+        let failed = self.items.iter().filter(|item| stepped_aside(item));
+        failed.map(|item| item.queued_at).min()
     }
 
     /// Lets every item go at once, because there is no later.
@@ -142,4 +144,9 @@ impl Retries {
 
 fn not_before(item: &Item) -> Option<Instant> {
     Some(item.history?.not_before)
+}
+/// Whether the service failed at it, and did not refuse it.
+fn stepped_aside(item: &Item) -> bool {
+    item.history
+        .is_some_and(|history| history.cause == RetryCause::Failed)
 }

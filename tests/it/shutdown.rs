@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
@@ -260,7 +259,9 @@ fn other_signals_change_nothing() {
 #[cfg(target_os = "linux")]
 fn raise(pid: u32, number: u32) {
     let command = format!("kill -{number} {pid}");
-    let status = Command::new("sh").args(["-c", &command]).status();
+    let status = std::process::Command::new("sh")
+        .args(["-c", &command])
+        .status();
     assert!(status.expect("there is a shell").success());
 }
 

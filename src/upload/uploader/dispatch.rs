@@ -102,7 +102,7 @@ impl Uploader {
         }
         let next = |api| {
             let in_flight = self.requests_in_flight(api);
-            if in_flight >= self.limits.concurrency {
+            if in_flight >= self.limits.in_flight(api) {
                 return None;
             }
             let at = self.destinations.of(api).next_time(in_flight, now);
@@ -133,7 +133,7 @@ impl Uploader {
 
     /// The sender of the next request, which goes to this API.
     pub(super) fn chosen_sender(&self, api: XRayApi, now: Instant) -> Option<Choice> {
-        if self.requests_in_flight(api) >= self.limits.concurrency {
+        if self.requests_in_flight(api) >= self.limits.in_flight(api) {
             return None;
         }
         // While the requests to one API take long, those to another have a sender of their own.

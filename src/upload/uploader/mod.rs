@@ -42,11 +42,27 @@ use spooling::Spooling;
 /// What the uploader may use.
 #[derive(Debug, Clone, Copy)]
 pub struct UploadLimits {
-    /// Most requests in flight to each API. There is one sender thread more, at most: requests to one
-    /// of them that are not answered must not keep those to another.
+    /// Most requests in flight, of which those with spans leave one to segments. Where there is one
+    /// alone, spans have a sender of their own.
     pub concurrency: usize,
     /// Most bytes of documents that are held: in the channel, waiting and in flight.
     pub buffer: usize,
+}
+
+impl UploadLimits {
+    /// Most sender threads.
+    #[must_use]
+    pub fn senders(self) -> usize {
+        self.concurrency.max(2)
+    }
+
+    /// Most requests in flight to one API.
+    fn in_flight(self, api: XRayApi) -> usize {
+        match api {
+            XRayApi::Segments => self.concurrency,
+            XRayApi::Otlp => self.senders() - 1,
+        }
+    }
 }
 
 /// The time of an event.
@@ -145,7 +161,7 @@ impl Uploader {
             destinations: Destinations::default(),
             packer: None,
             spooling: spool_role.map(|role| Spooling::new(role, limits.buffer)),
-            senders: SenderPool::new(limits.concurrency + 1, now),
+            senders: SenderPool::new(limits.senders(), now),
             counts: SegmentCounts::default(),
             span_counts: SpanCounts::default(),
             metrics: UploadMetrics::default(),

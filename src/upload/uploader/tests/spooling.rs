@@ -77,31 +77,6 @@ fn in_an_outage_all_but_the_last_second_is_on_disk_and_all_is_sent_afterwards() 
     assert_eq!(simulation.disk().documents(), 0);
 }
 
-/// What was refused waits apart from the queue, but not apart from the disk.
-#[test]
-fn what_something_in_between_refuses_is_on_disk_too() {
-    for answer in [
-        Answer::WithoutReason,
-        Answer::Refused,
-        Answer::AllToBeRetried,
-    ] {
-        let mut simulation = with(FakeSpool::default(), 3_000_000);
-        for _ in 0..100 {
-            simulation.documents(50, 1000);
-            simulation.run(Some(&answer), Duration::from_millis(100));
-        }
-        simulation.run(Some(&answer), Duration::from_secs(30));
-        let counts = simulation.uploader.counts();
-        assert!(counts.held <= 2 * 50, "{answer:?} {counts}");
-        let left = 5000 - counts.rejected;
-        assert_eq!(counts.spooled + counts.held, left, "{answer:?} {counts}");
-        simulation.run(Some(&Answer::Delivered), MANY);
-        let counts = simulation.uploader.counts();
-        assert_eq!((counts.sent, counts.held), (left, 0), "{answer:?} {counts}");
-        assert_eq!(simulation.disk().documents(), 0);
-    }
-}
-
 #[test]
 fn while_x_ray_only_hangs_all_but_the_last_seconds_is_on_disk() {
     let mut simulation = with(FakeSpool::default(), 30_000_000);
@@ -137,7 +112,11 @@ fn what_is_in_flight_is_copied_after_two_seconds_and_not_before() {
 /// What it refuses is not known to be bad.
 #[test]
 fn while_x_ray_refuses_everything_all_but_the_last_seconds_is_on_disk() {
-    for answer in [Answer::WithoutReason, Answer::Refused] {
+    for answer in [
+        Answer::WithoutReason,
+        Answer::Refused,
+        Answer::AllToBeRetried,
+    ] {
         let mut simulation = with(FakeSpool::default(), 30_000_000);
         for _ in 0..600 {
             simulation.documents(10, 100);
