@@ -39,7 +39,7 @@ python := @deploy/need python3="python3 python3-venv"
 CROSS_amd64 := gcc=gcc
 CROSS_arm64 := aarch64-linux-gnu-gcc="gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 
-.PHONY: help run send test first-run doc static image size e2e browser faults spool resident soak bench fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
+.PHONY: help run send test first-run doc static image size e2e browser faults spool resident soak bench outage fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ size: ## sizes of both static binaries; fails above 2.75 MB
 bench: static ## measure against the floor: make bench QUICK=1 THEIRS=/path/to/another/xray
 	cargo bench --locked --bench load -- --ours $(STATIC) --json target/bench.json \
 		$(if $(THEIRS),--theirs $(THEIRS)) $(if $(QUICK),--quick)
+
+outage: static ## how long -m 16 holds everything while X-Ray is away, and at what cost: make outage THEIRS=/path/to/another/xray
+	cargo bench --locked --bench load -- outage 75 $(STATIC) $(THEIRS)
 
 e2e: ## real SDKs, boto3 and moto through the binary, and the image where Docker runs
 	$(rust)

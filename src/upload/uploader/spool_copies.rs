@@ -1,4 +1,4 @@
-//! SpoolCopies in the spool of what stays in memory: what is in flight for long, and what X-Ray has refused
+//! Copies in the spool of what stays in memory: what is in flight for long, and what X-Ray has refused
 //! and is asked again for. `kill -9` must not cost them.
 
 use std::sync::Arc;
