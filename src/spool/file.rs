@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::SystemTime;
 
@@ -56,8 +57,21 @@ pub(crate) enum NextRecord {
     Lost {
         amount: RecordAmount,
         reason: LossReason,
+        /// Where they stood in the file.
+        offsets: Range<u64>,
     },
     Nothing,
+}
+
+impl NextRecord {
+    /// Nothing more of the file will be read.
+    fn lost_rest(amount: RecordAmount, reason: LossReason) -> Self {
+        NextRecord::Lost {
+            amount,
+            reason,
+            offsets: 0..u64::MAX,
+        }
+    }
 }
 
 impl SpoolFile {
@@ -235,12 +249,12 @@ impl SpoolFile {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         let reason = LossReason::Vanished;
                         let amount = self.give_up();
-                        return Ok(NextRecord::Lost { amount, reason });
+                        return Ok(NextRecord::lost_rest(amount, reason));
                     }
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                         let reason = LossReason::Unreadable;
                         let amount = self.give_up();
-                        return Ok(NextRecord::Lost { amount, reason });
+                        return Ok(NextRecord::lost_rest(amount, reason));
                     }
                     // There may be no free descriptor at this moment.
                     Err(error) => return Err(error),
@@ -258,7 +272,7 @@ impl SpoolFile {
                     if self.failed_reads >= MAX_FAILED_READS {
                         let reason = LossReason::Unreadable;
                         let amount = self.give_up();
-                        return Ok(NextRecord::Lost { amount, reason });
+                        return Ok(NextRecord::lost_rest(amount, reason));
                     }
                     return Err(error);
                 }
@@ -289,10 +303,15 @@ impl SpoolFile {
                 Some(NextRecord::Read { offset, item })
             }
             ReaderStep::Damaged { documents, bytes } => {
+                let offsets = start..reader.offset();
                 let amount = RecordAmount::of(documents, bytes);
                 self.unread = self.unread.saturating_sub(amount);
                 let reason = LossReason::Damaged;
-                Some(NextRecord::Lost { amount, reason })
+                Some(NextRecord::Lost {
+                    amount,
+                    reason,
+                    offsets,
+                })
             }
             // Records that were counted and are missing now are reported when the file is finished.
             ReaderStep::Record { .. }

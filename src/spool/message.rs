@@ -1,7 +1,7 @@
 //! The messages to the spool and its answers.
 
 use std::fmt;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 use std::time::SystemTime;
 
 use super::{SpoolIdentity, SpoolItem, StoreError, XRayApi};
@@ -11,6 +11,30 @@ use super::{SpoolIdentity, SpoolItem, StoreError, XRayApi};
 pub(crate) struct RecordId {
     pub(super) file: u64,
     pub(super) offset: u64,
+}
+
+/// Places in a file of the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RecordRange {
+    pub(super) file: u64,
+    pub(super) offsets: Range<u64>,
+}
+
+impl RecordRange {
+    pub(crate) fn only(record: RecordId) -> Self {
+        let RecordId { file, offset } = record;
+        let offsets = offset..offset + 1;
+        RecordRange { file, offsets }
+    }
+
+    pub(super) fn whole(file: u64) -> Self {
+        let offsets = 0..u64::MAX;
+        RecordRange { file, offsets }
+    }
+
+    pub(crate) fn contains(&self, record: RecordId) -> bool {
+        self.file == record.file && self.offsets.contains(&record.offset)
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +144,8 @@ pub(crate) enum SpoolEvent {
         destination: XRayApi,
         amount: RecordAmount,
         reason: LossReason,
+        /// Where they stood. `None`: in files that no record of this process was in.
+        range: Option<RecordRange>,
     },
     /// The number of damaged places that were found. They are in no other count.
     Damaged { places: u64 },

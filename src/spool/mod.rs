@@ -54,7 +54,9 @@ mod thread;
 
 pub(crate) use directory::examine;
 pub(crate) use error::StoreError;
-pub(crate) use message::{LossReason, RecordAmount, RecordId, SpoolEvent, SpoolMessage, Usage};
+pub(crate) use message::{
+    LossReason, RecordAmount, RecordId, RecordRange, SpoolEvent, SpoolMessage, Usage,
+};
 pub(crate) use thread::run;
 
 /// Written items are synchronised to the device at least this often.

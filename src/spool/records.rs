@@ -9,7 +9,9 @@ use super::error::StoreError;
 use super::file::{NextRecord, SpoolFile};
 use super::format::{FileHeader, MARKER, MAX_FILE_HEADER, SyncMarker, encode_record, record_len};
 use super::state::Spool;
-use super::{LossReason, RecordAmount, RecordId, SYNC_INTERVAL, SpoolEvent, SpoolItem, XRayApi};
+use super::{
+    LossReason, RecordAmount, RecordId, RecordRange, SYNC_INTERVAL, SpoolEvent, SpoolItem, XRayApi,
+};
 use crate::batch::compressed::MAX_BODY;
 
 /// A file takes no further record at this size, so that disk space comes back in small steps.
@@ -169,8 +171,13 @@ impl Spool {
             NextRecord::Read { offset, item } if item.received_at < not_before => {
                 let settled = file.settle(Some(directory), number, offset);
                 let amount = RecordAmount::of_item(&item);
+                let record = RecordId {
+                    file: number,
+                    offset,
+                };
+                let range = Some(RecordRange::only(record));
                 self.report
-                    .lost(destination, amount, LossReason::TooOld, now);
+                    .lost(destination, amount, LossReason::TooOld, range, now);
                 settled?;
             }
             NextRecord::Read { offset, item } => {
@@ -181,8 +188,16 @@ impl Spool {
                 };
                 self.report.push(SpoolEvent::Restored { record, item });
             }
-            NextRecord::Lost { amount, reason } => {
-                self.report.lost(destination, amount, reason, now);
+            NextRecord::Lost {
+                amount,
+                reason,
+                offsets,
+            } => {
+                let range = Some(RecordRange {
+                    file: number,
+                    offsets,
+                });
+                self.report.lost(destination, amount, reason, range, now);
             }
             NextRecord::Nothing => {}
         }
@@ -237,7 +252,9 @@ impl Spool {
             }
         }
         if let Some(file) = self.files.remove(&number) {
-            self.report.lost(file.destination, file.unread, reason, now);
+            let range = Some(RecordRange::whole(number));
+            self.report
+                .lost(file.destination, file.unread, reason, range, now);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::directory::{SpoolDirectory, name};
 use super::error::DirectoryError;
 use super::index::EarlierFiles;
-use super::{LossReason, RecordAmount, SpoolEvent, Usage, XRayApi};
+use super::{LossReason, RecordAmount, RecordRange, SpoolEvent, Usage, XRayApi};
 use crate::logging::RateLimit;
 
 /// Lines of one kind a minute. A full disk may fail and recover all the time.
@@ -80,6 +80,7 @@ impl Report {
         destination: XRayApi,
         amount: RecordAmount,
         reason: LossReason,
+        range: Option<RecordRange>,
         now: Instant,
     ) {
         if amount == RecordAmount::default() {
@@ -95,6 +96,7 @@ impl Report {
             destination,
             amount,
             reason,
+            range,
         });
     }
 
@@ -165,7 +167,7 @@ impl Report {
             }
         }
         for (destination, amount) in found.vanished {
-            self.lost(destination, amount, LossReason::Vanished, now);
+            self.lost(destination, amount, LossReason::Vanished, None, now);
         }
     }
 

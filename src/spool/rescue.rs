@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::file::SpoolFile;
 use super::reader::{ReaderStep, RecordReader};
 use super::state::Spool;
-use super::{LossReason, RecordAmount};
+use super::{LossReason, RecordAmount, RecordRange};
 
 impl Spool {
     /// The daemon must not report records as kept that the next process will not find. Records in
@@ -26,8 +26,9 @@ impl Spool {
         for (number, mut file) in gone {
             let kept = self.write_again(&file).unwrap_or_default();
             let lost = file.give_up().saturating_sub(kept);
+            let range = Some(RecordRange::whole(number));
             self.report
-                .lost(file.destination, lost, LossReason::Vanished, now);
+                .lost(file.destination, lost, LossReason::Vanished, range, now);
             if file.is_outstanding() {
                 self.files.entry(number).or_insert(file);
             }
@@ -41,10 +42,14 @@ impl Spool {
         if self.directory.is_some() {
             return self.keep_what_was_removed(now);
         }
-        for file in self.files.values_mut().filter(|file| file.is_unlinked()) {
+        for (number, file) in &mut self.files {
+            if !file.is_unlinked() {
+                continue;
+            }
             let lost = file.give_up();
+            let range = Some(RecordRange::whole(*number));
             self.report
-                .lost(file.destination, lost, LossReason::Vanished, now);
+                .lost(file.destination, lost, LossReason::Vanished, range, now);
         }
     }
 

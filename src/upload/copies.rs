@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::item::Item;
-use crate::spool::{RecordId, STORE_WINDOW, XRayApi};
+use crate::spool::{RecordAmount, RecordId, RecordRange, STORE_WINDOW, SpoolItem, XRayApi};
 
 /// If the spool has not answered after this time, the item may be sent although it is being stored:
 /// the disk may hang for ever.
@@ -32,11 +32,15 @@ impl CopyRef {
 #[derive(Debug)]
 enum Copy {
     /// On its way to the spool. The item waits here meanwhile, unless it is in flight.
-    Storing { item: Option<Item>, since: Instant },
+    Storing {
+        item: Option<Item>,
+        since: Instant,
+        amount: RecordAmount,
+    },
     /// On its way to the spool, and not needed any more.
     Superfluous,
     /// In the spool, and not read since it was stored: the item was in flight meanwhile.
-    Stored(RecordId),
+    Stored(RecordId, RecordAmount),
     /// In the spool, from which it was read.
     Read(RecordId),
 }
@@ -131,12 +135,26 @@ impl SpoolCopies {
         if self.settled_unread.remove(&record) {
             return None;
         }
-        let is_it = |copy: &&mut Copy| matches!(copy, Copy::Stored(stored) if *stored == record);
+        let is_it = |copy: &&mut Copy| matches!(copy, Copy::Stored(stored, _) if *stored == record);
         if let Some(copy) = self.copies.values_mut().find(is_it) {
             *copy = Copy::Read(record);
             return None;
         }
         Some(self.add(Copy::Read(record), documents))
+    }
+
+    /// The spool has lost what stood there. Answers how much of it were copies of what is held: they are
+    /// in no count of the spool, and are made anew.
+    pub(super) fn lost(&mut self, range: &RecordRange) -> RecordAmount {
+        let mut amount = RecordAmount::default();
+        self.copies.retain(|_, copy| match copy {
+            Copy::Stored(record, stored) if range.contains(*record) => {
+                amount += *stored;
+                false
+            }
+            _ => true,
+        });
+        amount
     }
 
     /// Nothing is being read any more.
@@ -148,6 +166,7 @@ impl SpoolCopies {
     pub(super) fn store(&mut self, item: Item, now: Instant) -> u64 {
         let (bytes, documents) = (item.bytes(), item.documents());
         let copy = Copy::Storing {
+            amount: RecordAmount::of(documents, item.body.opened_bytes()),
             item: Some(item),
             since: now,
         };
@@ -158,18 +177,14 @@ impl SpoolCopies {
 
     /// A copy of an item in flight is sent to the spool. Returns its number and the item's link to
     /// it.
-    pub(super) fn store_copy(
-        &mut self,
-        bytes: usize,
-        documents: usize,
-        now: Instant,
-    ) -> (u64, CopyRef) {
+    pub(super) fn store_copy(&mut self, item: &SpoolItem, now: Instant) -> (u64, CopyRef) {
         let copy = Copy::Storing {
             item: None,
             since: now,
+            amount: RecordAmount::of_item(item),
         };
-        let reference = self.add(copy, documents);
-        self.begin(reference.id, bytes);
+        let reference = self.add(copy, item.body.count());
+        self.begin(reference.id, item.body.bytes().len());
         (reference.id, reference)
     }
 
@@ -189,8 +204,10 @@ impl SpoolCopies {
             Some(Copy::Storing {
                 item: Some(item), ..
             }) => Stored::Moved(item),
-            Some(Copy::Storing { item: None, .. }) => {
-                self.copies.insert(id, Copy::Stored(record));
+            Some(Copy::Storing {
+                item: None, amount, ..
+            }) => {
+                self.copies.insert(id, Copy::Stored(record, amount));
                 Stored::Copied
             }
             _ => {
@@ -216,7 +233,7 @@ impl SpoolCopies {
         Arc::into_inner(parts)?;
         match self.copies.remove(&id)? {
             Copy::Read(record) => Some(record),
-            Copy::Stored(record) => {
+            Copy::Stored(record, _) => {
                 self.settled_unread.insert(record);
                 Some(record)
             }
@@ -238,10 +255,15 @@ impl SpoolCopies {
         };
         let id = copy.id;
         match self.copies.remove(&id) {
-            Some(Copy::Read(record) | Copy::Stored(record)) => PutAway::Release(record, item),
-            Some(Copy::Storing { since, .. }) => {
+            Some(Copy::Read(record) | Copy::Stored(record, _)) => PutAway::Release(record, item),
+            Some(Copy::Storing { since, amount, .. }) => {
                 let item = Some(Item { copy: None, ..item });
-                self.copies.insert(id, Copy::Storing { item, since });
+                let copy = Copy::Storing {
+                    item,
+                    since,
+                    amount,
+                };
+                self.copies.insert(id, copy);
                 PutAway::OnItsWay
             }
             Some(Copy::Superfluous) | None => PutAway::Store(Item { copy: None, ..item }),
@@ -297,7 +319,7 @@ impl SpoolCopies {
     pub(super) fn is_stored(&self, copy: &CopyRef) -> bool {
         matches!(
             self.copies.get(&copy.id),
-            Some(Copy::Read(_) | Copy::Stored(_))
+            Some(Copy::Read(_) | Copy::Stored(..))
         )
     }
 }

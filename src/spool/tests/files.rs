@@ -161,15 +161,17 @@ fn at_the_limit_the_oldest_segments_go_and_are_counted() {
     let mut spool = Tested::empty(&temp.spool(), limit);
     let total = 1000;
     let mut dropped = 0;
+    let mut records = Vec::new();
     for number in 0..total {
         let item = item(number);
         for event in spool.send(SpoolMessage::Store { id: 1, item }) {
             match event {
-                SpoolEvent::Stored { .. } => {}
+                SpoolEvent::Stored { record, .. } => records.push(record),
                 SpoolEvent::Lost {
                     destination: XRayApi::Segments,
                     amount,
                     reason: LossReason::Limit,
+                    ..
                 } => dropped += amount.documents,
                 other => panic!("{other:?}"),
             }
@@ -184,6 +186,9 @@ fn at_the_limit_the_oldest_segments_go_and_are_counted() {
     assert_eq!(on_disk, spool.usage());
     assert!(on_disk > limit / 2, "the limit is used: {on_disk}");
     assert!(dropped > 0);
+    let is_lost = |record| spool.lost.iter().any(|range| range.contains(record));
+    let lost = records.iter().filter(|record| is_lost(**record)).count();
+    assert_eq!(lost as u64, dropped, "it is said which they were");
     let newest: Vec<SpoolItem> = (dropped..total).map(item).collect();
     assert_eq!(spool.drain_items(), newest);
 }
@@ -415,6 +420,7 @@ fn files_of_others_are_left_alone() {
                 limit: LIMIT,
             }),
             now: Instant::now(),
+            lost: Vec::new(),
         };
         assert_eq!(other.send(SpoolMessage::Open(identity)), []);
         other.store(&item(1));
@@ -501,6 +507,7 @@ fn nothing_is_stored_before_it_is_known_whose_it_is() {
             limit: LIMIT,
         }),
         now: Instant::now(),
+        lost: Vec::new(),
     };
     let item = item(1);
     let events = spool.send(SpoolMessage::Store {
@@ -617,8 +624,8 @@ fn losses_are_logged_with_their_sum_and_once_a_minute() {
     for second in 0..10 {
         let now = start + Duration::from_secs(second);
         let report = &mut spool.spool.report;
-        report.lost(XRayApi::Segments, one, LossReason::Limit, now);
-        report.lost(XRayApi::Segments, one, LossReason::Damaged, now);
+        report.lost(XRayApi::Segments, one, LossReason::Limit, None, now);
+        report.lost(XRayApi::Segments, one, LossReason::Damaged, None, now);
         report.log_losses(now);
     }
     // The first lines come after a second, and the next ones a minute later.

@@ -96,6 +96,8 @@ fn spans(number: u64) -> SpoolItem {
 struct Tested {
     spool: Spool,
     now: Instant,
+    /// Where what was lost stood. It is not in the events.
+    lost: Vec<RecordRange>,
 }
 
 const LIMIT: u64 = 1 << 20;
@@ -109,6 +111,7 @@ impl Tested {
                 limit,
             }),
             now: Instant::now(),
+            lost: Vec::new(),
         };
         let events = tested.send(SpoolMessage::Open(identity()));
         (tested, events)
@@ -131,6 +134,11 @@ impl Tested {
         self.spool.tick(self.now);
         let mut events = self.spool.take_events();
         events.retain(|event| !matches!(event, SpoolEvent::Usage(_)));
+        for event in &mut events {
+            if let SpoolEvent::Lost { range, .. } = event {
+                self.lost.extend(range.take());
+            }
+        }
         events
     }
 
@@ -205,5 +213,6 @@ fn lost<'a>(items: impl IntoIterator<Item = &'a SpoolItem>, reason: LossReason) 
         destination: XRayApi::Segments,
         amount: amount(items),
         reason,
+        range: None,
     }
 }

@@ -72,7 +72,10 @@ impl Uploader {
                 destination,
                 amount,
                 reason,
+                range,
             } => {
+                let copied = range.map(|range| spooling.copies.lost(&range));
+                let amount = amount.saturating_sub(copied.unwrap_or_default());
                 if reason == LossReason::Damaged {
                     spooling.metrics.damaged += amount.records;
                 }

@@ -111,7 +111,7 @@ impl Spooling {
         if !self.copies.has_room(bytes) {
             return None;
         }
-        let (id, reference) = self.copies.store_copy(bytes, item.body.count(), now);
+        let (id, reference) = self.copies.store_copy(&item, now);
         *copy = Some(reference);
         Some(SpoolMessage::Store { id, item })
     }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::spool::{
-    LossReason, RecordAmount, RecordId, SpoolEvent, SpoolItem, SpoolMessage, StoreError, XRayApi,
+    LossReason, RecordAmount, RecordId, RecordRange, SpoolEvent, SpoolItem, SpoolMessage,
+    StoreError, XRayApi,
 };
 
 #[derive(Debug, Default)]
@@ -90,6 +91,7 @@ impl FakeSpool {
             destination: item.kind.destination(),
             amount: RecordAmount::of_item(&item),
             reason: LossReason::Limit,
+            range: Some(RecordRange::only(record)),
         })
     }
 

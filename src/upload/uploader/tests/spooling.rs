@@ -279,6 +279,7 @@ fn a_record_that_turns_out_to_be_damaged_is_in_the_metrics() {
             destination: XRayApi::Segments,
             amount: crate::spool::RecordAmount::of(5, 100),
             reason,
+            range: None,
         });
         let metrics = simulation.uploader.snapshot(simulation.now).spool.unwrap();
         assert_eq!(metrics.damaged, damaged);
