@@ -68,9 +68,12 @@ const SIGPWR: c_int = SIGUSR1;
 /// When the system refuses a handler, or the thread that receives the signals.
 pub(super) fn listen() -> io::Result<(Sender<Exit>, Receiver<Exit>)> {
     let (sender, receiver) = channel();
-    let ends = [SIGTERM, SIGINT, SIGQUIT, SIGHUP];
-    let all = ends.into_iter().chain(IGNORED).chain(REAL_TIME);
-    let mut signals = Signals::new(all)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP])?;
+    let handle = signals.handle();
+    for signal in IGNORED.into_iter().chain(REAL_TIME) {
+        // Where a handler is refused, somebody else needs the signal: valgrind does, for one.
+        let _ = handle.add_signal(signal);
+    }
     let exits = sender.clone();
     thread::Builder::new()
         .name("signals".to_owned())
