@@ -77,6 +77,8 @@ def test_by_keyboard_alone(source, page):
     page.keyboard.press("Enter")
     # The focus is where the new view begins, and the waterfall is one stop.
     expect(page.get_by_role("heading", level=1)).to_be_focused()
+    # The rows come a moment later, when the trace has been fetched.
+    expect(page.locator(".row b").first).to_have_text("web-frontend")
     for _ in range(12):
         if page.evaluate("document.activeElement.getAttribute('role')") == "row":
             break
