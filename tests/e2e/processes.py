@@ -89,10 +89,10 @@ class Daemon(Process):
         if image := artifact.get("image"):
             options = [word for item in settings.items() for word in ("-e", "=".join(item))]
             if "--spool" in arguments:
-                spool = arguments[arguments.index("--spool") + 1]
-                # The image's user is not the one of the tests.
-                os.chmod(spool, 0o777)
-                options += ["-v", f"{spool}:{spool}"]
+                # The image's user, who is not the one of the tests, makes the spool in it.
+                folder = os.path.dirname(arguments[arguments.index("--spool") + 1])
+                os.chmod(folder, 0o777)
+                options += ["-v", f"{folder}:{folder}"]
             command = ["docker", "run", "--rm", "--network=host", *options, image, *flags]
             super().__init__(command, os.environ)
         else:

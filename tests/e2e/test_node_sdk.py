@@ -90,7 +90,7 @@ def test_opentelemetry_through_an_outage(backend, start_daemon, encoding):
 
 @pytest.mark.skipif(not shutil.which("npm"), reason="needs node and npm")
 def test_opentelemetry_through_a_restart_in_an_outage(backend, start_daemon, tmp_path):
-    arguments = ("--otlp", f"127.0.0.1:{free_port()}", "--spool", str(tmp_path))
+    arguments = ("--otlp", f"127.0.0.1:{free_port()}", "--spool", str(tmp_path / "spool"))
     daemon = start_daemon(backend.url, *arguments)
     backend.is_away.set()
     node = subprocess.Popen(

@@ -143,7 +143,7 @@ def test_the_sdk_for_rust_through_an_outage_of_thirty_seconds(backend, otlp_daem
 
 
 def test_a_restart_in_an_outage_loses_no_span(backend, start_daemon, tmp_path):
-    arguments = ("--otlp", f"127.0.0.1:{free_port()}", "--spool", str(tmp_path))
+    arguments = ("--otlp", f"127.0.0.1:{free_port()}", "--spool", str(tmp_path / "spool"))
     daemon = start_daemon(backend.url, *arguments)
     backend.is_away.set()
     provider = batches_to(daemon.otlp)
