@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use xray_test_support::protobuf::field;
+
 use crate::sender::Sent;
 
 /// Spans of one request: the batch of an exporter whose settings nobody has changed.
@@ -164,19 +166,6 @@ fn span(number: u64, random: &mut u64) -> Vec<u8> {
 fn text(key: &str, value: &str) -> Vec<u8> {
     let value = field(1, value.as_bytes());
     [field(1, key.as_bytes()), field(2, &value)].concat()
-}
-
-/// A field of protobuf that holds bytes.
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut length = content.len();
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
-    out.extend(content);
-    out
 }
 
 /// A field of protobuf of the type fixed64.

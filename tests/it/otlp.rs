@@ -12,6 +12,7 @@ use xray_test_support::http_client::exchange;
 use xray_test_support::keys::Keys;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::process::Signal;
+use xray_test_support::protobuf::field;
 use xray_test_support::sigv4::{parse_date, verify};
 use xray_test_support::totals::Totals;
 use xray_test_support::watch::DEADLINE;
@@ -20,19 +21,6 @@ use xray_test_support::xray::{FakeXray, Fault, KEY_ID, REGION, SECRET};
 pub const PROTOBUF: &str = "application/x-protobuf";
 pub const JSON: &str = "application/json";
 pub const TRACES: &str = "/v1/traces";
-
-/// A field of protobuf that holds bytes.
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut length = content.len();
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
-    out.extend(content);
-    out
-}
 
 /// A request with so many spans, all of one name.
 pub fn spans(count: usize, name: &str) -> Vec<u8> {

@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
 
 use xray_test_support::DEADLINE;
 use xray_test_support::daemon::Launch;
@@ -142,12 +141,7 @@ fn the_second_signal_ends_it_at_once() {
         .start();
     UdpClient::new(daemon.udp).document(segment(1));
     fake.wait_for("the request", |state| state.unanswered.len() == 1);
-    daemon.signal(Signal::TERM);
-    daemon.wait_log("signal again to end at once");
-    // One that comes close behind the first is its echo.
-    thread::sleep(Duration::from_secs(1));
-    daemon.signal(Signal::TERM);
-    daemon.wait_log("a second signal");
+    daemon.terminate_twice();
     let ended = daemon.wait_exit(DEADLINE);
     assert_eq!(ended.code, Some(1));
     let line = "Totals: received 1 = sent 0 + rejected 0 + spilled 0 + held 1;";

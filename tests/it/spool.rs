@@ -280,12 +280,7 @@ fn a_second_signal_ends_it_at_once_and_keeps_everything() {
     let daemon = launch.start();
     UdpClient::new(daemon.udp).document(segment(1));
     fake.wait_for("the request", |state| state.unanswered.len() == 1);
-    daemon.signal(Signal::TERM);
-    daemon.wait_log("signal again to end at once");
-    // One that comes close behind the first is its echo, and a third one would end even the spool.
-    thread::sleep(Duration::from_secs(1));
-    daemon.signal(Signal::TERM);
-    daemon.wait_log("a second signal");
+    daemon.terminate_twice();
     let ended = daemon.wait_exit(DEADLINE);
     assert_eq!(ended.code, Some(1));
     let kept = |line: &String| {

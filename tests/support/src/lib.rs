@@ -27,6 +27,7 @@ pub mod load;
 mod ports;
 pub mod process;
 pub mod procfs;
+pub mod protobuf;
 pub mod scratch;
 pub mod server;
 pub mod sigv4;

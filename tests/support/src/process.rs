@@ -152,6 +152,16 @@ impl Process {
         });
     }
 
+    /// Asks the daemon twice to end, as somebody does who does not want to wait.
+    pub fn terminate_twice(&self) {
+        self.signal(Signal::TERM);
+        self.wait_log("signal again to end at once");
+        // One that comes close behind the first is its echo, and a third one would end even the spool.
+        thread::sleep(Duration::from_secs(1));
+        self.signal(Signal::TERM);
+        self.wait_log("a second signal");
+    }
+
     /// Waits for the process to end.
     #[track_caller]
     pub fn wait_exit(&self, deadline: Duration) -> Ended {
