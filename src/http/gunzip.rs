@@ -1,17 +1,14 @@
-//! Decompression of bodies with `Content-Encoding: gzip` (RFC 1952), piece by piece: only one piece
-//! is in memory, however long the body becomes.
+//! Decompression of bodies with `Content-Encoding: gzip` (RFC 1952), piece by piece: only the last 32 KB
+//! are in memory, however long the body becomes.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
-use miniz_oxide::inflate::stream::{InflateState, inflate};
-use miniz_oxide::{DataFormat, MZFlush, MZStatus};
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::{DecompressorOxide, TINFL_LZ_DICT_SIZE, decompress};
 
-/// Bytes that are decompressed at once.
-const PIECE: usize = 16 * 1024;
-
-/// Memory that a [`Gunzip`] takes: its piece, and the state with the last 32 KB of output.
-pub(crate) const GUNZIP_MEMORY: usize = 64 * 1024;
+/// Memory that a [`Gunzip`] takes: the last 32 KB of output, and its state.
+pub(crate) const GUNZIP_MEMORY: usize = 48 * 1024;
 
 /// The fixed part of a member's header, and its trailer.
 const HEADER: usize = 10;
@@ -49,9 +46,11 @@ impl std::error::Error for GunzipError {}
 /// The checksum is not verified. X-Ray does that; here only the length matters.
 pub(crate) struct Gunzip<'a> {
     input: &'a [u8],
-    state: Box<InflateState>,
-    piece: Box<[u8]>,
-    /// The part of the piece that was not read yet.
+    state: Box<DecompressorOxide>,
+    /// The last bytes of output, which later ones may repeat. When it is full, it is filled again from
+    /// its beginning.
+    window: Box<[u8]>,
+    /// The part of the window that was not read yet.
     start: usize,
     end: usize,
     /// Bytes that may still come, of the whole body.
@@ -75,8 +74,8 @@ impl<'a> Gunzip<'a> {
     pub(crate) fn new(body: &'a [u8], limit: usize) -> Self {
         Gunzip {
             input: body,
-            state: InflateState::new_boxed(DataFormat::Raw),
-            piece: vec![0; PIECE].into_boxed_slice(),
+            state: Box::default(),
+            window: vec![0; TINFL_LZ_DICT_SIZE].into_boxed_slice(),
             start: 0,
             end: 0,
             left: limit,
@@ -93,8 +92,7 @@ impl<'a> Gunzip<'a> {
 
     /// Decompresses the next piece; an empty one is the end.
     fn next_piece(&mut self) -> Result<(), GunzipError> {
-        (self.start, self.end) = (0, 0);
-        while self.end == 0 {
+        while self.start == self.end {
             match self.place {
                 MemberPosition::Over => return Ok(()),
                 MemberPosition::Header => self.header()?,
@@ -126,23 +124,26 @@ impl<'a> Gunzip<'a> {
         if flags & HEADER_CRC != 0 {
             self.take(2)?;
         }
-        self.state.reset(DataFormat::Raw);
+        self.state.init();
         self.length = 0;
         self.place = MemberPosition::Data;
         Ok(())
     }
 
     fn data(&mut self) -> Result<(), GunzipError> {
-        let result = inflate(&mut self.state, self.input, &mut self.piece, MZFlush::None);
-        let (status, written) = (result.status, result.bytes_written);
-        self.input = &self.input[result.bytes_consumed..];
-        self.end = written;
+        if self.end == self.window.len() {
+            (self.start, self.end) = (0, 0);
+        }
+        let (state, window) = (&mut self.state, &mut self.window);
+        // Without flags: a raw stream, all of which is here, and a window that is filled again.
+        let (status, consumed, written) = decompress(state, self.input, window, self.end, 0);
+        self.input = &self.input[consumed..];
+        self.end += written;
         self.length = self.length.wrapping_add(written as u32);
         self.left = self.left.checked_sub(written).ok_or(GunzipError::TooLong)?;
         match status {
-            Ok(MZStatus::StreamEnd) => self.trailer(),
-            // Without more input there is nothing more to come.
-            Ok(_) if written > 0 || !self.input.is_empty() => Ok(()),
+            TINFLStatus::Done => self.trailer(),
+            TINFLStatus::HasMoreOutput => Ok(()),
             _ => Err(GunzipError::Malformed),
         }
     }
@@ -183,7 +184,7 @@ impl BufRead for Gunzip<'_> {
             self.failure = Some(failure);
             return Err(io::Error::other(failure));
         }
-        Ok(&self.piece[self.start..self.end])
+        Ok(&self.window[self.start..self.end])
     }
 
     fn consume(&mut self, bytes: usize) {

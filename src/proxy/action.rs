@@ -165,6 +165,7 @@ impl ApiAction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     #[test]
     fn the_table_is_in_order_and_found_by_path() {
@@ -177,7 +178,7 @@ mod tests {
             http10: false,
             keep_alive: true,
             headers: Vec::new(),
-            body: Vec::new(),
+            body: Arc::default(),
         };
         for (method, target, expected) in [
             ("POST", "/GetSamplingRules", ApiAction::GetSamplingRules),

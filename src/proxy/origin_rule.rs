@@ -80,6 +80,7 @@ fn header(name: &str, value: &str) -> (String, Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     fn request(headers: &[(&str, &str)]) -> Request {
         Request {
@@ -88,7 +89,7 @@ mod tests {
             http10: false,
             keep_alive: true,
             headers: headers.iter().map(|(n, v)| header(n, v)).collect(),
-            body: Vec::new(),
+            body: Arc::default(),
         }
     }
 

@@ -107,7 +107,7 @@ impl OtlpFront {
             return Ok(otlp::accepted(spans.encoding));
         }
         let taken = SpanRequest {
-            body: request.body.as_slice().into(),
+            body: Arc::clone(&request.body),
             is_json: spans.encoding == otlp::OtlpEncoding::Json,
             is_gzip: spans.coding == Coding::Gzip,
             spans: spans.count,

@@ -1,9 +1,10 @@
 //! What clients may take together: memory, and threads.
 
+use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::budget::ByteBudget;
 use super::system_limits::ThreadRoom;
@@ -19,6 +20,10 @@ pub(super) const THREAD_MEMORY: usize = 32 * 1024;
 /// What a request that is forwarded takes besides: the buffers of a TLS connection.
 pub(super) const FORWARD_MEMORY: usize = 112 * 1024;
 
+/// How long a thread that has served a request waits for another one. A client that exports all the time
+/// needs no new thread for each request, and at rest there is none.
+const REST: Duration = Duration::from_secs(1);
+
 /// The resources of the clients.
 #[derive(Debug)]
 pub struct ClientResources {
@@ -30,6 +35,7 @@ pub struct ClientResources {
     /// For requests that are forwarded: the last quarter.
     pub(super) forwards: Arc<ByteBudget>,
     threads: Mutex<ThreadRoom>,
+    resting: RestingThread,
 }
 
 impl ClientResources {
@@ -42,6 +48,7 @@ impl ClientResources {
             answers: ByteBudget::new(memory / 4),
             forwards: ByteBudget::new(memory / 4),
             threads: Mutex::new(ThreadRoom::new(reserved_threads)),
+            resting: RestingThread::default(),
         })
     }
 
@@ -58,10 +65,33 @@ impl ClientResources {
         (used, limit)
     }
 
+    /// Serves a client by `job`, on the thread that has served one just now or on a new one of this
+    /// name. Returns the job when there is no thread.
+    pub(super) fn serve<F>(self: &Arc<Self>, name: &str, job: F) -> Result<(), NoThread<F>>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        match self.resting.give(job) {
+            Ok(()) => Ok(()),
+            Err(job) => {
+                let resources = Arc::clone(self);
+                self.spawn(name, job, move || resources.resting.rest())
+            }
+        }
+    }
+
     /// Starts a thread for `job`, or returns the job when there is no thread.
     pub(super) fn start<F>(self: &Arc<Self>, name: &str, job: F) -> Result<(), NoThread<F>>
     where
         F: FnOnce() + Send + 'static,
+    {
+        self.spawn(name, job, || {})
+    }
+
+    fn spawn<F, A>(self: &Arc<Self>, name: &str, job: F, after: A) -> Result<(), NoThread<F>>
+    where
+        F: FnOnce() + Send + 'static,
+        A: FnOnce() + Send + 'static,
     {
         let now = Instant::now();
         let Some(running) = self.take_thread(now) else {
@@ -80,6 +110,7 @@ impl ClientResources {
                 move || {
                     if let Some((job, running)) = take(&slot) {
                         job();
+                        after();
                         drop(running);
                     }
                 }
@@ -104,6 +135,64 @@ impl ClientResources {
 
     fn threads(&self) -> MutexGuard<'_, ThreadRoom> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one thread that may wait for another request.
+#[derive(Default)]
+struct RestingThread {
+    rest: Mutex<Rest>,
+    given: Condvar,
+}
+
+#[derive(Default)]
+struct Rest {
+    is_taken: bool,
+    job: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl RestingThread {
+    /// Gives the job to the thread that rests. Returns the job if none does.
+    fn give<F: FnOnce() + Send + 'static>(&self, job: F) -> Result<(), F> {
+        let mut rest = self.lock();
+        if !rest.is_taken || rest.job.is_some() {
+            return Err(job);
+        }
+        rest.job = Some(Box::new(job));
+        self.given.notify_one();
+        Ok(())
+    }
+
+    /// Does jobs until none comes for [`REST`], or at once none where another thread rests.
+    fn rest(&self) {
+        while let Some(job) = self.next_job() {
+            job();
+        }
+    }
+
+    fn next_job(&self) -> Option<Box<dyn FnOnce() + Send>> {
+        let mut rest = self.lock();
+        if rest.is_taken {
+            return None;
+        }
+        rest.is_taken = true;
+        let waited = self
+            .given
+            .wait_timeout_while(rest, REST, |rest| rest.job.is_none());
+        let (mut rest, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        rest.is_taken = false;
+        rest.job.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rest> {
+        // It is held for assignments only, so it cannot be left half changed.
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for RestingThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RestingThread")
     }
 }
 

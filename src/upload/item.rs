@@ -143,7 +143,7 @@ fn opened(body: &CompressedBody, kind: BodyKind) -> ItemBody {
             Batch::from_compressed(body).expect("a body that waits compressed was a batch before"),
         ),
         BodyKind::Otlp { json, gzip } => ItemBody::Otlp(SpanRequest {
-            body: body.open().into_boxed_slice(),
+            body: Arc::new(body.open()),
             is_json: json,
             is_gzip: gzip,
             spans: body.count(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::AddAssign;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use crate::batch::compressed::{CompressedBody, Compressor};
@@ -10,8 +11,8 @@ use crate::spool::{self, BodyKind};
 /// A request with spans, byte for byte as it was received.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SpanRequest {
-    /// The body.
-    pub body: Box<[u8]>,
+    /// The body, shared with the request that it came in.
+    pub body: Arc<Vec<u8>>,
     /// Whether it is JSON rather than protobuf.
     pub is_json: bool,
     /// Whether it is compressed by gzip.
@@ -28,11 +29,13 @@ impl SpanRequest {
         }
     }
 
-    /// The body in the form in which it waits and is stored. What gzip has compressed stays as it is,
-    /// and its bytes are moved out of the request.
+    /// The body in the form in which it waits and is stored. What gzip has compressed stays as it is.
     pub(super) fn compress(&mut self, compressor: &mut Compressor) -> CompressedBody {
         match self.is_gzip {
-            true => CompressedBody::uncompressed(std::mem::take(&mut self.body), self.spans),
+            true => {
+                let body = Arc::unwrap_or_clone(std::mem::take(&mut self.body));
+                CompressedBody::uncompressed(body.into_boxed_slice(), self.spans)
+            }
             false => compressor.compress(&self.body, self.spans),
         }
     }

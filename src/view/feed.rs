@@ -164,7 +164,7 @@ mod tests {
                 headers: std::iter::once(header("Content-Type", content_type))
                     .chain(coding)
                     .collect(),
-                body: br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5759e988bd862e3fe1be46a994272793","spanId":"53995c3f42cd8ad8","name":"n"}]}]}]}"#.to_vec(),
+                body: br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5759e988bd862e3fe1be46a994272793","spanId":"53995c3f42cd8ad8","name":"n"}]}]}]}"#.to_vec().into(),
             })
         };
         let (feed, feeder) = Feed::new();

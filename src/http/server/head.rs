@@ -1,5 +1,7 @@
 //! The request line and the headers.
 
+use std::sync::Arc;
+
 use super::http2::PREFACE;
 use super::{MAX_HEAD, MAX_HEADERS, Request, RequestRefusal};
 
@@ -152,7 +154,7 @@ fn understand(parsed: &httparse::Request<'_, '_>, max_body: usize) -> Result<Hea
             http10,
             keep_alive: keep_alive && !close,
             headers,
-            body: Vec::new(),
+            body: Arc::default(),
         },
         framing,
         expects_continue,

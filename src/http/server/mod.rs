@@ -21,6 +21,7 @@ mod tests;
 
 use std::fmt;
 use std::mem;
+use std::sync::Arc;
 
 pub(crate) use chunked::Chunked;
 use head::{Framing, Head};
@@ -56,8 +57,9 @@ pub struct Request {
     pub keep_alive: bool,
     /// Header names and values in the order received; a value may be empty or not UTF-8.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The body, transfer coding removed, content coding untouched.
-    pub body: Vec<u8>,
+    /// The body, transfer coding removed, content coding untouched. Shared with whoever keeps it for
+    /// longer than the request.
+    pub body: Arc<Vec<u8>>,
 }
 
 impl Request {
@@ -173,7 +175,7 @@ pub enum ReadStep {
 
 /// Reads the requests of one connection.
 pub struct RequestReader {
-    /// Bytes fed and not understood yet: at most [`MAX_HEAD`] and one feed.
+    /// Bytes that came and were not understood yet: at most [`MAX_HEAD`] and one feed.
     input: Vec<u8>,
     state: RequestState,
     max_body: usize,
@@ -191,9 +193,9 @@ impl Default for RequestReader {
 enum RequestState {
     #[default]
     Head,
-    /// The body is complete at this length.
-    Length(Request, usize),
-    Chunks(Request, Chunked),
+    /// A request, its body so far, and the length that the body will have.
+    Length(Request, Vec<u8>, usize),
+    Chunks(Request, Vec<u8>, Chunked),
     Refused(RequestRefusal),
     /// The client said it would send nothing more.
     Closed,
@@ -215,6 +217,18 @@ impl RequestReader {
     pub fn feed(&mut self, bytes: &[u8]) {
         if !matches!(self.state, RequestState::Refused(_) | RequestState::Closed) {
             self.input.extend_from_slice(bytes);
+        }
+    }
+
+    /// Where the next bytes may be received straight away, without [`feed`](Self::feed): a body, with
+    /// room for its next part. What is received beyond its end belongs to the next request.
+    pub(crate) fn body(&mut self) -> Option<&mut Vec<u8>> {
+        match &mut self.state {
+            RequestState::Length(_, body, length) if self.input.is_empty() => {
+                reserve(body, *length - body.len(), 1);
+                Some(body)
+            }
+            _ => None,
         }
     }
 
@@ -247,7 +261,9 @@ impl RequestReader {
     #[must_use]
     pub fn memory(&self) -> usize {
         let request = match &self.state {
-            RequestState::Length(request, _) | RequestState::Chunks(request, _) => request.memory(),
+            RequestState::Length(request, body, _) | RequestState::Chunks(request, body, _) => {
+                request.memory() + body.len()
+            }
             _ => 0,
         };
         self.input.capacity() + request
@@ -262,28 +278,33 @@ impl RequestReader {
                 self.input.drain(..used);
                 self.begin(head)
             }
-            RequestState::Length(mut request, length) => {
-                let missing = length - request.body.len();
+            RequestState::Length(request, mut body, length) => {
+                if body.len() > length {
+                    self.input = body.split_off(length);
+                }
+                let missing = length - body.len();
                 let used = missing.min(self.input.len());
-                append(&mut request.body, &self.input[..used], missing);
+                append(&mut body, &self.input[..used], missing);
                 self.input.drain(..used);
-                if request.body.len() < length {
-                    self.state = RequestState::Length(request, length);
+                if body.len() < length {
+                    self.state = RequestState::Length(request, body, length);
                     return Ok(ReadStep::NeedMore);
                 }
-                Ok(self.finish(request))
+                Ok(self.finish(request, body))
             }
-            RequestState::Chunks(mut request, mut chunks) => {
-                let (used, done) = match chunks.advance(&self.input, &mut request.body) {
+            RequestState::Chunks(request, mut body, mut chunks) => {
+                let (used, done) = match chunks.advance(&self.input, &mut body) {
                     Err(RequestRefusal::BodyTooLarge) => return Err(self.refuse_body(request)),
                     advanced => advanced?,
                 };
                 self.input.drain(..used);
                 if !done {
-                    self.state = RequestState::Chunks(request, chunks);
+                    self.state = RequestState::Chunks(request, body, chunks);
                     return Ok(ReadStep::NeedMore);
                 }
-                Ok(self.finish(request))
+                // It may be kept for long.
+                body.shrink_to_fit();
+                Ok(self.finish(request, body))
             }
             RequestState::Refused(refusal) => Err(refusal),
             RequestState::Closed => {
@@ -295,9 +316,12 @@ impl RequestReader {
 
     fn begin(&mut self, head: Head) -> Result<ReadStep, RequestRefusal> {
         self.state = match head.framing {
-            Framing::Length(0) => return Ok(self.finish(head.request)),
-            Framing::Length(length) => RequestState::Length(head.request, length),
-            Framing::Chunked => RequestState::Chunks(head.request, Chunked::new(self.max_body)),
+            Framing::Length(0) => return Ok(self.finish(head.request, Vec::new())),
+            Framing::Length(length) => RequestState::Length(head.request, Vec::new(), length),
+            Framing::Chunked => {
+                let chunks = Chunked::new(self.max_body);
+                RequestState::Chunks(head.request, Vec::new(), chunks)
+            }
             Framing::TooLong => return Err(self.refuse_body(head.request)),
         };
         if head.expects_continue {
@@ -306,13 +330,13 @@ impl RequestReader {
         self.advance()
     }
 
-    fn refuse_body(&mut self, mut request: Request) -> RequestRefusal {
-        request.body = Vec::new();
+    fn refuse_body(&mut self, request: Request) -> RequestRefusal {
         self.too_large = Some(request);
         RequestRefusal::BodyTooLarge
     }
 
-    fn finish(&mut self, request: Request) -> ReadStep {
+    fn finish(&mut self, mut request: Request, body: Vec<u8>) -> ReadStep {
+        request.body = Arc::new(body);
         if !request.keep_alive {
             self.state = RequestState::Closed;
             self.input = Vec::new();
@@ -324,10 +348,15 @@ impl RequestReader {
     }
 }
 
+/// Makes room for `bytes` in a body of which at most `expected` bytes are still to come, these included.
+fn reserve(body: &mut Vec<u8>, expected: usize, bytes: usize) {
+    if body.capacity() - body.len() < bytes {
+        body.reserve_exact(BODY_STEP.min(expected).max(bytes));
+    }
+}
+
 /// Appends to a body of which at most `expected` bytes are still to come, these included.
 fn append(body: &mut Vec<u8>, bytes: &[u8], expected: usize) {
-    if body.capacity() - body.len() < bytes.len() {
-        body.reserve_exact(BODY_STEP.min(expected).max(bytes.len()));
-    }
+    reserve(body, expected, bytes.len());
     body.extend_from_slice(bytes);
 }

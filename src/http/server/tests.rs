@@ -84,7 +84,7 @@ fn bodies_are_delimited_as_the_head_says() {
         ),
     ];
     for (stream, body) in rows {
-        assert_eq!(one(stream).body, body.as_bytes(), "{stream:?}");
+        assert_eq!(*one(stream).body, body.as_bytes(), "{stream:?}");
     }
 }
 
@@ -515,6 +515,6 @@ proptest! {
         let (requests, refusal, _) = read(&[&twice]);
         prop_assert_eq!(refusal, None);
         prop_assert_eq!(requests.len(), 2);
-        prop_assert!(requests.iter().all(|request| request.body == body));
+        prop_assert!(requests.iter().all(|request| *request.body == body));
     }
 }

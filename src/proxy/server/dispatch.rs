@@ -128,7 +128,7 @@ impl Server {
                 drop((request, memory));
             }
         };
-        match self.resources.start(&format!("tcp-{id}"), job) {
+        match self.resources.serve(&format!("tcp-{id}"), job) {
             Ok(()) => {}
             // If there is no thread, health and metrics are answered on the thread `tcp`.
             Err(NoThread { job, .. }) if is_operators => job(),

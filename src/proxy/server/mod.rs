@@ -167,6 +167,10 @@ impl Server {
             Timespec::try_from(left).unwrap_or_default()
         });
         poll(&mut polled, timeout.as_ref())?;
+        if !polled[0].revents().is_empty() {
+            // What is not read here is read after the next wait.
+            let _ = (&self.wakeups).read(&mut [0; 64]);
+        }
         let accepts = polled[1..first].iter().any(|fd| !fd.revents().is_empty());
         let events = polled[first..].iter().map(PollFd::revents);
         let ready = indices.into_iter().zip(events);
@@ -174,8 +178,6 @@ impl Server {
     }
 
     fn serve(&mut self, accepts: bool, ready: Vec<(usize, PollFlags)>, now: Instant) {
-        let mut rest = [0; 64];
-        while matches!((&self.wakeups).read(&mut rest), Ok(1..)) {}
         // In reverse order, because removing a connection moves those behind it.
         for (index, events) in ready.into_iter().rev() {
             self.look_at(index, events, now);

@@ -93,7 +93,7 @@ fn a_client_is_told_what_the_uploader_says() {
         for to in [front.main, front.otlp] {
             let client = thread::spawn(move || export(to, "", SPAN));
             let offer = front.offer();
-            assert_eq!((&*offer.request.body, offer.request.spans), (SPAN, 1));
+            assert_eq!((&**offer.request.body, offer.request.spans), (SPAN, 1));
             offer.reply.send(verdict).unwrap();
             let answer = client.join().unwrap();
             let text = String::from_utf8_lossy(&answer.body).into_owned();

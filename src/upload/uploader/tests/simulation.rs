@@ -140,7 +140,7 @@ pub(super) struct Simulation {
     /// Every document that was handed over.
     handed_over: HashSet<String>,
     /// Every body with spans that was taken.
-    taken: HashSet<Box<[u8]>>,
+    taken: HashSet<Arc<Vec<u8>>>,
     pub spool: Option<FakeSpool>,
 }
 
@@ -364,7 +364,7 @@ impl Simulation {
 
     /// A body with spans that may be sent although nobody offers it.
     pub(super) fn expect_spans(&mut self, body: &[u8]) {
-        self.taken.insert(body.into());
+        self.taken.insert(Arc::new(body.to_vec()));
     }
 
     /// A new process that knows of the same documents, with this spool.
