@@ -165,7 +165,7 @@ pub fn read(
     }
 }
 
-fn counted(source: &mut dyn BufRead, encoding: OtlpEncoding) -> Result<usize, NotOtlp> {
+fn counted(source: &mut impl BufRead, encoding: OtlpEncoding) -> Result<usize, NotOtlp> {
     match encoding {
         OtlpEncoding::Protobuf => count::protobuf::spans(source),
         OtlpEncoding::Json => count::json::spans(source),

@@ -16,6 +16,7 @@ mod chunked;
 mod head;
 mod http2;
 mod response;
+mod spare;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ pub(crate) use http2::go_away;
 pub(crate) use response::{
     BodyFraming, CONTINUE, Persistence, chunk_end, chunk_start, response_head,
 };
+pub(crate) use spare::SpareBody;
 
 /// Bytes of request line and headers together, and of trailers. The largest real ones, with a
 /// service mesh's headers and a session token, stay under 4 KiB.
@@ -179,13 +181,14 @@ pub struct RequestReader {
     input: Vec<u8>,
     state: RequestState,
     max_body: usize,
+    spare: Arc<SpareBody>,
     /// The head of a request that was refused because of the length of its body.
     too_large: Option<Request>,
 }
 
 impl Default for RequestReader {
     fn default() -> Self {
-        RequestReader::with_max_body(MAX_BODY)
+        RequestReader::new(MAX_BODY, Arc::default())
     }
 }
 
@@ -202,13 +205,15 @@ enum RequestState {
 }
 
 impl RequestReader {
-    /// Takes bodies of at most `max_body` bytes, and of at most [`MAX_BODY`].
+    /// Takes bodies of at most `max_body` bytes, and of at most [`MAX_BODY`], in `spare` memory where
+    /// there is some.
     #[must_use]
-    pub(crate) fn with_max_body(max_body: usize) -> Self {
+    pub(crate) fn new(max_body: usize, spare: Arc<SpareBody>) -> Self {
         RequestReader {
             input: Vec::new(),
             state: RequestState::default(),
             max_body: max_body.min(MAX_BODY),
+            spare,
             too_large: None,
         }
     }
@@ -317,7 +322,9 @@ impl RequestReader {
     fn begin(&mut self, head: Head) -> Result<ReadStep, RequestRefusal> {
         self.state = match head.framing {
             Framing::Length(0) => return Ok(self.finish(head.request, Vec::new())),
-            Framing::Length(length) => RequestState::Length(head.request, Vec::new(), length),
+            Framing::Length(length) => {
+                RequestState::Length(head.request, self.spare.take(length), length)
+            }
             Framing::Chunked => {
                 let chunks = Chunked::new(self.max_body);
                 RequestState::Chunks(head.request, Vec::new(), chunks)
@@ -337,6 +344,7 @@ impl RequestReader {
 
     fn finish(&mut self, mut request: Request, body: Vec<u8>) -> ReadStep {
         request.body = Arc::new(body);
+        self.spare.keep(&request.body);
         if !request.keep_alive {
             self.state = RequestState::Closed;
             self.input = Vec::new();

@@ -237,7 +237,7 @@ fn a_smaller_limit_for_bodies_holds_for_both_framings() {
             (10, Err(RequestRefusal::BodyTooLarge)),
             (11, Ok(ReadStep::NeedMore)),
         ] {
-            let mut reader = RequestReader::with_max_body(limit);
+            let mut reader = RequestReader::new(limit, Arc::default());
             reader.feed(stream.as_bytes());
             assert_eq!(reader.step(), expected, "{limit} {stream:?}");
         }

@@ -12,7 +12,7 @@ const SCOPE_SPANS: u64 = 2;
 const SPAN: u64 = 2;
 
 /// The spans of a request.
-pub(in crate::otlp) fn spans(source: &mut dyn BufRead) -> Result<usize, NotOtlp> {
+pub(in crate::otlp) fn spans(source: &mut impl BufRead) -> Result<usize, NotOtlp> {
     let mut count = 0;
     let mut request = OpenMessage {
         source,
@@ -33,14 +33,14 @@ pub(in crate::otlp) fn spans(source: &mut dyn BufRead) -> Result<usize, NotOtlp>
 }
 
 /// A message that is being read.
-struct OpenMessage<'a> {
-    source: &'a mut dyn BufRead,
+struct OpenMessage<'a, R> {
+    source: &'a mut R,
     /// Bytes of it that were not read yet. For the whole request the number is not known.
     left: u64,
     is_whole: bool,
 }
 
-impl OpenMessage<'_> {
+impl<R: BufRead> OpenMessage<'_, R> {
     /// Reads on to the next field with this number that holds bytes: their length. `None` at the end
     /// of the message.
     fn next(&mut self, number: u64) -> Result<Option<u64>, NotOtlp> {
@@ -64,7 +64,7 @@ impl OpenMessage<'_> {
     }
 
     /// The message in the next bytes. It must be read to its end.
-    fn inner(&mut self, length: u64) -> Result<OpenMessage<'_>, NotOtlp> {
+    fn inner(&mut self, length: u64) -> Result<OpenMessage<'_, R>, NotOtlp> {
         self.left = self.left.checked_sub(length).ok_or(NotOtlp)?;
         Ok(OpenMessage {
             source: &mut *self.source,

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Server;
@@ -81,7 +82,9 @@ impl Server {
             return;
         };
         let max_body = self.resources.max_body();
-        let mut connection = ClientConnection::new(self.next_id, stream, max_body, memory, now);
+        let spare = Arc::clone(&self.spare);
+        let mut connection =
+            ClientConnection::new(self.next_id, stream, max_body, spare, memory, now);
         connection.entrance = entrance;
         self.next_id += 1;
         connection.is_extra = is_extra;

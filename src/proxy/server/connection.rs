@@ -9,8 +9,8 @@ use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, recv};
 
 use crate::http::server::{
-    BodyFraming, CONTINUE, Persistence, ReadStep, Request, RequestReader, RequestRefusal, go_away,
-    response_head,
+    BodyFraming, CONTINUE, Persistence, ReadStep, Request, RequestReader, RequestRefusal, SpareBody,
+    go_away, response_head,
 };
 use crate::proxy::budget::Charge;
 use crate::proxy::exchange::Progress;
@@ -48,6 +48,7 @@ pub(super) struct ClientConnection {
     pub(super) is_operators: bool,
     reader: RequestReader,
     max_body: usize,
+    spare: Arc<SpareBody>,
     memory: Charge,
 }
 
@@ -93,6 +94,7 @@ impl ClientConnection {
         id: u64,
         stream: TcpStream,
         max_body: usize,
+        spare: Arc<SpareBody>,
         memory: Charge,
         now: Instant,
     ) -> Self {
@@ -108,8 +110,9 @@ impl ClientConnection {
             client: Client::There,
             is_extra: false,
             is_operators: false,
-            reader: RequestReader::with_max_body(max_body),
+            reader: RequestReader::new(max_body, Arc::clone(&spare)),
             max_body,
+            spare,
             memory,
         }
     }
@@ -237,7 +240,7 @@ impl ClientConnection {
         // This fails only if the client has closed the connection already.
         let _ = self.stream.set_nonblocking(true);
         let _ = self.stream.shutdown(Shutdown::Write);
-        self.reader = RequestReader::with_max_body(self.max_body);
+        self.reader = RequestReader::new(self.max_body, Arc::clone(&self.spare));
         self.enter(ConnectionPhase::Draining, now);
         self.charge();
     }

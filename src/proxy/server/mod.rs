@@ -25,6 +25,7 @@ use super::exchange::ExchangeContext;
 use super::handler::Entrance;
 use super::resources::ClientResources;
 use super::{Limits, OnOver};
+use crate::http::server::SpareBody;
 use connection::{Client, ClientConnection, ConnectionPhase, Received};
 use dispatch::TRY_AGAIN;
 use refuse::REFUSED_READ_TIME;
@@ -35,6 +36,10 @@ use stop::StoppingServer;
 /// A client that has closed its sending side must get its answer within this time, or counts as
 /// gone: a program that gives up cannot be distinguished from one that waits for the answer.
 const GONE: Duration = Duration::from_secs(2);
+
+/// How long the memory of a body is kept for the next one: a client that exports all the time needs no new
+/// memory, and at rest none is held.
+const SPARE_TIME: Duration = Duration::from_secs(1);
 
 /// How long waiting for clients rests after an error.
 const WAIT_PAUSE: Duration = Duration::from_millis(100);
@@ -76,6 +81,9 @@ pub(super) struct Server {
     limits: Limits,
     connections: Vec<ClientConnection>,
     next_id: u64,
+    spare: Arc<SpareBody>,
+    /// Until when it is kept.
+    spare_until: Option<Instant>,
     /// Accepting rests until then.
     accept_after: Option<Instant>,
     stopping: Option<StoppingServer>,
@@ -109,6 +117,8 @@ impl Server {
             limits,
             connections: Vec::new(),
             next_id: 1,
+            spare: Arc::default(),
+            spare_until: None,
             accept_after: None,
             stopping: None,
         })
@@ -206,6 +216,9 @@ impl Server {
     }
 
     fn received(&mut self, index: usize, received: Received, now: Instant) {
+        if received == Received::Request && self.spare.is_kept() {
+            self.spare_until = Some(now + SPARE_TIME);
+        }
         match received {
             Received::Nothing => self.make_room(index, now),
             Received::Request if self.is_operators(index) => {}
@@ -239,6 +252,9 @@ impl Server {
     /// Ends what takes too long.
     fn expire(&mut self, now: Instant) {
         self.accept_after = self.accept_after.filter(|at| now < *at);
+        if self.spare_until.take_if(|until| now >= *until).is_some() {
+            self.spare.clear();
+        }
         for index in (0..self.connections.len()).rev() {
             let Some(deadline) = self.deadline(&self.connections[index]) else {
                 continue;
@@ -282,6 +298,7 @@ impl Server {
         let others = [
             waits.then(|| now + TRY_AGAIN),
             self.accept_after,
+            self.spare_until,
             self.stopping.as_ref().and_then(StoppingServer::deadline),
         ];
         of_connections.chain(others.into_iter().flatten()).min()
