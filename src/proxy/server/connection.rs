@@ -9,8 +9,8 @@ use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, recv};
 
 use crate::http::server::{
-    BodyFraming, CONTINUE, Persistence, ReadStep, Request, RequestReader, RequestRefusal, SpareBody,
-    go_away, response_head,
+    BodyFraming, CONTINUE, Persistence, ReadStep, Request, RequestReader, RequestRefusal,
+    SpareBody, go_away, response_head,
 };
 use crate::proxy::budget::Charge;
 use crate::proxy::exchange::Progress;
@@ -20,7 +20,7 @@ use crate::proxy::handler::Entrance;
 /// has its turn. A head is short, and what is read of a body with it has to be copied.
 const PIECE: usize = 16 * 1024;
 const FIRST_PIECE: usize = 2 * 1024;
-const TURN: usize = 128 * 1024;
+const TURN: usize = 256 * 1024;
 
 /// Bytes that every connection may hold without a charge: enough for a usual sampling call.
 pub(super) const OWN_MEMORY: usize = 4 * 1024;
@@ -135,7 +135,7 @@ impl ClientConnection {
                     }
                     self.last_byte = now;
                     match self.advance(now) {
-                        Received::Nothing => {}
+                        Received::Nothing if self.charge() => {}
                         received => return received,
                     }
                 }
