@@ -1,6 +1,7 @@
 //! Decompression of bodies with `Content-Encoding: gzip` (RFC 1952), piece by piece: only the last 32 KB
 //! are in memory, however long the body becomes.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
@@ -9,6 +10,12 @@ use miniz_oxide::inflate::core::{DecompressorOxide, TINFL_LZ_DICT_SIZE, decompre
 
 /// Memory that a [`Gunzip`] takes: the last 32 KB of output, and its state.
 pub(crate) const GUNZIP_MEMORY: usize = 48 * 1024;
+
+thread_local! {
+    /// The memory of the last [`Gunzip`] of this thread that was [finished](Gunzip::finish), for the next
+    /// one.
+    static MEMORY: Cell<Option<GunzipMemory>> = const { Cell::new(None) };
+}
 
 /// The fixed part of a member's header, and its trailer.
 const HEADER: usize = 10;
@@ -46,10 +53,7 @@ impl std::error::Error for GunzipError {}
 /// The checksum is not verified. X-Ray does that; here only the length matters.
 pub(crate) struct Gunzip<'a> {
     input: &'a [u8],
-    state: Box<DecompressorOxide>,
-    /// The last bytes of output, which later ones may repeat. When it is full, it is filled again from
-    /// its beginning.
-    window: Box<[u8]>,
+    memory: GunzipMemory,
     /// The part of the window that was not read yet.
     start: usize,
     end: usize,
@@ -59,6 +63,30 @@ pub(crate) struct Gunzip<'a> {
     length: u32,
     place: MemberPosition,
     failure: Option<GunzipError>,
+}
+
+struct GunzipMemory {
+    state: Box<DecompressorOxide>,
+    /// The last bytes of output, which later ones may repeat. When it is full, it is filled again from
+    /// its beginning.
+    window: Box<[u8]>,
+}
+
+impl Default for GunzipMemory {
+    fn default() -> Self {
+        GunzipMemory {
+            state: Box::default(),
+            window: vec![0; TINFL_LZ_DICT_SIZE].into_boxed_slice(),
+        }
+    }
+}
+
+impl GunzipMemory {
+    /// A damaged body may repeat what stands before its beginning: nothing of another client's.
+    fn cleared(mut self) -> Self {
+        self.window.fill(0);
+        self
+    }
 }
 
 /// The part of a member that the next input byte belongs to.
@@ -74,8 +102,7 @@ impl<'a> Gunzip<'a> {
     pub(crate) fn new(body: &'a [u8], limit: usize) -> Self {
         Gunzip {
             input: body,
-            state: Box::default(),
-            window: vec![0; TINFL_LZ_DICT_SIZE].into_boxed_slice(),
+            memory: MEMORY.take().map(GunzipMemory::cleared).unwrap_or_default(),
             start: 0,
             end: 0,
             left: limit,
@@ -87,6 +114,13 @@ impl<'a> Gunzip<'a> {
 
     /// Why a read has failed.
     pub(crate) fn failure(&self) -> Option<GunzipError> {
+        self.failure
+    }
+
+    /// The same, when all was read. This thread keeps the memory for another body until it ends: the
+    /// system gives memory page by page, which takes time.
+    pub(crate) fn finish(self) -> Option<GunzipError> {
+        MEMORY.set(Some(self.memory));
         self.failure
     }
 
@@ -124,17 +158,17 @@ impl<'a> Gunzip<'a> {
         if flags & HEADER_CRC != 0 {
             self.take(2)?;
         }
-        self.state.init();
+        self.memory.state.init();
         self.length = 0;
         self.place = MemberPosition::Data;
         Ok(())
     }
 
     fn data(&mut self) -> Result<(), GunzipError> {
-        if self.end == self.window.len() {
+        if self.end == self.memory.window.len() {
             (self.start, self.end) = (0, 0);
         }
-        let (state, window) = (&mut self.state, &mut self.window);
+        let GunzipMemory { state, window } = &mut self.memory;
         // Without flags: a raw stream, all of which is here, and a window that is filled again.
         let (status, consumed, written) = decompress(state, self.input, window, self.end, 0);
         self.input = &self.input[consumed..];
@@ -184,7 +218,7 @@ impl BufRead for Gunzip<'_> {
             self.failure = Some(failure);
             return Err(io::Error::other(failure));
         }
-        Ok(&self.window[self.start..self.end])
+        Ok(&self.memory.window[self.start..self.end])
     }
 
     fn consume(&mut self, bytes: usize) {
@@ -264,6 +298,25 @@ mod tests {
         ] {
             assert_eq!(gunzip(&body, 100), Err(GunzipError::Malformed), "{body:?}");
         }
+    }
+
+    /// Its memory is that of the body before.
+    #[test]
+    fn a_damaged_body_shows_nothing_of_the_one_before() {
+        let secret = vec![b'x'; 40_000];
+        let body = member(&secret, 0);
+        let mut source = Gunzip::new(&body, secret.len());
+        let mut all = Vec::new();
+        source.read_to_end(&mut all).unwrap();
+        assert_eq!((all == secret, source.finish()), (true, None));
+        // Three bytes that repeat what stands four bytes before the first, and the end.
+        let damaged = [
+            &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255][..],
+            &[0x03, 0x62, 0x00],
+            &[0, 0, 0, 0, 3, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(gunzip(&damaged, 3).unwrap_or_default(), [0; 3]);
     }
 
     /// A few kilobytes that become gigabytes: memory is what the limit says.

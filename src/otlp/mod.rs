@@ -147,7 +147,7 @@ pub fn read(
         Coding::Gzip => {
             let mut source = Gunzip::new(body, MAX_BYTES);
             let counted = counted(&mut source, encoding);
-            match source.failure() {
+            match source.finish() {
                 Some(GunzipError::TooLong) => return Err(OtlpRefusal::TooLong),
                 Some(GunzipError::Malformed) => return Err(OtlpRefusal::Gzip),
                 None => counted,

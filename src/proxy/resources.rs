@@ -48,7 +48,7 @@ impl ClientResources {
             answers: ByteBudget::new(memory / 4),
             forwards: ByteBudget::new(memory / 4),
             threads: Mutex::new(ThreadRoom::new(reserved_threads)),
-            resting: RestingThread::default(),
+            resting: RestingThread::new(REST),
         })
     }
 
@@ -139,8 +139,9 @@ impl ClientResources {
 }
 
 /// The one thread that may wait for another request.
-#[derive(Default)]
 struct RestingThread {
+    /// How long it waits.
+    time: Duration,
     rest: Mutex<Rest>,
     given: Condvar,
 }
@@ -152,6 +153,14 @@ struct Rest {
 }
 
 impl RestingThread {
+    fn new(time: Duration) -> Self {
+        RestingThread {
+            time,
+            rest: Mutex::default(),
+            given: Condvar::new(),
+        }
+    }
+
     /// Gives the job to the thread that rests. Returns the job if none does.
     fn give<F: FnOnce() + Send + 'static>(&self, job: F) -> Result<(), F> {
         let mut rest = self.lock();
@@ -163,7 +172,7 @@ impl RestingThread {
         Ok(())
     }
 
-    /// Does jobs until none comes for [`REST`], or at once none where another thread rests.
+    /// Does jobs until none comes in time. Where another thread rests, it does none.
     fn rest(&self) {
         while let Some(job) = self.next_job() {
             job();
@@ -178,7 +187,7 @@ impl RestingThread {
         rest.is_taken = true;
         let waited = self
             .given
-            .wait_timeout_while(rest, REST, |rest| rest.job.is_none());
+            .wait_timeout_while(rest, self.time, |rest| rest.job.is_none());
         let (mut rest, _) = waited.unwrap_or_else(PoisonError::into_inner);
         rest.is_taken = false;
         rest.job.take()
@@ -237,6 +246,34 @@ mod tests {
             }
         }
         assert_eq!(clients.memory(), (0, 3 * 1024 * 1024));
+    }
+
+    #[test]
+    fn one_thread_rests_and_is_given_one_job_at_a_time() {
+        let resting = Arc::new(RestingThread::new(Duration::from_secs(3600)));
+        assert!(resting.give(|| ()).is_err(), "nobody rests");
+        thread::spawn({
+            let resting = Arc::clone(&resting);
+            move || resting.rest()
+        });
+        for _ in 0..3 {
+            while !resting.lock().is_taken {
+                thread::yield_now();
+            }
+            // A second one does not rest.
+            resting.rest();
+            let ((started, start), (finish, finished)) = (channel(), channel::<()>());
+            let job = move || {
+                started.send(()).unwrap();
+                finished.recv().unwrap();
+            };
+            assert!(resting.give(job).is_ok());
+            assert!(resting.give(|| ()).is_err(), "it has a job");
+            start.recv().unwrap();
+            assert!(resting.give(|| ()).is_err(), "it is at work");
+            finish.send(()).unwrap();
+        }
+        RestingThread::new(Duration::ZERO).rest();
     }
 
     #[test]

@@ -50,3 +50,55 @@ impl SpareBody {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(length: usize) -> Arc<Vec<u8>> {
+        Arc::new(vec![b'x'; length])
+    }
+
+    #[test]
+    fn a_body_is_received_into_the_memory_of_one_that_is_over() {
+        let spare = SpareBody::default();
+        let first = body(100_000);
+        spare.keep(&first);
+        drop(first);
+        assert!(spare.is_kept());
+        let second = spare.take(90_000);
+        assert_eq!((second.len(), second.capacity()), (0, 90_000));
+        let third = spare.take(90_000);
+        assert_eq!(third.capacity(), 0, "it was given away");
+        spare.keep(&Arc::new(second));
+        let longer = spare.take(200_000);
+        assert_eq!(longer.capacity(), 90_000);
+    }
+
+    #[test]
+    fn a_body_that_somebody_holds_is_left_alone() {
+        let spare = SpareBody::default();
+        let held = body(100_000);
+        spare.keep(&held);
+        assert_eq!(spare.take(100_000).capacity(), 0);
+        assert_eq!(held.len(), 100_000);
+        spare.keep(&held);
+        drop(held);
+        spare.clear();
+        assert_eq!(spare.take(100_000).capacity(), 0);
+    }
+
+    #[test]
+    fn short_and_very_long_bodies_are_not_kept() {
+        let spare = SpareBody::default();
+        for length in [0, KEPT.start() - 1, KEPT.end() + 1] {
+            spare.keep(&body(length));
+            assert!(!spare.is_kept(), "{length}");
+        }
+        spare.keep(&body(100_000));
+        for length in [KEPT.start() - 1, KEPT.end() + 1] {
+            assert_eq!(spare.take(length).capacity(), 0, "{length}");
+        }
+        assert!(spare.is_kept(), "for one that fits");
+    }
+}

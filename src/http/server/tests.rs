@@ -4,10 +4,25 @@ use super::*;
 
 /// Everything a stream of bytes amounts to: its requests, then a refusal or silence.
 fn read(pieces: &[&[u8]]) -> (Vec<Request>, Option<RequestRefusal>, usize) {
+    read_by(pieces, RequestReader::feed)
+}
+
+/// The same, but received straight into a body where one is to come.
+fn read_in_place(pieces: &[&[u8]]) -> (Vec<Request>, Option<RequestRefusal>, usize) {
+    read_by(pieces, |reader, piece| match reader.body() {
+        Some(body) => body.extend_from_slice(piece),
+        None => reader.feed(piece),
+    })
+}
+
+fn read_by(
+    pieces: &[&[u8]],
+    receive: impl Fn(&mut RequestReader, &[u8]),
+) -> (Vec<Request>, Option<RequestRefusal>, usize) {
     let mut reader = RequestReader::default();
     let (mut requests, mut continues) = (Vec::new(), 0);
     for piece in pieces {
-        reader.feed(piece);
+        receive(&mut reader, piece);
         loop {
             match reader.step() {
                 Ok(ReadStep::Request(request)) => requests.push(request),
@@ -478,9 +493,11 @@ proptest! {
         }
         pieces.insert(0, rest);
         prop_assert_eq!(&read(&pieces), &whole);
+        prop_assert_eq!(&read_in_place(&pieces), &whole);
         if stream.len() < 2000 {
             let bytes: Vec<&[u8]> = stream.chunks(1).collect();
             prop_assert_eq!(&read(&bytes), &whole);
+            prop_assert_eq!(&read_in_place(&bytes), &whole);
         }
     }
 
@@ -512,9 +529,11 @@ proptest! {
             }
         }
         let twice = [&stream[..], &stream[..]].concat();
-        let (requests, refusal, _) = read(&[&twice]);
-        prop_assert_eq!(refusal, None);
-        prop_assert_eq!(requests.len(), 2);
-        prop_assert!(requests.iter().all(|request| *request.body == body));
+        let (first, rest) = twice.split_at(stream.len() - body.len() / 2);
+        for (requests, refusal, _) in [read(&[&twice]), read_in_place(&[first, rest])] {
+            prop_assert_eq!(refusal, None);
+            prop_assert_eq!(requests.len(), 2);
+            prop_assert!(requests.iter().all(|request| *request.body == body));
+        }
     }
 }
