@@ -5,13 +5,13 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use signal_hook::consts::{
-    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
-};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::credentials::target::TargetError;
 use crate::upload::counters::SegmentCounts;
+
+use super::signals::survive_others;
 
 /// The events that main waits for.
 pub(super) enum Exit {
@@ -40,28 +40,6 @@ pub(super) enum SignalAction {
     HangUp,
 }
 
-/// Signals that would end the process by default and that Go programs ignore. A handler is better
-/// than ignoring them: programs that this one starts would inherit the latter.
-const IGNORED: [c_int; 9] = [
-    SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGXCPU, SIGXFSZ,
-];
-
-/// Go ignores real-time signals, too. Those below are the C library's own.
-#[cfg(target_os = "linux")]
-const REAL_TIME: std::ops::RangeInclusive<c_int> = 35..=64;
-#[cfg(not(target_os = "linux"))]
-const REAL_TIME: std::ops::Range<c_int> = 0..0;
-
-/// Not in signal-hook: the same number everywhere, except on MIPS. It comes when a file outgrows the
-/// limit for the process; the write then fails, as on a full disk.
-const SIGXFSZ: c_int = 25;
-
-/// Not in signal-hook: the number on Linux, except on MIPS and SPARC.
-#[cfg(target_os = "linux")]
-const SIGPWR: c_int = 30;
-#[cfg(not(target_os = "linux"))]
-const SIGPWR: c_int = SIGUSR1;
-
 /// Installs the signal handlers. It comes first in main, so that no signal finds the defaults.
 ///
 /// # Errors
@@ -69,11 +47,7 @@ const SIGPWR: c_int = SIGUSR1;
 pub(super) fn listen() -> io::Result<(Sender<Exit>, Receiver<Exit>)> {
     let (sender, receiver) = channel();
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP])?;
-    let handle = signals.handle();
-    for signal in IGNORED.into_iter().chain(REAL_TIME) {
-        // Where a handler is refused, somebody else needs the signal: valgrind does, for one.
-        let _ = handle.add_signal(signal);
-    }
+    survive_others(&signals.handle());
     let exits = sender.clone();
     thread::Builder::new()
         .name("signals".to_owned())

@@ -7,6 +7,7 @@ pub(crate) mod command;
 pub(crate) mod daemon;
 mod exits;
 mod shutdown;
+mod signals;
 pub(crate) mod healthcheck;
 pub mod memory;
 mod trace_page;

@@ -12,6 +12,7 @@ use super::sources::login::Login;
 use super::sources::process::{Process, RunningProgram};
 use super::sources::roles::{AssumedRole, Role, WebIdentityRole};
 use super::sources::sso::Sso;
+use super::sources::token_service::TokenService;
 use super::{Renewal, Source, SourceError, date};
 use crate::aws::endpoint::IdentityEndpoints;
 use crate::aws::profile::{Profiles, read_file};
@@ -105,6 +106,12 @@ impl Chain {
             ..
         } = &self.parts;
         let timing = || sts.timing.clone();
+        let sessions = || TokenService {
+            endpoints: identity.clone(),
+            http: Arc::clone(&sts.service),
+            clock: Arc::clone(&sts.clock),
+            timing: timing(),
+        };
         let instance = |settings: &imds::ImdsSettings| {
             Box::new(InstanceRole(imds::ImdsClient::new(
                 settings.clone(),
@@ -142,18 +149,12 @@ impl Chain {
             )),
             Plan::Sso(settings) => Box::new(Sso {
                 settings: settings.clone(),
-                endpoints: identity.clone(),
-                service: Arc::clone(&sts.service),
-                clock: Arc::clone(&sts.clock),
-                timing: timing(),
+                service: sessions(),
             }),
             Plan::Login(settings) => Box::new(Login {
                 settings: settings.clone(),
                 region: sts.endpoints.sts_region.clone(),
-                endpoints: identity.clone(),
-                service: Arc::clone(&sts.service),
-                clock: Arc::clone(&sts.clock),
-                timing: timing(),
+                service: sessions(),
             }),
             Plan::Role(base, role) => Box::new(AssumedRole::new(
                 self.build(base),

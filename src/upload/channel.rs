@@ -22,7 +22,7 @@ impl UploadChannel {
         let (sender, receiver) = mpsc::channel();
         let bytes = Arc::new(ChannelBytes {
             limit,
-            waiting: Mutex::new(0),
+            waiting: Mutex::default(),
             taken: Condvar::new(),
         });
         (UploadChannel { sender, bytes }, receiver)
@@ -82,33 +82,47 @@ impl UploadChannel {
 /// The bytes of the batches that wait in the channel.
 pub(super) struct ChannelBytes {
     limit: usize,
-    waiting: Mutex<usize>,
+    waiting: Mutex<Waiting>,
     taken: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    bytes: usize,
+    /// Threads in `acquire`: while there are none, nobody has to be woken, which is a system call.
+    readers: usize,
 }
 
 impl ChannelBytes {
     fn acquire(&self, bytes: usize) {
-        let is_full = |waiting: &mut usize| *waiting > 0 && *waiting + bytes > self.limit;
+        let is_full =
+            |waiting: &mut Waiting| waiting.bytes > 0 && waiting.bytes + bytes > self.limit;
+        let mut waiting = self.lock();
+        waiting.readers += 1;
         let mut waiting = self
             .taken
-            .wait_while(self.lock(), is_full)
+            .wait_while(waiting, is_full)
             .unwrap_or_else(PoisonError::into_inner);
-        *waiting += bytes;
+        waiting.readers -= 1;
+        waiting.bytes += bytes;
     }
 
     /// A batch has left the channel.
     pub(super) fn release(&self, bytes: usize) {
-        *self.lock() -= bytes;
-        self.taken.notify_all();
+        let mut waiting = self.lock();
+        waiting.bytes -= bytes;
+        if waiting.readers > 0 {
+            self.taken.notify_all();
+        }
     }
 
     /// Bytes that wait now.
     pub(super) fn waiting(&self) -> usize {
-        *self.lock()
+        self.lock().bytes
     }
 
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        // The lock is held for an addition only, so it cannot be left half changed.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // The lock is held for additions only, so it cannot be left half changed.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,6 +6,8 @@ use std::process::Command;
 use xray_test_support::DEADLINE;
 use xray_test_support::daemon::{Daemon, Launch};
 use xray_test_support::load::{UdpClient, segment};
+#[cfg(target_os = "linux")]
+use xray_test_support::process::signal_by_number;
 use xray_test_support::process::{Ended, Signal};
 use xray_test_support::watch::wait_until;
 use xray_test_support::xray::{FakeXray, Fault, KEY_ID, REGION, SECRET};
@@ -176,7 +178,7 @@ fn exporters_of_opentelemetry_are_told_too() {
 
 /// Whatever is wrong with the daemon, the program runs.
 #[test]
-fn trouble_of_the_daemon_stops_no_program() {
+fn a_fault_of_the_daemon_stops_no_program() {
     let fake = FakeXray::start();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -273,6 +275,27 @@ fn signals_are_passed_on() {
         running.signal(signal);
         assert_eq!(running.wait_exit(DEADLINE).code, Some(code), "{name}");
     }
+}
+
+/// They are about this process, or cannot be sent on.
+#[cfg(target_os = "linux")]
+#[test]
+fn other_signals_neither_end_it_nor_reach_the_program() {
+    let fake = FakeXray::start();
+    let script = "trap 'echo passed on' 24 25 35 64; trap 'echo second' USR2; trap 'exit 5' USR1; \
+                  echo ready; while kill -0 $PPID; do sleep 0.02; done";
+    let running = shell(&fake, script).spawn();
+    running.wait_log("ready");
+    for number in [24, 25, 35, 64] {
+        signal_by_number(running.pid(), number);
+    }
+    // What came before the second is looked at before what comes after it.
+    running.signal(Signal::USR2);
+    running.wait_log("second");
+    running.signal(Signal::USR1);
+    let ended = running.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(5));
+    assert!(!ended.log.iter().any(|line| line == "passed on"));
 }
 
 /// Containers that ignore the signal are killed when the time for it is over: what they have sent

@@ -10,6 +10,8 @@ use xray_test_support::daemon::Launch;
 use xray_test_support::http::Response;
 use xray_test_support::load::{UdpClient, segment};
 use xray_test_support::process::Signal;
+#[cfg(target_os = "linux")]
+use xray_test_support::process::signal_by_number;
 use xray_test_support::totals::Totals;
 use xray_test_support::watch::SetAtEnd;
 use xray_test_support::xray::FakeXray;
@@ -242,21 +244,11 @@ fn other_signals_change_nothing() {
     {
         daemon.signal(Signal::POWER);
         for number in [35, 50, 64] {
-            raise(daemon.pid(), number);
+            signal_by_number(daemon.pid(), number);
         }
     }
     fake.wait_for("the segment", |state| state.accepted.len() == 1);
     daemon.stop();
-}
-
-/// A signal that has no name.
-#[cfg(target_os = "linux")]
-fn raise(pid: u32, number: u32) {
-    let command = format!("kill -{number} {pid}");
-    let status = std::process::Command::new("sh")
-        .args(["-c", &command])
-        .status();
-    assert!(status.expect("there is a shell").success());
 }
 
 /// The write fails as on a full disk, and the segments stay in memory.

@@ -13,6 +13,8 @@ use signal_hook::consts::{
 };
 use signal_hook::iterator::Signals;
 
+use crate::app::signals::{SIGPWR, survive_others};
+
 /// The events that `exec` waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExecEvent {
@@ -22,10 +24,10 @@ pub(super) enum ExecEvent {
     Signal(Signal),
 }
 
-/// All signals that a process can catch, except those about the process itself, such as SIGSEGV,
-/// and those that stop it.
-const PASSED_ON: [c_int; 12] = [
-    SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO,
+/// All signals that a process can catch, except those about the process itself, such as SIGSEGV and
+/// SIGXFSZ, those that stop it, and real-time signals, which cannot be sent without unsafe code.
+const PASSED_ON: [c_int; 13] = [
+    SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR,
     SIGCONT, SIGWINCH,
 ];
 
@@ -39,6 +41,7 @@ const STACK: usize = 32 * 1024;
 pub(super) fn listen() -> io::Result<Receiver<ExecEvent>> {
     let (sender, receiver) = channel();
     let mut signals = Signals::new(PASSED_ON.iter().chain([&SIGCHLD]))?;
+    survive_others(&signals.handle());
     thread::Builder::new()
         .name("signals".to_owned())
         .stack_size(STACK)
@@ -46,7 +49,10 @@ pub(super) fn listen() -> io::Result<Receiver<ExecEvent>> {
             for number in signals.forever() {
                 let event = match number {
                     SIGCHLD => Some(ExecEvent::ChildEnded),
-                    number => Signal::from_named_raw(number).map(ExecEvent::Signal),
+                    number if PASSED_ON.contains(&number) => {
+                        Signal::from_named_raw(number).map(ExecEvent::Signal)
+                    }
+                    _ => None,
                 };
                 // If main has ended, there is no receiver any more.
                 let _ = event.map(|event| sender.send(event));

@@ -87,7 +87,7 @@ The daemon listens on a free port of the loopback, which PROGRAM and its argumen
 AWS_XRAY_DAEMON_ADDRESS; with --otlp also OTEL_EXPORTER_OTLP_ENDPOINT is set, unless it is already.
 The log goes to stderr. Signals are passed on. When PROGRAM has ended, the daemon delivers what it
 holds within --shutdown-timeout. The exit status is that of PROGRAM, 128 and its number for a
-signal, 126 or 127 if PROGRAM cannot be started. Trouble of the daemon never stops PROGRAM. All
+signal, 126 or 127 if PROGRAM cannot be started. A fault of the daemon never stops PROGRAM. All
 options of the daemon are taken.
 ",
         flags: &[

@@ -10,4 +10,4 @@ pub mod roles;
 mod session_file;
 pub mod sso;
 pub mod sts;
-pub(crate) mod token_service;
+pub mod token_service;

@@ -1,17 +1,33 @@
 //! The request by which a person's session is renewed: AWS Sign-In and IAM Identity Center differ
 //! in their fields only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use ureq::Agent;
+
 use crate::aws::clock::{Clock, DatedAnswer, Reading};
+use crate::aws::endpoint::{IdentityEndpoints, IdentityService};
 use crate::credentials::metadata::{
     AttemptError, ExchangeErrorKind, MetadataRequest, attempts, exchange,
 };
 use crate::credentials::{SourceError, Timing, json, plain};
-use crate::http::client::{AgentError, HttpClientFactory};
+use crate::http::client::HttpClientFactory;
+
+/// How the services of sessions are reached.
+pub struct TokenService {
+    /// Where they are.
+    pub endpoints: IdentityEndpoints,
+    /// Makes the agents.
+    pub http: Arc<HttpClientFactory>,
+    /// The time that a proof must have; learnt from their answers.
+    pub clock: Arc<Clock>,
+    /// For the pauses, and to see how long a session lasts.
+    pub timing: Timing,
+}
 
 /// A request for new tokens.
-pub(crate) struct TokenRequest<'a> {
+pub(super) struct TokenRequest<'a> {
     /// The service, for error messages.
     pub from: &'a str,
     pub url: &'a str,
@@ -24,7 +40,7 @@ pub(crate) struct TokenRequest<'a> {
 
 /// Why there are no new tokens.
 #[derive(Debug)]
-pub(crate) enum TokenError {
+pub(super) enum TokenError {
     /// The session cannot be renewed any more: the person must begin another one. With the code.
     SessionOver(String),
     Other(SourceError),
@@ -40,63 +56,81 @@ const SESSION_OVER: [&str; 6] = [
     "invalid_client",
 ];
 
-/// Asks. A request that may have arrived is not repeated at once: it may have made its token
-/// worthless.
-///
-/// # Errors
-/// Why there is no answer with tokens.
-pub(crate) fn ask(
-    service: &HttpClientFactory,
-    clock: &Clock,
-    timing: &Timing,
-    request: &TokenRequest<'_>,
-) -> Result<Vec<u8>, TokenError> {
-    let setting = |e: AgentError| TokenError::Other(SourceError::Setting(e.to_string()));
-    let agent = service.agent(request.url).map_err(setting)?;
-    let mut headers = vec![("content-type", "application/json")];
-    headers.extend(request.header);
-    let asked = MetadataRequest {
-        method: "POST",
-        url: request.url,
-        headers: &headers,
-        body: Some(request.body.as_bytes()),
-        connect: Duration::from_secs(3),
-        total: Duration::from_secs(10),
-    };
-    let mut once = || {
-        let sent = clock.signing_time();
-        let answer = exchange(&agent, &asked).map_err(|failure| AttemptError {
-            again: failure.kind == ExchangeErrorKind::NoConnection,
-            error: SourceError::Unreachable {
-                from: request.from.to_owned(),
-                why: failure.why,
-            },
-        })?;
-        // A proof has a time too.
-        clock.learn(sent, &DatedAnswer::new(Reading::now(), &answer.headers, ""));
-        match answer.is_transient() {
-            true => Err(AttemptError {
-                again: true,
-                error: answer.refusal(request.from, request.secrets),
-            }),
-            false => Ok(answer),
+impl TokenService {
+    /// The address of a service.
+    ///
+    /// # Errors
+    /// When the settings name none that can be used.
+    pub(super) fn url(
+        &self,
+        service: IdentityService,
+        region: &str,
+    ) -> Result<String, SourceError> {
+        let url = self.endpoints.url(service, region);
+        url.map_err(|error| SourceError::Setting(error.to_string()))
+    }
+
+    /// An agent for requests to `url`.
+    ///
+    /// # Errors
+    /// When the settings allow none.
+    pub(super) fn agent(&self, url: &str) -> Result<Agent, SourceError> {
+        let agent = self.http.agent(url);
+        agent.map_err(|error| SourceError::Setting(error.to_string()))
+    }
+
+    /// Asks for new tokens. A request that may have arrived is not repeated at once: it may have made
+    /// its token worthless.
+    ///
+    /// # Errors
+    /// Why there is no answer with tokens.
+    pub(super) fn ask(&self, request: &TokenRequest<'_>) -> Result<Vec<u8>, TokenError> {
+        let agent = self.agent(request.url).map_err(TokenError::Other)?;
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(request.header);
+        let asked = MetadataRequest {
+            method: "POST",
+            url: request.url,
+            headers: &headers,
+            body: Some(request.body.as_bytes()),
+            connect: Duration::from_secs(3),
+            total: Duration::from_secs(10),
+        };
+        let mut once = || {
+            let sent = self.clock.signing_time();
+            let answer = exchange(&agent, &asked).map_err(|failure| AttemptError {
+                again: failure.kind == ExchangeErrorKind::NoConnection,
+                error: SourceError::Unreachable {
+                    from: request.from.to_owned(),
+                    why: failure.why,
+                },
+            })?;
+            let dated = DatedAnswer::new(Reading::now(), &answer.headers, "");
+            self.clock.learn(sent, &dated);
+            match answer.is_transient() {
+                true => Err(AttemptError {
+                    again: true,
+                    error: answer.refusal(request.from, request.secrets),
+                }),
+                false => Ok(answer),
+            }
+        };
+        let answer = attempts(&self.timing, 3, Duration::from_secs(2), &mut once);
+        let answer = answer.map_err(TokenError::Other)?;
+        if answer.is_success() {
+            return Ok(answer.body);
         }
-    };
-    let answer =
-        attempts(timing, 3, Duration::from_secs(2), &mut once).map_err(TokenError::Other)?;
-    if answer.is_success() {
-        return Ok(answer.body);
+        let (code, message) = problem(&answer.body);
+        if SESSION_OVER.contains(&code.as_str()) {
+            return Err(TokenError::SessionOver(code));
+        }
+        Err(TokenError::Other(SourceError::Refused {
+            from: request.from.to_owned(),
+            status: answer.status,
+            code: plain(&code, request.secrets),
+            message: plain(&message, request.secrets),
+        }))
     }
-    let (code, message) = problem(&answer.body);
-    if SESSION_OVER.contains(&code.as_str()) {
-        return Err(TokenError::SessionOver(code));
-    }
-    Err(TokenError::Other(SourceError::Refused {
-        from: request.from.to_owned(),
-        status: answer.status,
-        code: plain(&code, request.secrets),
-        message: plain(&message, request.secrets),
-    }))
 }
 
 /// Code and message of a refusal, by OAuth's and by AWS's field names.

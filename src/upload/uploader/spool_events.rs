@@ -15,9 +15,6 @@ use crate::upload::item::{History, Item, ItemBody, RetryCause};
 /// After the spool has failed to store something, nothing is stored for this long.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 
-/// After a read has found nothing, the spool is read again after this time.
-const READ_PAUSE: Duration = Duration::from_secs(1);
-
 /// Records whose body is none of this daemon's.
 static NO_BATCH: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
@@ -55,8 +52,7 @@ impl Uploader {
                 spooling.is_reading = false;
                 spooling.copies.read_finished();
                 if !more {
-                    let next = now.instant + READ_PAUSE;
-                    spooling.read_at.insert(destination, next);
+                    spooling.pause_reads(destination, now.instant);
                 }
             }
             SpoolEvent::Released { record, kept } => {
@@ -148,8 +144,7 @@ impl Uploader {
             spooling.copies.ended(Some(copy));
             let amount = RecordAmount::of_item(item);
             spooling.returning.insert(record, amount);
-            let next = now + READ_PAUSE;
-            spooling.read_at.insert(XRayApi::Otlp, next);
+            spooling.pause_reads(XRayApi::Otlp, now);
             self.tell_spool(SpoolMessage::Release(record));
         }
     }

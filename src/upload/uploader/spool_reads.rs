@@ -1,6 +1,6 @@
 //! When the spool is read, for which API, and how much of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::spooling::Spooling;
 use super::{Now, Uploader};
@@ -8,6 +8,17 @@ use crate::spool::{SpoolMessage, XRayApi};
 
 /// Compressed bytes that were read from the spool and wait to be sent: enough for all senders.
 const RESTORE_WINDOW: usize = 1024 * 1024;
+
+/// After a read has found nothing, or there was no room for what was read, the spool is read again
+/// after this time.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
+impl Spooling {
+    /// Nothing is read for this API for a moment.
+    pub(super) fn pause_reads(&mut self, api: XRayApi, now: Instant) {
+        self.read_at.insert(api, now + READ_PAUSE);
+    }
+}
 
 impl Uploader {
     fn restore_window(&self) -> usize {

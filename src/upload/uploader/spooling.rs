@@ -245,6 +245,10 @@ impl Uploader {
             && let Some(item) = self.destinations.of_mut(api).pop_oldest()
         {
             *left -= 1;
+            // It may have been read a moment ago, and would be read again as soon as it is on disk.
+            if let Some(spooling) = &mut self.spooling {
+                spooling.pause_reads(api, now.instant);
+            }
             if !self.put_away(item, now) {
                 return;
             }

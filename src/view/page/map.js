@@ -3,7 +3,7 @@
 
 import { get } from "./api.js";
 import { el, setText, showError } from "./dom.js";
-import { drawMap, KINDS } from "./draught.js";
+import { drawMap, KINDS } from "./map_drawing.js";
 import { duration, line, number, plural, rate } from "./format.js";
 import { layOut } from "./graph.js";
 import { filterParams, noFilter } from "./state.js";

@@ -13,6 +13,7 @@ use xray::aws::endpoint::IdentityEndpoints;
 use xray::aws::profile::Profiles;
 use xray::credentials::sources::login::{Login, LoginSettings};
 use xray::credentials::sources::sso::{Sso, SsoSettings};
+use xray::credentials::sources::token_service::TokenService;
 use xray::credentials::{Source, date};
 use xray_test_support::endpoint::{Endpoint, Reply};
 use xray_test_support::http::{Request, Response};
@@ -28,6 +29,15 @@ fn endpoints(url: &str) -> IdentityEndpoints {
     IdentityEndpoints::load(&env, &Profiles::load(&env, &read).unwrap())
 }
 
+fn service(url: &str, time: &Time) -> TokenService {
+    TokenService {
+        endpoints: endpoints(url),
+        http: client(url, time).service,
+        clock: Arc::new(Clock::new(true)),
+        timing: time.timing(),
+    }
+}
+
 fn login(cache: PathBuf, url: &str, now: &str) -> Login {
     let time = Time::at(now);
     Login {
@@ -36,10 +46,7 @@ fn login(cache: PathBuf, url: &str, now: &str) -> Login {
             cache,
         },
         region: "eu-west-1".to_owned(),
-        endpoints: endpoints(url),
-        service: client(url, &time).service,
-        clock: Arc::new(Clock::new(true)),
-        timing: time.timing(),
+        service: service(url, &time),
     }
 }
 
@@ -53,10 +60,7 @@ fn sso(cache: PathBuf, url: &str) -> Sso {
             account_id: "123456789012".to_owned(),
             role_name: "dev".to_owned(),
         },
-        endpoints: endpoints(url),
-        service: client(url, &time).service,
-        clock: Arc::new(Clock::new(true)),
-        timing: time.timing(),
+        service: service(url, &time),
     }
 }
 
@@ -318,8 +322,8 @@ fn a_session_is_renewed_where_it_began() {
         let scratch = ScratchDir::new();
         let cache = scratch.file("session.json", login_file(NOW, region));
         let mut source = login(cache, "http://127.0.0.1:9", NOW);
-        source.endpoints = IdentityEndpoints::default();
-        source.service = proxy.service.clone();
+        source.service.endpoints = IdentityEndpoints::default();
+        source.service.http = proxy.service.clone();
         assert_eq!(id(&source.fetch().unwrap()), "ASIANEW", "{host}");
         let (_, request) = proxy.seen();
         check_proof(&request, &format!("https://{host}/v1/token"));

@@ -7,6 +7,7 @@ use xray::aws::endpoint::IdentityEndpoints;
 use xray::credentials::Source;
 use xray::credentials::sources::roles::{WebIdentity, WebIdentityRole};
 use xray::credentials::sources::sso::{Sso, SsoSettings};
+use xray::credentials::sources::token_service::TokenService;
 use xray::http::client::{HttpClientConfig, HttpClientFactory};
 use xray::http::dns::Resolver;
 
@@ -126,10 +127,12 @@ fn identity_center_is_asked() {
                 account_id: "123456789012".to_owned(),
                 role_name: "a b".to_owned(),
             },
-            endpoints: IdentityEndpoints::default(),
-            service: proxy.service.clone(),
-            clock: Arc::new(Clock::new(true)),
-            timing: Time::at(NOW).timing(),
+            service: TokenService {
+                endpoints: IdentityEndpoints::default(),
+                http: proxy.service.clone(),
+                clock: Arc::new(Clock::new(true)),
+                timing: Time::at(NOW).timing(),
+            },
         };
         match (source.fetch(), why) {
             (Ok(found), None) => assert_eq!(found.access_key_id(), "ASIA"),

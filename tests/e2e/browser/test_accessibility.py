@@ -6,6 +6,7 @@ import pytest
 from conftest import ROOT
 from playwright.sync_api import expect
 from samples import checkout, segment, trace_id
+from waits import eventually
 
 AXE = ROOT / "target/e2e-node/node_modules/axe-core/axe.min.js"
 
@@ -61,7 +62,7 @@ def test_all_views(source, open_page, look, picture):
         for path in ("/", "/?view=map"):
             page.goto(source.url + path)
             expect(page.locator("tbody tr").first).to_be_visible()
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            eventually(lambda: page.evaluate("document.documentElement.scrollWidth"), lambda found: found <= 390)
 
 
 def test_by_keyboard_alone(source, page):
@@ -87,7 +88,7 @@ def test_by_keyboard_alone(source, page):
     page.keyboard.press("Enter")
     expect(page.locator("aside.details")).to_be_visible()
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.closest('aside') !== null")
+    expect(page.locator("aside.details :focus")).to_have_count(1)
 
 
 def test_what_is_said_aloud(source, page):
@@ -107,8 +108,7 @@ def test_theme_is_kept(source, page):
     page.locator("#theme").click()
     page.locator("#theme").click()
     expect(page.locator("#theme")).to_have_accessible_name("Theme: dark")
-    dark = colour()
-    assert dark != light
+    dark = eventually(colour, lambda found: found != light)
     page.reload()
     expect(page.locator("#theme")).to_have_accessible_name("Theme: dark")
-    assert colour() == dark
+    eventually(colour, lambda found: found == dark)

@@ -11,6 +11,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 from samples import checkout, segment, trace_id
+from waits import attributes, eventually
 
 SCRIPT = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script><svg onload="window.hacked=1">'
 ALL = (SCRIPT, "javascript:window.hacked=1", '"><iframe srcdoc="<script>parent.hacked=1</script>">', "{{7*7}}${7*7}<%= 7*7 %>", "</title></script><style>*{display:none}</style>",
@@ -42,14 +43,14 @@ def test_text_stays_text(source, page, number, picture):
     expect(page.locator("aside.details .exception")).to_be_visible()
     page.get_by_text("Raw JSON").click()
     picture(page, f"hostile-{number}")
-    for link in page.locator("a").all():
-        assert link.get_attribute("href").startswith(("/", "#")), "a trace made a link"
-    assert page.locator("script, iframe, style, img, object, embed, form").count() == before
+    leads = attributes(page.locator("a"), "href")
+    assert leads and all(lead.startswith(("/", "#")) for lead in leads), "a trace made a link"
+    expect(page.locator("script, iframe, style, img, object, embed, form")).to_have_count(before)
     page.get_by_role("link", name="Service map").click()
     expect(page.locator(".node")).to_have_count(3)
     assert page.evaluate("window.hacked") is None
     if text == SCRIPT:
-        assert page.locator(".words b", has_text="<script>").count() >= 1
+        expect(page.locator(".words b", has_text="<script>").first).to_be_attached()
 
 
 def test_what_turns_or_hides_text_is_named(source, page):
@@ -90,13 +91,13 @@ def test_long_strings(source, open_page, picture):
     for width in (1280, 390):
         page = open_page(viewport={"width": width, "height": 800})
         expect(page.locator("tbody tr")).to_have_count(1)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        eventually(lambda: page.evaluate("document.documentElement.scrollWidth"), lambda found: found <= width)
         page.locator("td.trace a").click()
         page.locator(".row").first.click()
         button = page.get_by_role("button", name="Show all 20\u202f004 characters").last.last
         button.click()
         expect(page.locator("aside.details")).to_contain_text("x end")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        eventually(lambda: page.evaluate("document.documentElement.scrollWidth"), lambda found: found <= width)
         picture(page, f"long-{width}")
 
 
@@ -135,7 +136,7 @@ def test_circles_of_parents(source, page):
     source.send(part(1, 1), part(2, 3), part(3, 4), part(4, 2), part(5, 4), part(6, 99))
     page.goto(f"{source.url}/?trace={trace}")
     expect(page.locator(".row")).to_have_count(6)
-    assert sorted(page.locator(".row b").all_inner_texts()) == [f"n{id}" for id in range(1, 7)]
+    eventually(page.locator(".row b").all_inner_texts, lambda found: sorted(found) == [f"n{id}" for id in range(1, 7)])
     page.goto(f"{source.url}/?view=map")
     expect(page.locator("h1")).to_have_text("Service map")
 
@@ -178,7 +179,7 @@ def test_fields_of_any_type(source, page, seed):
         expect(page.locator("aside.details")).to_be_visible()
         seen.append(page.locator("aside.details").inner_text())
         page.keyboard.press("ArrowDown")
-    assert any("fine" in text for text in seen)
+    eventually(page.locator("aside.details").inner_text, lambda last: any("fine" in text for text in (*seen, last)))
     page.goto(f"{source.url}/?view=map")
     expect(page.locator("table.numbers")).to_be_visible()
 
@@ -195,4 +196,4 @@ def test_names_that_are_paths(source, page):
     source.send({"trace_id": odd, "id": "00000000000000a1", "name": "odd", "start_time": time.time(), "end_time": time.time()})
     page.locator("td.trace a", has_text="odd").click()
     expect(page.locator(".row")).to_have_count(1)
-    assert json.dumps(odd)[1:-1] in json.dumps(page.locator(".facts code").inner_text())
+    eventually(page.locator(".facts code").inner_text, lambda found: json.dumps(odd)[1:-1] in json.dumps(found))

@@ -4,6 +4,7 @@ import time
 
 from playwright.sync_api import expect
 from samples import checkout, segment, trace_id
+from waits import box, eventually
 
 
 def card(page, name):
@@ -11,7 +12,7 @@ def card(page, name):
 
 
 def cells(page, name):
-    return page.locator("table.numbers tr.service", has_text=name).locator("td").all_inner_texts()
+    return page.locator("table.numbers tr.service", has_text=name).locator("td").all_inner_texts
 
 
 def test_who_calls_whom_how_often_and_how_well(source, page, picture):
@@ -32,11 +33,11 @@ def test_who_calls_whom_how_often_and_how_well(source, page, picture):
     expect(card(page, "web")).to_contain_text("10%")
     expect(card(page, "DynamoDB")).to_contain_text("30%")
     # Callers stand left of whom they call.
-    places = [card(page, name).bounding_box()["x"] for name in ("client", "web", "DynamoDB")]
-    assert places == sorted(places) and len(set(places)) == 3
-    assert cells(page, "web")[1:6] == ["10", "10/min", "1", "0", "0"]
-    assert cells(page, "DynamoDB")[1:6] == ["10", "10/min", "0", "0", "3"]
-    assert cells(page, "api")[6:8] == ["100\u202fms", "100\u202fms"]
+    places = lambda: [box(card(page, name))["x"] for name in ("client", "web", "DynamoDB")]
+    eventually(places, lambda found: found == sorted(found) and len(set(found)) == 3)
+    eventually(cells(page, "web"), lambda found: found[1:6] == ["10", "10/min", "1", "0", "0"])
+    eventually(cells(page, "DynamoDB"), lambda found: found[1:6] == ["10", "10/min", "0", "0", "3"])
+    eventually(cells(page, "api"), lambda found: found[6:8] == ["100\u202fms", "100\u202fms"])
     picture(page, "map-small")
 
 

@@ -6,6 +6,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 from samples import checkout, segment, trace_id
+from waits import attributes, box, eventually
 
 
 def rows(page):
@@ -13,7 +14,11 @@ def rows(page):
 
 
 def names(page):
-    return page.locator(".row b").all_inner_texts()
+    return page.locator(".row b")
+
+
+def levels(page):
+    return attributes(rows(page), "aria-level")
 
 
 def details(page):
@@ -40,53 +45,60 @@ def family(**more):
 
 def test_waterfall_in_order_of_time(source, page, picture):
     show(source, page, *checkout(seed=7))
-    assert names(page)[:4] == ["web-frontend", "validate cart", "orders.internal", "orders"]
-    levels = [row.get_attribute("aria-level") for row in rows(page).all()]
-    assert levels[:5] == ["1", "2", "2", "3", "4"]
+    eventually(lambda: names(page).all_inner_texts()[:4], lambda found: found == ["web-frontend", "validate cart", "orders.internal", "orders"])
+    eventually(lambda: levels(page)[:5], lambda found: found == ["1", "2", "2", "3", "4"])
     expect(page.locator(".legend li")).to_have_count(3)
     picture(page, "trace")
 
 
+# Where each bar begins and how long it is, in parts of the trace, all read at one moment.
+SHARES = """() => {
+  const track = document.querySelector(".track").getBoundingClientRect();
+  return [...document.querySelectorAll(".bar")].map((bar) => {
+    const found = bar.getBoundingClientRect();
+    return [((found.x - track.x) / track.width) * 1.02, (found.width / track.width) * 1.02];
+  });
+}"""
+
+
 def test_bars_lie_where_the_time_says(source, page):
     show(source, page, family())
-    assert names(page) == ["root", "first", "second", "inner"]
-    assert page.locator(".row .label").all_inner_texts() == ["1.00\u202fs", "200\u202fms", "400\u202fms", "100\u202fms"]
-    track = page.locator(".track").first.bounding_box()
-    bars = [bar.bounding_box() for bar in page.locator(".bar").all()]
-    shares = [((bar["x"] - track["x"]) / track["width"] * 1.02, bar["width"] / track["width"] * 1.02) for bar in bars]
-    for (start, length), wanted in zip(shares, [(0, 1), (0.1, 0.2), (0.5, 0.4), (0.6, 0.1)], strict=True):
-        assert abs(start - wanted[0]) < 0.01 and abs(length - wanted[1]) < 0.01
-    marks = page.locator(".tick").all_inner_texts()
-    assert "0\u202fms" in marks and "200\u202fms" in marks and len(marks) >= 4
+    expect(names(page)).to_have_text(["root", "first", "second", "inner"])
+    expect(page.locator(".row .label")).to_have_text(["1.00\u202fs", "200\u202fms", "400\u202fms", "100\u202fms"])
+    wanted = [(0, 1), (0.1, 0.2), (0.5, 0.4), (0.6, 0.1)]
+    near = lambda found, where: abs(found[0] - where[0]) < 0.01 and abs(found[1] - where[1]) < 0.01
+    eventually(lambda: page.evaluate(SHARES), lambda found: len(found) == 4 and all(map(near, found, wanted)))
+    marks = page.locator(".tick").all_inner_texts
+    eventually(marks, lambda found: "0\u202fms" in found and "200\u202fms" in found and len(found) >= 4)
 
 
 def test_folding_by_mouse_and_keys(source, page):
     show(source, page, family())
     page.locator(".row", has_text="second").locator(".fold").click()
-    assert names(page) == ["root", "first", "second"]
+    expect(names(page)).to_have_text(["root", "first", "second"])
     folded = page.locator(".row", has_text="second")
     expect(folded).to_have_attribute("aria-expanded", "false")
     # What is folded away is counted, and a fault in it shows.
     expect(folded).to_contain_text("+1")
     expect(folded).to_contain_text("fault inside")
     page.keyboard.press("ArrowRight")
-    assert names(page) == ["root", "first", "second", "inner"]
+    expect(names(page)).to_have_text(["root", "first", "second", "inner"])
     page.keyboard.press("ArrowRight")
     expect(page.locator(".row:focus b")).to_have_text("inner")
     page.keyboard.press("ArrowLeft")
     expect(page.locator(".row:focus b")).to_have_text("second")
     page.keyboard.press("Home")
     page.keyboard.press("ArrowLeft")
-    assert names(page) == ["root"]
+    expect(names(page)).to_have_text(["root"])
     page.get_by_role("button", name="Unfold all").click()
-    assert names(page) == ["root", "first", "second", "inner"]
+    expect(names(page)).to_have_text(["root", "first", "second", "inner"])
 
 
 def test_zoom(source, page):
     show(source, page, family())
     seen = page.locator(".seen")
     first = page.locator(".row", has_text="first").locator(".bar")
-    wide = first.bounding_box()["width"]
+    wide = box(first)["width"]
     page.get_by_role("button", name="Zoom in").click()
     expect(seen).to_have_text("255\u202fms to 765\u202fms")
     page.get_by_role("button", name="Show the whole time").click()
@@ -96,29 +108,29 @@ def test_zoom(source, page):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("z")
     expect(seen).to_have_text("80.0\u202fms to 320\u202fms")
-    assert first.bounding_box()["width"] > 3.5 * wide
+    eventually(lambda: box(first)["width"], lambda found: found > 3.5 * wide)
     page.keyboard.press("Shift+ArrowRight")
     expect(seen).to_have_text("128\u202fms to 368\u202fms")
     page.keyboard.press("-")
     page.keyboard.press("0")
     expect(seen).to_have_text("")
 
-    track = page.locator(".track").first.bounding_box()
+    track = box(page.locator(".track").first)
     page.mouse.move(track["x"] + track["width"] * 0.1 / 1.02, track["y"] + 5)
     page.keyboard.down("Control")
     page.mouse.wheel(0, -60)
     page.keyboard.up("Control")
     expect(seen).not_to_have_text("")
     # The time under the pointer stays under it.
-    assert abs(first.bounding_box()["x"] - track["x"] - track["width"] * 0.1 / 1.02) < 2
+    eventually(lambda: box(first)["x"] - track["x"] - track["width"] * 0.1 / 1.02, lambda found: abs(found) < 2)
     page.locator(".marks").dblclick()
     expect(seen).to_have_text("")
 
     for area in (".marks", ".overview"):
-        box = page.locator(area).bounding_box()
-        page.mouse.move(box["x"] + box["width"] * 0.5 / 1.02, box["y"] + 10)
+        place = box(page.locator(area))
+        page.mouse.move(place["x"] + place["width"] * 0.5 / 1.02, place["y"] + 10)
         page.mouse.down()
-        page.mouse.move(box["x"] + box["width"] * 0.75 / 1.02, box["y"] + 10, steps=4)
+        page.mouse.move(place["x"] + place["width"] * 0.75 / 1.02, place["y"] + 10, steps=4)
         expect(page.locator(".brush:visible")).to_have_count(1)
         page.mouse.up()
         expect(seen).to_contain_text("75")
@@ -149,6 +161,8 @@ def test_every_detail_of_a_segment(source, open_page, picture):
     document = everything()
     show(source, page, document)
     rows(page).first.click()
+    # The last section of the pane: what stands before it is there as well.
+    expect(details(page).get_by_text("Raw JSON")).to_be_visible()
     text = details(page).inner_text()
     for wanted in [
         "zoë", "AWS::EC2::Instance", "arn:aws:ec2:eu-central-1:1:instance/i-1", "4.2", "CPython",
@@ -224,7 +238,7 @@ def test_late_parts_join_and_nothing_jumps(source, page):
                 segment(trace_id(1), "root", at, 0.5, annotations={"done": "yes"}))
     expect(page.locator(".facts")).not_to_contain_text("in progress")
     expect(details(page)).to_contain_text("done")
-    assert names(page) == ["root", "child"]
+    expect(names(page)).to_have_text(["root", "child"])
     expect(page.locator(".row", has_text="child")).to_contain_text("+2")
     # A beginning that comes after the end changes nothing.
     source.send(started)
@@ -264,9 +278,10 @@ def test_spans_and_segments_in_one_trace(source, page, picture):
     source.post_spans(request)
     page.goto(f"{source.url}/?trace={trace}")
     expect(rows(page)).to_have_count(5)
-    assert names(page) == ["root", "first", "cart", "second", "inner"]
-    assert [row.get_attribute("aria-level") for row in rows(page).all()] == ["1", "2", "3", "2", "3"]
+    expect(names(page)).to_have_text(["root", "first", "cart", "second", "inner"])
+    eventually(lambda: levels(page), lambda found: found == ["1", "2", "3", "2", "3"])
     page.locator(".row", has_text="cart").click()
+    expect(details(page)).to_contain_text("GET /cart")
     text = details(page).inner_text()
     for wanted in ["GET /cart", "server span", "it broke", "KeyError", "nothing here", "File cart.py\n  line 3", "cache miss", "+150\u202fms", "1.5",
                    "http.response.status_code", "500", "a, true", "my.tracer", "1.2", "vendor=1", "service.name", "6553f100000000070000000000000007"]:
@@ -286,7 +301,7 @@ def test_t1s_by_udp(source, page, real):
     source.send(family(), "T1S" + base64.b64encode(request.SerializeToString()).decode())
     page.goto(f"{source.url}/?trace={trace_id(1)}")
     expect(rows(page)).to_have_count(5)
-    assert names(page) == ["root", "first", "cart", "second", "inner"]
+    expect(names(page)).to_have_text(["root", "first", "cart", "second", "inner"])
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -304,13 +319,13 @@ def test_ten_thousand_subsegments(source, open_page, width, picture):
     page = open_page(f"/?trace={trace}", viewport={"width": width, "height": 800})
     expect(page.locator(".facts")).to_contain_text("10\u202f001 segments")
     expect(page.get_by_role("treegrid")).to_have_attribute("aria-rowcount", "10002")
-    assert rows(page).count() < 80
+    eventually(rows(page).count, lambda found: 0 < found < 80)
     rows(page).first.focus()
     for _ in range(5):
         page.keyboard.press("PageDown")
     page.keyboard.press("End")
     expect(page.locator(".row:focus b")).to_have_text("call 100/99")
-    assert rows(page).count() < 80
+    eventually(rows(page).count, lambda found: 0 < found < 80)
     picture(page, f"trace-10001-{width}")
     page.keyboard.press("Home")
     expect(page.locator(".row:focus b")).to_have_text("root")

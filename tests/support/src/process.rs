@@ -238,3 +238,14 @@ fn wait(mut child: Child, pid: Pid, readers: Vec<thread::JoinHandle<()>>, state:
     }
     state.update(|state| state.status = Some(status));
 }
+
+/// Sends a signal that has no name.
+///
+/// # Panics
+/// When there is no such process.
+#[track_caller]
+pub fn signal_by_number(pid: u32, number: u32) {
+    let command = format!("kill -{number} {pid}");
+    let status = Command::new("sh").args(["-c", &command]).status();
+    assert!(status.expect("there is a shell").success());
+}

@@ -5,18 +5,15 @@ pub mod dpop;
 pub mod token;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use sha2::{Digest, Sha256};
 
-use crate::aws::clock::Clock;
-use crate::aws::endpoint::{IdentityEndpoints, IdentityService};
+use crate::aws::endpoint::IdentityService;
 use crate::credentials::sources::session_file::SessionFile;
-use crate::credentials::sources::token_service::{TokenRequest, ask};
-use crate::credentials::{Source, SourceError, Timing, date};
-use crate::http::client::HttpClientFactory;
+use crate::credentials::sources::token_service::{TokenRequest, TokenService};
+use crate::credentials::{Source, SourceError, date};
 use dpop::ProofKey;
 use token::LoginToken;
 
@@ -51,14 +48,8 @@ pub struct Login {
     pub settings: LoginSettings,
     /// Where AWS Sign-In is asked, unless the session says where it began.
     pub region: String,
-    /// How AWS Sign-In is reached there.
-    pub endpoints: IdentityEndpoints,
-    /// Makes the agent.
-    pub service: Arc<HttpClientFactory>,
-    /// The time that a proof must have.
-    pub clock: Arc<Clock>,
-    /// For the pauses, and to see how long the keys last.
-    pub timing: Timing,
+    /// How it is reached there.
+    pub service: TokenService,
 }
 
 impl Login {
@@ -78,31 +69,22 @@ impl Login {
         let key = ProofKey::from_pem(&token.proof_key)
             .map_err(|why| file.wrong(&format!("holds a dpopKey that {why}")))?;
         let region = token.region.as_deref().unwrap_or(&self.region);
-        let setting = |why: String| SourceError::Setting(why);
-        let base = self
-            .endpoints
-            .url(IdentityService::SignIn, region)
-            .map_err(|e| setting(e.to_string()))?;
+        let base = self.service.url(IdentityService::SignIn, region)?;
         let url = format!("{base}/v1/token");
-        let proof = key
-            .proof(&url, self.clock.now())
-            .ok_or_else(|| setting("the system gives no random numbers".to_owned()))?;
+        let no_random = || SourceError::Setting("the system gives no random numbers".to_owned());
+        let proof = key.proof(&url, self.service.clock.now());
+        let proof = proof.ok_or_else(no_random)?;
         let from = format!("AWS Sign-In {base}");
-        let answer = ask(
-            &self.service,
-            &self.clock,
-            &self.timing,
-            &TokenRequest {
-                from: &from,
-                url: &url,
-                header: Some(("dpop", &proof)),
-                body: &token.renewal(),
-                secrets: &[&token.refresh_token, &proof],
-            },
-        );
+        let answer = self.service.ask(&TokenRequest {
+            from: &from,
+            url: &url,
+            header: Some(("dpop", &proof)),
+            body: &token.renewal(),
+            secrets: &[&token.refresh_token, &proof],
+        });
         let answer = answer.map_err(|error| file.refusal(error))?;
         let renewed = token
-            .renewed(&answer, (self.timing.now)())
+            .renewed(&answer, (self.service.timing.now)())
             .map_err(|why| SourceError::Unusable { from, why })?;
         file.commit(replacement, &renewed.text());
         Ok(renewed.credentials)
@@ -116,7 +98,7 @@ impl Source for Login {
 
     fn fetch(&mut self) -> Result<Credentials, SourceError> {
         let token = self.file().read(LoginToken::parse)?;
-        let now = (self.timing.now)();
+        let now = (self.service.timing.now)();
         let expires = token.credentials.expiry().unwrap_or(now);
         let left = expires.duration_since(now).unwrap_or_default();
         if left > THRESHOLD {

@@ -4,20 +4,17 @@
 pub mod token;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use serde_json::Value;
 
-use crate::aws::clock::Clock;
-use crate::aws::endpoint::{IdentityEndpoints, IdentityService};
+use crate::aws::endpoint::IdentityService;
 use crate::credentials::metadata::{AttemptError, MetadataRequest, attempts, exchange};
 use crate::credentials::sources::session_file::SessionFile;
 use crate::credentials::sources::sts;
-use crate::credentials::sources::token_service::{TokenRequest, ask};
-use crate::credentials::{Source, SourceError, Timing, date, json};
-use crate::http::client::HttpClientFactory;
+use crate::credentials::sources::token_service::{TokenRequest, TokenService};
+use crate::credentials::{Source, SourceError, date, json};
 use token::SsoToken;
 
 /// Tokens are renewed when they have no longer to live.
@@ -50,13 +47,7 @@ pub struct Sso {
     /// What the profile says.
     pub settings: SsoSettings,
     /// How the identity center is reached.
-    pub endpoints: IdentityEndpoints,
-    /// Makes the agents.
-    pub service: Arc<HttpClientFactory>,
-    /// Learns the time.
-    pub clock: Arc<Clock>,
-    /// For the pauses, and to see how long the token lasts.
-    pub timing: Timing,
+    pub service: TokenService,
 }
 
 impl Sso {
@@ -74,7 +65,7 @@ impl Sso {
     /// all the same, because the clock of this host may be wrong.
     fn token(&self) -> Result<SsoToken, SourceError> {
         let token = self.file().read(SsoToken::parse)?;
-        let now = (self.timing.now)();
+        let now = (self.service.timing.now)();
         let left = token.expires.duration_since(now).unwrap_or_default();
         let Some(body) = token.renewal(now).filter(|_| left <= THRESHOLD) else {
             return Ok(token);
@@ -100,23 +91,16 @@ impl Sso {
     ) -> Result<SsoToken, SourceError> {
         let file = self.file();
         let replacement = file.begin_replacement()?;
-        let base = self
-            .endpoints
-            .url(IdentityService::Oidc, &self.settings.region)
-            .map_err(|e| SourceError::Setting(e.to_string()))?;
+        let region = &self.settings.region;
+        let base = self.service.url(IdentityService::Oidc, region)?;
         let from = format!("IAM Identity Center {base}");
-        let answer = ask(
-            &self.service,
-            &self.clock,
-            &self.timing,
-            &TokenRequest {
-                from: &from,
-                url: &format!("{base}/token"),
-                header: None,
-                body,
-                secrets: &token.secrets(),
-            },
-        );
+        let answer = self.service.ask(&TokenRequest {
+            from: &from,
+            url: &format!("{base}/token"),
+            header: None,
+            body,
+            secrets: &token.secrets(),
+        });
         let answer = answer.map_err(|error| file.refusal(error))?;
         let renewed = token
             .renewed(&answer, now)
@@ -132,23 +116,18 @@ impl Sso {
             role_name,
             ..
         } = &self.settings;
-        let setting = |why: String| AttemptError {
-            error: SourceError::Setting(why),
+        let setting = |error: SourceError| AttemptError {
+            error,
             again: false,
         };
-        let base = self
-            .endpoints
-            .url(IdentityService::Portal, region)
-            .map_err(|e| setting(e.to_string()))?;
+        let base = self.service.url(IdentityService::Portal, region);
+        let base = base.map_err(setting)?;
         let from = format!("IAM Identity Center {base}");
         let mut url = format!("{base}/federation/credentials?role_name=");
         sts::encode(role_name, &mut url);
         url.push_str("&account_id=");
         sts::encode(account_id, &mut url);
-        let agent = self
-            .service
-            .agent(&url)
-            .map_err(|e| setting(e.to_string()))?;
+        let agent = self.service.agent(&url).map_err(setting)?;
         let request = MetadataRequest {
             method: "GET",
             url: &url,
@@ -196,7 +175,7 @@ impl Source for Sso {
 
     fn fetch(&mut self) -> Result<Credentials, SourceError> {
         let token = self.token()?;
-        attempts(&self.timing, 3, Duration::from_secs(2), &mut || {
+        attempts(&self.service.timing, 3, Duration::from_secs(2), &mut || {
             self.once(&token)
         })
     }

@@ -22,6 +22,7 @@ pub(super) struct FakeSpool {
     pub forgets: bool,
     pub is_open: bool,
     pub flushes: usize,
+    pub reads: usize,
     /// Lost records.
     pub lost: BTreeSet<RecordId>,
     /// Whether a record is gone, or was gone before its item was delivered all the same.
@@ -153,6 +154,7 @@ impl FakeSpool {
     }
 
     fn read(&mut self, destination: XRayApi, max_bytes: usize) -> Vec<SpoolEvent> {
+        self.reads += 1;
         let mut events = Vec::new();
         let mut bytes = 0;
         while bytes < max_bytes.max(1)

@@ -3,7 +3,7 @@
 use super::fake_spool::FakeSpool;
 use super::spooling::{spans_left, with};
 use super::*;
-use crate::spool::{RecordAmount, XRayApi};
+use crate::spool::{RecordAmount, SpoolItem, XRayApi};
 use crate::upload::spans::{Fates, SpanVerdict};
 
 const MANY: Duration = Duration::from_secs(120);
@@ -63,6 +63,27 @@ fn requests_that_hang_do_not_fill_the_memory_of_spans() {
     }
     simulation.run(Some(&Answer::Delivered), MANY);
     assert_eq!(fates(&simulation).delivered, 40);
+}
+
+/// A large request that X-Ray had refused before was read, and makes the memory full.
+#[test]
+fn what_goes_back_for_want_of_memory_is_not_read_again_at_once() {
+    let mut simulation = Simulation::new(2, 1_000_000);
+    let refused = SpoolItem {
+        attempts: 1,
+        ..spans_left(&mut simulation, 2, 200_000)
+    };
+    simulation = simulation.restart_with(FakeSpool::holding(vec![refused]));
+    simulation.target();
+    simulation.credentials(true);
+    assert_eq!(simulation.spans(1, 200_000, true), SpanVerdict::Taken);
+    assert_eq!(simulation.out.len(), 1);
+    simulation.run(None, Duration::from_secs(10));
+    let reads = simulation.disk().reads;
+    assert!(reads <= 12, "{reads} reads");
+    simulation.run(Some(&Answer::Delivered), MANY);
+    assert_eq!(fates(&simulation).delivered, 3);
+    assert_eq!(on_disk(&mut simulation), RecordAmount::default());
 }
 
 #[test]

@@ -120,6 +120,11 @@ impl State {
         self.different.len()
     }
 
+    /// Whether this document came. It costs no look at all the others, so it can be waited for.
+    pub fn has_accepted(&self, document: &str) -> bool {
+        self.different.contains(&self.hasher.hash_one(document))
+    }
+
     pub fn accept(&mut self, document: &str) {
         self.different.insert(self.hasher.hash_one(document));
         self.accepted.push(document.to_owned());
