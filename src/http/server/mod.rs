@@ -182,6 +182,8 @@ pub struct RequestReader {
     state: RequestState,
     max_body: usize,
     spare: Arc<SpareBody>,
+    /// Bytes of spare memory that were given to the body.
+    spare_given: usize,
     /// The head of a request that was refused because of the length of its body.
     too_large: Option<Request>,
 }
@@ -214,6 +216,7 @@ impl RequestReader {
             state: RequestState::default(),
             max_body: max_body.min(MAX_BODY),
             spare,
+            spare_given: 0,
             too_large: None,
         }
     }
@@ -266,9 +269,10 @@ impl RequestReader {
     #[must_use]
     pub fn memory(&self) -> usize {
         let request = match &self.state {
-            RequestState::Length(request, body, _) | RequestState::Chunks(request, body, _) => {
-                request.memory() + body.len()
+            RequestState::Length(request, body, _) => {
+                request.memory() + body.len().max(self.spare_given)
             }
+            RequestState::Chunks(request, body, _) => request.memory() + body.len(),
             _ => 0,
         };
         self.input.capacity() + request
@@ -323,7 +327,9 @@ impl RequestReader {
         self.state = match head.framing {
             Framing::Length(0) => return Ok(self.finish(head.request, Vec::new())),
             Framing::Length(length) => {
-                RequestState::Length(head.request, self.spare.take(length), length)
+                let body = self.spare.take(length);
+                self.spare_given = body.capacity();
+                RequestState::Length(head.request, body, length)
             }
             Framing::Chunked => {
                 let chunks = Chunked::new(self.max_body);

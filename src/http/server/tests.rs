@@ -275,6 +275,22 @@ fn the_body_limit_is_exact() {
     assert_eq!(refusal, Some(RequestRefusal::BodyTooLarge));
 }
 
+/// Otherwise many clients that send a head only could hold much memory.
+#[test]
+fn spare_memory_counts_from_the_first_byte() {
+    let spare = Arc::new(SpareBody::default());
+    spare.keep(&Arc::new(vec![b'x'; 100_000]));
+    let mut reader = RequestReader::new(MAX_BODY, spare);
+    for expected in [100_000..110_000, 0..10_000] {
+        reader.feed(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 150000\r\n\r\n");
+        assert_eq!(reader.step(), Ok(ReadStep::NeedMore));
+        assert!(expected.contains(&reader.memory()), "{}", reader.memory());
+        reader.feed(&[b'y'; 150_000]);
+        assert!(matches!(reader.step(), Ok(ReadStep::Request(_))));
+        reader.spare.clear();
+    }
+}
+
 #[test]
 fn a_client_of_http2_is_known_by_its_preface() {
     for (stream, expected) in [
