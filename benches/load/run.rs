@@ -117,8 +117,8 @@ const LOADS: [Load; 12] = [
     spans(true, true),
 ];
 
-/// A run with spans is so many times longer than one with segments: each request has a thread of its
-/// own, and of threads that have ended the kernel counts the time in ticks of 10 ms.
+/// A run with spans is so many times longer than one with segments: threads that answer clients end soon,
+/// and of threads that have ended the kernel counts the time in ticks of 10 ms.
 const LONGER: u64 = 4;
 
 /// Loads that are compared with the floor have so many times the runs of others: what a program takes

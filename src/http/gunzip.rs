@@ -10,6 +10,7 @@ use miniz_oxide::inflate::core::{DecompressorOxide, TINFL_LZ_DICT_SIZE, decompre
 
 /// Memory that a [`Gunzip`] takes: the last 32 KB of output, and its state.
 pub(crate) const GUNZIP_MEMORY: usize = 48 * 1024;
+const _: () = assert!(TINFL_LZ_DICT_SIZE + size_of::<DecompressorOxide>() <= GUNZIP_MEMORY);
 
 thread_local! {
     /// The memory of the last [`Gunzip`] of this thread that was [finished](Gunzip::finish), for the next

@@ -16,11 +16,12 @@ use crate::proxy::budget::Charge;
 use crate::proxy::exchange::Progress;
 use crate::proxy::handler::Entrance;
 
-/// Bytes read at once, how many of them where a request begins, and how many before another connection
-/// has its turn. A head is short, and what is read of a body with it has to be copied.
+/// Bytes read at once outside of a body, how many of them where a request begins, and how many times is
+/// read before another connection has its turn. A head is short, and what is read of a body with it has
+/// to be copied.
 const PIECE: usize = 16 * 1024;
 const FIRST_PIECE: usize = 2 * 1024;
-const TURN: usize = 256 * 1024;
+const TURN: usize = 8;
 
 /// Bytes that every connection may hold without a charge: enough for a usual sampling call.
 pub(super) const OWN_MEMORY: usize = 4 * 1024;
@@ -124,12 +125,10 @@ impl ClientConnection {
 
     /// Reads what has come.
     pub(super) fn read(&mut self, now: Instant) -> Received {
-        let mut came = 0;
-        while came < TURN {
+        for _ in 0..TURN {
             match self.receive() {
                 Ok(0) => return Received::Gone,
-                Ok(n) => {
-                    came += n;
+                Ok(_) => {
                     if matches!(self.phase, ConnectionPhase::Draining) {
                         continue;
                     }
