@@ -153,9 +153,9 @@ impl ClientConnection {
             return Ok(received);
         }
         let mut piece = [0; PIECE];
-        let most = match self.reader.is_idle() {
-            true => FIRST_PIECE,
-            false => PIECE,
+        let most = match self.phase {
+            ConnectionPhase::Idle => FIRST_PIECE,
+            _ => PIECE,
         };
         let received = (&*self.stream).read(&mut piece[..most])?;
         if !matches!(self.phase, ConnectionPhase::Draining) {
