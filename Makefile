@@ -24,6 +24,9 @@ FUZZ_SECONDS ?= 30
 TOOLS := $(CURDIR)/target/tools
 DENY  := $(TOOLS)/cargo-deny@0.20.2/bin
 FUZZ  := $(TOOLS)/cargo-fuzz@0.13.2/bin
+# Zig is a C compiler and a linker for macOS.
+ZIG   := $(TOOLS)/zigbuild
+MACOS := aarch64-apple-darwin
 
 # 2.75 MB, for the binary and for the image.
 MAX_SIZE := 2750000
@@ -39,7 +42,7 @@ python := @deploy/need python3="python3 python3-venv"
 CROSS_amd64 := gcc=gcc
 CROSS_arm64 := aarch64-linux-gnu-gcc="gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 
-.PHONY: help run send test first-run doc static image size e2e browser faults spool resident soak bench outage fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
+.PHONY: help run send test first-run doc check-macos static image size e2e browser faults spool resident soak bench outage fuzz audit sbom check-deploy packages e2e-packages e2e-containers release release-test clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +73,17 @@ first-run: ## both commands of the README on a bare Debian, from nothing: as roo
 doc: ## the documentation, private items too; fails on a broken link
 	$(rust)
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --document-private-items --locked
+
+check-macos: $(ZIG)/bin/cargo-zigbuild ## from Linux: lint everything for macOS, and link the binary
+	$(rust)
+	rustup target list --installed | grep -qx $(MACOS) || rustup target add $(MACOS)
+	PATH="$(ZIG)/bin:$$PATH" cargo-zigbuild clippy --workspace --all-targets --locked --target $(MACOS) -- -D warnings
+	PATH="$(ZIG)/bin:$$PATH" cargo-zigbuild zigbuild --locked --target $(MACOS) --bin xray
+
+$(ZIG)/bin/cargo-zigbuild:
+	$(python)
+	python3 -m venv --clear $(ZIG)
+	$(ZIG)/bin/pip install --quiet cargo-zigbuild==0.24.1 ziglang==0.17.1
 
 static: ## build the static release binary: ARCH=amd64 or arm64
 	$(rust)

@@ -111,7 +111,9 @@ impl Tasks {
                 continue;
             }
             let group = Tasks(group);
-            if std::fs::write(group.0.join("pids.max"), tasks.to_string()).is_ok() {
+            // The kernel puts this file there, unless the folder is no control group.
+            let most = group.0.join("pids.max");
+            if most.exists() && std::fs::write(most, tasks.to_string()).is_ok() {
                 return Some(group);
             }
         }

@@ -15,6 +15,7 @@ use xray_test_support::totals::Totals;
 use xray_test_support::watch::wait_until;
 use xray_test_support::xray::FakeXray;
 
+#[cfg(target_os = "linux")]
 use crate::network::in_own_network;
 
 /// Two spans of one trace, as OTLP/JSON.
@@ -106,6 +107,7 @@ fn the_page_is_served_with_a_strict_policy_to_pages_of_its_own_only() {
 }
 
 /// What the client says is not asked where it connected to.
+#[cfg(target_os = "linux")] // A network of its own.
 #[test]
 fn the_page_is_for_this_machine_unless_an_option_opens_it() {
     in_own_network(

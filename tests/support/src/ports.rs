@@ -1,6 +1,5 @@
 //! Ports for servers that are gone for a while, and that nobody else takes meanwhile.
 
-use std::fs::File;
 use std::net::TcpListener;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
@@ -12,31 +11,27 @@ const FIRST: u16 = 15_000;
 const BLOCKS: u16 = 15;
 const IN_BLOCK: u16 = 1_000;
 
-/// The first port of the block, and the lock that is held until this process ends.
-static OWN: LazyLock<(u16, Option<File>)> = LazyLock::new(own_block);
+/// The first port of the block. It is listened at until this process ends, which makes the block its
+/// own: also in a container or a changed root, that have files of their own and the same ports.
+static OWN: LazyLock<(u16, Option<TcpListener>)> = LazyLock::new(own_block);
 
 /// A listener on the next port of 127.0.0.1.
 pub(crate) fn listener() -> TcpListener {
     // What daemons of a process that was killed still send shall not come to the same tests again.
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(number() % IN_BLOCK));
     loop {
-        let port = OWN.0 + NEXT.fetch_add(1, Relaxed) % IN_BLOCK;
+        let port = OWN.0 + 1 + NEXT.fetch_add(1, Relaxed) % (IN_BLOCK - 1);
         if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
             return listener;
         }
     }
 }
 
-fn own_block() -> (u16, Option<File>) {
+fn own_block() -> (u16, Option<TcpListener>) {
     let first = |block| FIRST + block * IN_BLOCK;
     for block in 0..BLOCKS {
-        let path = std::env::temp_dir().join(format!("xray-test-ports-{block}"));
-        // It may be another user's, and only needs to be there.
-        let file = File::open(&path).or_else(|_| File::create(&path));
-        if let Ok(file) = file
-            && file.try_lock().is_ok()
-        {
-            return (first(block), Some(file));
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", first(block))) {
+            return (first(block), Some(listener));
         }
     }
     (first(number() % BLOCKS), None)
