@@ -4,8 +4,11 @@ REGION ?=
 ARCH   ?= $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
 IMAGE  ?= xray-daemon:latest
 
-# Panic messages name source files: by these names, whoever builds, so that the binary is the same.
-REMAP := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=/crates
+# Panic messages name source files: by these names, whoever builds, so that the binary is the same. The
+# standard library has its own name for its files, unless their sources are installed.
+COMMIT := $(shell rustc -vV 2>/dev/null | sed -n 's/^commit-hash: //p')
+REMAP  := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=/crates \
+	--remap-path-prefix=$(shell rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust=/rustc/$(COMMIT)
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS  ?= $(REMAP)
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS ?= $(REMAP)
 

@@ -171,7 +171,10 @@ fuzz_target!(|input: (Vec<(u8, u8, String)>, Vec<Vec<u8>>)| {
             assert!(asks || parsed.flags.version != Some(true));
             if parsed.ignored.is_none() && parsed.program.is_empty() && !asks {
                 let first: Vec<OsString> = raw.iter().take_while(|w| *w != "--").cloned().collect();
-                assert_eq!(parse(first).as_ref(), Ok(&parsed));
+                // Behind a flag that needs one, `--` is its value.
+                if let Ok(first) = parse(first) {
+                    assert_eq!(first, parsed);
+                }
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),

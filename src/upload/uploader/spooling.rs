@@ -192,6 +192,15 @@ impl Uploader {
         !is_healthy || self.target.is_none() || self.usable_credentials().is_none()
     }
 
+    /// Whether something waits that may be sent now, with nothing else in flight.
+    fn may_go_now(&self, api: XRayApi, now: Instant) -> bool {
+        let next = self.destinations.of(api).next_time(0, now);
+        self.requests_in_flight(api) == 0
+            && self.target.is_some()
+            && self.usable_credentials().is_some()
+            && next.is_some_and(|at| at <= now)
+    }
+
     /// Items that were read and cannot be sent go back.
     fn release_restored(&mut self, api: XRayApi, now: Now) {
         let before = match self.shutdown {
@@ -234,9 +243,8 @@ impl Uploader {
 
     /// Makes room in memory before it runs out.
     fn store_overflow(&mut self, api: XRayApi, left: &mut usize, now: Now) {
-        // A single request with spans may be so large. It is sent at once if possible.
-        let can_go = self.requests_in_flight(api) == 0 && !self.cannot_send(api);
-        if api == XRayApi::Otlp && can_go {
+        // A single request with spans may be so large. It is sent at once if possible, as a probe too.
+        if api == XRayApi::Otlp && self.may_go_now(api, now.instant) {
             return;
         }
         let stored = |one: &Self| one.spooling.as_ref().map_or(0, |one| one.bytes_of(api));

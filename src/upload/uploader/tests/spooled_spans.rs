@@ -65,6 +65,19 @@ fn requests_that_hang_do_not_fill_the_memory_of_spans() {
     assert_eq!(fates(&simulation).delivered, 40);
 }
 
+/// It takes more than three quarters of what spans may take, so it is on disk between two attempts.
+#[test]
+fn a_very_large_request_that_was_refused_is_sent_again() {
+    let mut simulation = with(FakeSpool::default(), 100_000);
+    assert_eq!(simulation.spans(1, 39_000, true), SpanVerdict::Taken);
+    simulation.finish(0, &Answer::WithoutReason);
+    simulation.run(Some(&Answer::WithoutReason), Duration::from_secs(20));
+    assert_eq!(fates(&simulation).delivered, 0);
+    simulation.run(Some(&Answer::Delivered), MANY);
+    assert_eq!(fates(&simulation).delivered, 1);
+    assert_eq!(on_disk(&mut simulation), RecordAmount::default());
+}
+
 /// A large request that X-Ray had refused before was read, and makes the memory full.
 #[test]
 fn what_goes_back_for_want_of_memory_is_not_read_again_at_once() {
