@@ -58,6 +58,8 @@ pub enum OtlpRefusal {
     TooLongForMemory(usize),
     /// There is no memory left for more.
     Full,
+    /// The uploader did not answer in time.
+    Late,
 }
 
 impl OtlpRefusal {
@@ -68,7 +70,7 @@ impl OtlpRefusal {
             OtlpRefusal::ContentType | OtlpRefusal::Coding => 415,
             OtlpRefusal::Gzip | OtlpRefusal::Malformed(_) | OtlpRefusal::TooManySpans(_) => 400,
             OtlpRefusal::TooLong | OtlpRefusal::TooLongForMemory(_) => 413,
-            OtlpRefusal::Full => 503,
+            OtlpRefusal::Full | OtlpRefusal::Late => 503,
         }
     }
 
@@ -80,7 +82,7 @@ impl OtlpRefusal {
             OtlpRefusal::TooLong
             | OtlpRefusal::TooLongForMemory(_)
             | OtlpRefusal::TooManySpans(_) => 8,
-            OtlpRefusal::Full => 14,
+            OtlpRefusal::Full | OtlpRefusal::Late => 14,
             _ => 3,
         }
     }
@@ -119,6 +121,10 @@ impl fmt::Display for OtlpRefusal {
             OtlpRefusal::Full => f.write_str(
                 "the memory for waiting spans is full; send them again later (raise the daemon's \
                  -m, or see in its log why spans cannot be delivered)",
+            ),
+            OtlpRefusal::Late => f.write_str(
+                "the daemon had no time to take the spans; send them again later (give it more CPU \
+                 if this happens often)",
             ),
         }
     }

@@ -121,7 +121,8 @@ impl OtlpFront {
             }
             Some(SpanVerdict::TooLong(limit)) => Err(OtlpRefusal::TooLongForMemory(limit)),
             Some(SpanVerdict::Unreadable) => Err(OtlpRefusal::Malformed(spans.encoding)),
-            Some(SpanVerdict::Full) | None => Err(OtlpRefusal::Full),
+            Some(SpanVerdict::Full) => Err(OtlpRefusal::Full),
+            None => Err(OtlpRefusal::Late),
         }
     }
 }

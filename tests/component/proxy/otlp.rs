@@ -120,6 +120,8 @@ fn what_the_uploader_takes_too_late_is_not_taken() {
     let offer = front.offer();
     assert!(offer.reply.try_send(SpanVerdict::Taken).is_err());
     stop(&front.server);
+    let words = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(words.contains("no time to take the spans"), "{words}");
 }
 
 #[test]
