@@ -465,7 +465,7 @@ impl Simulation {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(some_cases())]
 
     #[test]
     fn whatever_the_spool_does_everything_is_delivered_when_all_is_well(
