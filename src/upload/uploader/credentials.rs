@@ -59,4 +59,9 @@ impl Uploader {
         let snapshot = self.credentials.as_ref()?;
         Some((snapshot.credentials.as_ref()?, snapshot.generation))
     }
+
+    /// Whether it is known where requests go and with what they are signed.
+    pub(super) fn can_sign(&self) -> bool {
+        self.target.is_some() && self.usable_credentials().is_some()
+    }
 }

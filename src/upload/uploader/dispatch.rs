@@ -94,8 +94,9 @@ impl Uploader {
     /// When the next request may go out, if a sender is free, and to which API. `None`: not before
     /// something happens.
     pub(super) fn next_request(&self, now: Instant) -> Option<(Instant, XRayApi)> {
-        self.target.as_ref()?;
-        self.usable_credentials()?;
+        if !self.can_sign() {
+            return None;
+        }
         // Telemetry is never sent as a probe.
         if self.telemetry_body.is_some() && self.destinations.segments.back_off.is_healthy() {
             return Some((self.renewal_wait.unwrap_or(now), XRayApi::Segments));

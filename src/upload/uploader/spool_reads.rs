@@ -29,10 +29,7 @@ impl Uploader {
     /// something happens. There is one `Read` at a time; where both may be read, they take turns.
     pub(super) fn next_read(&self, now: Instant) -> Option<(Instant, XRayApi, usize)> {
         let spooling = self.spooling.as_ref()?;
-        let may_read = self.shutdown.is_none()
-            && !spooling.is_reading
-            && self.target.is_some()
-            && self.usable_credentials().is_some();
+        let may_read = self.shutdown.is_none() && !spooling.is_reading && self.can_sign();
         let apis = match spooling.last_read {
             XRayApi::Segments => [XRayApi::Otlp, XRayApi::Segments],
             XRayApi::Otlp => [XRayApi::Segments, XRayApi::Otlp],

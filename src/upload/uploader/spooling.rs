@@ -189,16 +189,13 @@ impl Uploader {
     /// Whether nothing can be sent to this API now.
     pub(super) fn cannot_send(&self, api: XRayApi) -> bool {
         let is_healthy = self.destinations.of(api).back_off.is_healthy();
-        !is_healthy || self.target.is_none() || self.usable_credentials().is_none()
+        !is_healthy || !self.can_sign()
     }
 
     /// Whether something waits that may be sent now, with nothing else in flight.
     fn may_go_now(&self, api: XRayApi, now: Instant) -> bool {
         let next = self.destinations.of(api).next_time(0, now);
-        self.requests_in_flight(api) == 0
-            && self.target.is_some()
-            && self.usable_credentials().is_some()
-            && next.is_some_and(|at| at <= now)
+        self.requests_in_flight(api) == 0 && self.can_sign() && next.is_some_and(|at| at <= now)
     }
 
     /// Items that were read and cannot be sent go back.
