@@ -3,8 +3,9 @@
 
 use std::error::Error;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use rustls::crypto::ring;
@@ -13,7 +14,37 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use sha2::{Digest, Sha256};
 
+use crate::span_floor;
+
 const DOCUMENTS_PER_REQUEST: usize = 50;
+
+/// What the backend answers to segments.
+const DELIVERED: &[u8] = b"{\"UnprocessedTraceSegments\":[]}";
+
+/// Where the floor delivers.
+#[derive(Clone)]
+pub struct Upstream {
+    backend: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// A connection, encrypted or not.
+pub trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+impl Upstream {
+    pub fn connect(&self) -> Result<Box<dyn Stream>, Box<dyn Error>> {
+        let http = TcpStream::connect(self.backend)?;
+        http.set_nodelay(true)?;
+        let Some(tls) = &self.tls else {
+            return Ok(Box::new(http));
+        };
+        let name = ServerName::try_from("localhost")?;
+        let connection = ClientConnection::new(Arc::clone(tls), name)?;
+        Ok(Box::new(StreamOwned::new(connection, http)))
+    }
+}
 
 /// Runs until it is killed. `authority` is the certificate, in PEM, of the authority that the backend
 /// is to be trusted by; without it the connection is not encrypted.
@@ -23,32 +54,28 @@ pub fn run(
     authority: Option<&str>,
 ) -> Result<(), Box<dyn Error>> {
     let udp = UdpSocket::bind(listen)?;
+    let tcp = TcpListener::bind(listen)?;
     // Lets the last, incomplete batch out; costs nothing while datagrams come.
     udp.set_read_timeout(Some(Duration::from_millis(200)))?;
-    let mut http = TcpStream::connect(backend)?;
-    http.set_nodelay(true)?;
-    match authority {
-        None => forward(&udp, &mut http)?,
-        Some(pem) => forward(&udp, &mut encrypt(http, pem)?)?,
-    }
+    let tls = authority.map(trust).transpose()?;
+    let upstream = Upstream { backend, tls };
+    let mut http = upstream.connect()?;
+    thread::spawn(move || span_floor::run(&tcp, &upstream));
+    forward(&udp, &mut *http)?;
     Ok(())
 }
 
-fn encrypt(
-    http: TcpStream,
-    authority: &str,
-) -> Result<StreamOwned<ClientConnection, TcpStream>, Box<dyn Error>> {
+fn trust(authority: &str) -> Result<Arc<ClientConfig>, Box<dyn Error>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?;
-    Ok(StreamOwned::new(connection, http))
+    Ok(Arc::new(config))
 }
 
-fn forward(udp: &UdpSocket, http: &mut (impl Read + Write)) -> io::Result<()> {
+fn forward(udp: &UdpSocket, http: &mut dyn Stream) -> io::Result<()> {
     let mut datagram = vec![0; 64 << 10];
     let mut body = Vec::with_capacity(128 << 10);
     let mut documents = 0;
@@ -74,7 +101,7 @@ fn forward(udp: &UdpSocket, http: &mut (impl Read + Write)) -> io::Result<()> {
             Err(e) => return Err(e),
         }
         body.extend_from_slice(b"]}");
-        post(http, &body)?;
+        post(http, "/TraceSegments", &body, DELIVERED)?;
         body.clear();
         documents = 0;
     }
@@ -114,14 +141,15 @@ fn escape(document: &[u8], body: &mut Vec<u8>) {
     body.push(b'"');
 }
 
-fn post(http: &mut (impl Read + Write), body: &[u8]) -> io::Result<()> {
+/// Sends a body and waits for an answer that ends so.
+pub fn post(http: &mut dyn Stream, path: &str, body: &[u8], delivered: &[u8]) -> io::Result<()> {
     let mut hash = String::with_capacity(64);
     for byte in Sha256::digest(body) {
         hash.push(char::from_digit(u32::from(byte >> 4), 16).unwrap());
         hash.push(char::from_digit(u32::from(byte & 15), 16).unwrap());
     }
     let head = format!(
-        "POST /TraceSegments HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          x-amz-content-sha256: {hash}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
@@ -136,7 +164,7 @@ fn post(http: &mut (impl Read + Write), body: &[u8]) -> io::Result<()> {
 
     let mut answer = [0; 1024];
     let mut filled = 0;
-    while !answer[..filled].ends_with(b"{\"UnprocessedTraceSegments\":[]}") {
+    while !answer[..filled].ends_with(delivered) {
         match http.read(&mut answer[filled..])? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             length => filled += length,

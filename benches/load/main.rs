@@ -12,6 +12,7 @@ mod realistic;
 mod report;
 mod run;
 mod sender;
+mod span_floor;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

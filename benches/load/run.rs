@@ -121,8 +121,8 @@ const LOADS: [Load; 12] = [
 /// and of threads that have ended the kernel counts the time in ticks of 10 ms.
 const LONGER: u64 = 4;
 
-/// Loads that are compared with the floor have so many times the runs of others: what a program takes
-/// depends on which processors its threads wake up on, and that is drawn anew for each run.
+/// Loads of segments that are compared with the floor have so many times the runs of others: what a program
+/// takes depends on which processors its threads wake up on, and that is drawn anew for each run.
 const MORE_RUNS: usize = 3;
 
 /// Measures the start before any load: silent metadata endpoints must not delay it.
@@ -149,7 +149,9 @@ pub fn all(options: &Options) -> io::Result<()> {
         }
     }
 
-    let is_due = |load: Load, round: usize| has_floor(load) || round.is_multiple_of(MORE_RUNS);
+    let is_due = |load: Load, round: usize| {
+        (has_floor(load) && load.kind == Kind::Segments) || round.is_multiple_of(MORE_RUNS)
+    };
     let due = |round| plan.iter().filter(move |(row, _)| is_due(row.load, round));
     let progress = Progress::new((0..rounds).flat_map(due).count());
     // Rounds are the outer loop, so that a noisy minute hits every row and not every run of one.
@@ -178,10 +180,9 @@ pub fn all(options: &Options) -> io::Result<()> {
     Ok(())
 }
 
-/// The floor takes segments only, and one thread that waits for each answer says nothing about a slow
-/// backend.
+/// One thread that waits for each answer says nothing about a slow backend.
 fn has_floor(load: Load) -> bool {
-    load.kind == Kind::Segments && load.latency == 0
+    load.latency == 0
 }
 
 fn once(program: &Program, load: Load, seconds: u64) -> io::Result<Run> {

@@ -7,9 +7,17 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct ByteBudget {
     limit: usize,
-    used: Mutex<usize>,
-    /// Signalled when bytes are given back.
+    state: Mutex<BudgetState>,
+    /// Signalled when bytes are given back while somebody waits.
     freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct BudgetState {
+    /// Bytes that are taken.
+    used: usize,
+    /// Threads that wait for bytes. Without them a signal would be a system call for nobody.
+    waiting: usize,
 }
 
 /// A part of a [`ByteBudget`]. Given back when dropped.
@@ -23,7 +31,7 @@ impl ByteBudget {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(ByteBudget {
             limit,
-            used: Mutex::new(0),
+            state: Mutex::default(),
             freed: Condvar::new(),
         })
     }
@@ -34,7 +42,7 @@ impl ByteBudget {
 
     /// Bytes that are taken now.
     pub(crate) fn used(&self) -> usize {
-        *self.lock()
+        self.lock().used
     }
 
     /// Takes `bytes`, if so many are free.
@@ -50,9 +58,9 @@ impl ByteBudget {
     pub(crate) fn wait(self: &Arc<Self>, bytes: usize, limit: Duration) -> Option<Charge> {
         let deadline = Instant::now() + limit;
         loop {
-            let used = self.lock();
-            if used.saturating_add(bytes) <= self.limit {
-                drop(used);
+            let mut state = self.lock();
+            if state.used.saturating_add(bytes) <= self.limit {
+                drop(state);
                 match self.charge(bytes) {
                     None => continue,
                     charge => return charge,
@@ -62,13 +70,16 @@ impl ByteBudget {
             if left.is_zero() {
                 return None;
             }
+            state.waiting += 1;
             // The loop checks again after a wake-up and after a time-out.
-            let _ = self.freed.wait_timeout(used, left);
+            let waited = self.freed.wait_timeout(state, left);
+            let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BudgetState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,16 +87,16 @@ impl Charge {
     /// Changes the charge to `bytes`. Returns `false` and changes nothing when there are not so
     /// many.
     pub(crate) fn resize(&mut self, bytes: usize) -> bool {
-        let mut used = self.budget.lock();
-        let others = *used - self.bytes;
+        let mut state = self.budget.lock();
+        let others = state.used - self.bytes;
         if bytes > self.bytes && others.saturating_add(bytes) > self.budget.limit {
             return false;
         }
-        *used = others + bytes;
-        let shrinks = bytes < self.bytes;
+        state.used = others + bytes;
+        let is_awaited = bytes < self.bytes && state.waiting > 0;
         self.bytes = bytes;
-        drop(used);
-        if shrinks {
+        drop(state);
+        if is_awaited {
             self.budget.freed.notify_all();
         }
         true
@@ -114,6 +125,9 @@ mod tests {
             let budget = Arc::clone(&budget);
             move || budget.wait(10, Duration::from_secs(60)).is_some()
         });
+        while budget.lock().waiting == 0 {
+            thread::yield_now();
+        }
         drop(first);
         assert!(waiting.join().unwrap());
         assert_eq!(budget.used(), 0);

@@ -168,6 +168,8 @@ impl RestingThread {
             return Err(job);
         }
         rest.job = Some(Box::new(job));
+        // Otherwise the thread wakes only to wait for the lock.
+        drop(rest);
         self.given.notify_one();
         Ok(())
     }
