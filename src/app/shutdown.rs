@@ -36,7 +36,7 @@ impl Daemon {
             exits,
             first,
             logs_to_file,
-            requests_ended: false,
+            steps: Steps::default(),
         };
         match self.stop(&mut stopping) {
             Ok(totals) => {
@@ -55,13 +55,17 @@ impl Daemon {
     /// If there is a spool, lets it store the held segments, which is quick unless the disk hangs.
     /// Another signal ends even that. Returns how every segment ended.
     fn keep(&self, stopping: &mut StoppingDaemon) -> Option<SegmentCounts> {
-        self.channel.ask_snapshot(ANSWER)?.spool?;
+        let until = Instant::now() + ANSWER;
+        let Some(snapshot) = self.channel.ask_snapshot(ANSWER) else {
+            // It does not answer because it has ended, or because it hangs.
+            return stopping.wait_for_uploader(until, &self.channel).ok()?;
+        };
+        snapshot.spool?;
         stopping.first = Some(Instant::now());
         self.readers.end();
         self.channel.send(Event::StopSending);
         let until = Instant::now() + ANSWER;
-        let ended = |exit: &Exit| matches!(exit, Exit::ReadersEnded);
-        stopping.wait(until, &self.channel, ended).ok()?;
+        stopping.wait_for_readers(until, &self.channel).ok()?;
         self.channel.send(Event::ReadersEnded);
         stopping
             .wait_for_uploader(Instant::now() + OVERDUE, &self.channel)
@@ -73,7 +77,7 @@ impl Daemon {
         if !self.shutdown_delay.is_zero() {
             log::info!("still receiving for {:?}", self.shutdown_delay);
             let until = Instant::now() + self.shutdown_delay;
-            stopping.wait(until, &self.channel, |_| false)?;
+            stopping.wait(until, &self.channel, |_| None::<()>)?;
         }
         let deadline = Instant::now() + self.shutdown_timeout;
         let exit = self.exit.clone();
@@ -102,15 +106,14 @@ impl Daemon {
             most => format!("for at most {most:?}{again}"),
         };
         log::info!("delivering {segments} segments{spans}, {time}");
-        stopping.wait(deadline, &self.channel, |exit| {
-            matches!(exit, Exit::Drained)
+        stopping.wait(deadline, &self.channel, |steps| {
+            steps.is_drained.then_some(())
         })?;
         // Such a request may bring the last spans, and its client sends segments meanwhile.
         stopping.wait_for_requests(deadline, &self.channel)?;
         self.readers.end();
         let overdue = Instant::now() + OVERDUE;
-        let ended = |exit: &Exit| matches!(exit, Exit::ReadersEnded);
-        if !stopping.wait(overdue, &self.channel, ended)? {
+        if !stopping.wait_for_readers(overdue, &self.channel)? {
             return Err(self.cut_short("the threads that read segments do not end"));
         }
         self.channel.send(Event::ReadersEnded);
@@ -157,8 +160,30 @@ struct StoppingDaemon {
     exits: Receiver<Exit>,
     first: Option<Instant>,
     logs_to_file: bool,
-    /// Whether the requests on TCP are over. They may be at any step of the shutdown.
+    steps: Steps,
+}
+
+/// What has ended so far. It is kept, because any of it may end while another is waited for, and because
+/// what waits after a second signal has to know it too.
+#[derive(Default)]
+struct Steps {
+    is_drained: bool,
+    readers_ended: bool,
     requests_ended: bool,
+    /// How every segment ended, once the uploader has.
+    uploader_ended: Option<SegmentCounts>,
+}
+
+impl Steps {
+    fn note(&mut self, exit: &Exit) {
+        match exit {
+            Exit::Drained => self.is_drained = true,
+            Exit::ReadersEnded => self.readers_ended = true,
+            Exit::RequestsEnded => self.requests_ended = true,
+            Exit::UploaderEnded(counts) => self.uploader_ended = Some(*counts),
+            Exit::Signal(_) | Exit::ProgramEnded | Exit::Fatal(_) => {}
+        }
+    }
 }
 
 impl StoppingDaemon {
@@ -168,10 +193,18 @@ impl StoppingDaemon {
         until: Instant,
         channel: &UploadChannel,
     ) -> Result<(), CutShort> {
-        if !self.requests_ended {
-            self.wait(until, channel, |exit| matches!(exit, Exit::RequestsEnded))?;
-        }
+        self.wait(until, channel, |steps| steps.requests_ended.then_some(()))?;
         Ok(())
+    }
+
+    /// Waits for the end of the threads that read segments, at most until then. Whether they have ended.
+    fn wait_for_readers(
+        &mut self,
+        until: Instant,
+        channel: &UploadChannel,
+    ) -> Result<bool, CutShort> {
+        let ended = self.wait(until, channel, |steps| steps.readers_ended.then_some(()))?;
+        Ok(ended.is_some())
     }
 
     /// Waits for the end of the thread that delivers, at most until then. Returns how every segment ended.
@@ -180,28 +213,23 @@ impl StoppingDaemon {
         until: Instant,
         channel: &UploadChannel,
     ) -> Result<Option<SegmentCounts>, CutShort> {
-        let mut totals = None;
-        self.wait(until, channel, |exit| {
-            if let Exit::UploaderEnded(counts) = exit {
-                totals = Some(*counts);
-            }
-            totals.is_some()
-        })?;
-        Ok(totals)
+        self.wait(until, channel, |steps| steps.uploader_ended)
     }
 
-    /// Waits for what satisfies `is_it`, at most until then. Whether it came.
-    fn wait(
+    /// Waits until `result` is there, at most until then. `None`: it is not.
+    fn wait<T>(
         &mut self,
         until: Instant,
         channel: &UploadChannel,
-        mut is_it: impl FnMut(&Exit) -> bool,
-    ) -> Result<bool, CutShort> {
+        result: impl Fn(&Steps) -> Option<T>,
+    ) -> Result<Option<T>, CutShort> {
         loop {
+            let found = result(&self.steps);
+            if found.is_some() {
+                return Ok(found);
+            }
             let left = until.saturating_duration_since(Instant::now());
-            let exit = self.exits.recv_timeout(left);
-            self.requests_ended |= matches!(exit, Ok(Exit::RequestsEnded));
-            match exit {
+            match self.exits.recv_timeout(left) {
                 Ok(Exit::Signal(SignalAction::HangUp)) if self.logs_to_file => logging::reopen(),
                 Ok(Exit::Signal(_)) if self.first.is_none() => {
                     self.first = Some(Instant::now());
@@ -216,10 +244,9 @@ impl StoppingDaemon {
                         why: "a second signal: stopping at once".to_owned(),
                     });
                 }
-                Ok(exit) if is_it(&exit) => return Ok(true),
-                Ok(_) => {}
+                Ok(exit) => self.steps.note(&exit),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    return Ok(false);
+                    return Ok(None);
                 }
             }
         }
@@ -247,5 +274,51 @@ fn log_totals(totals: Option<SegmentCounts>) {
         }
         Some(totals) => log::info!("Totals: {totals}"),
         None => log::error!("Totals: unknown, the thread that delivers does not answer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    /// The second signal comes after the readers have ended and before the uploader has: what was
+    /// waited for already is known to those that wait after the signal.
+    #[test]
+    fn what_has_ended_before_a_second_signal_is_known_after_it() {
+        let (uploads, messages) = UploadChannel::new(100);
+        let (exit, exits) = channel();
+        let mut stopping = StoppingDaemon {
+            exits,
+            first: Instant::now().checked_sub(2 * ECHO),
+            logs_to_file: false,
+            steps: Steps::default(),
+        };
+        let counts = SegmentCounts {
+            received: 3,
+            sent: 3,
+            ..SegmentCounts::default()
+        };
+        exit.send(Exit::ReadersEnded).unwrap();
+        exit.send(Exit::UploaderEnded(counts)).unwrap();
+        // The thread that answers for the totals is gone.
+        drop(messages);
+        exit.send(Exit::Signal(SignalAction::ShutDown("terminated")))
+            .unwrap();
+        let long = Instant::now() + xray_test_support::DEADLINE;
+        assert!(
+            stopping
+                .wait_for_readers(long, &uploads)
+                .is_ok_and(|ended| ended)
+        );
+        assert!(stopping.wait_for_requests(long, &uploads).is_err());
+        let now = Instant::now();
+        assert!(
+            stopping
+                .wait_for_readers(now, &uploads)
+                .is_ok_and(|ended| ended)
+        );
+        let totals = stopping.wait_for_uploader(now, &uploads);
+        assert!(totals.is_ok_and(|totals| totals == Some(counts)));
     }
 }
