@@ -145,7 +145,11 @@ impl Runner {
                 self.tick();
             }
             Message::AskSnapshot(reply) => {
-                let _ = reply.try_send(Box::new(self.snapshot()));
+                let mut replies = vec![reply];
+                let snapshot = Box::new(self.snapshot(&mut replies));
+                for reply in replies {
+                    let _ = reply.try_send(snapshot.clone());
+                }
                 self.tick();
             }
         }
@@ -192,8 +196,8 @@ impl Runner {
 
     /// All counters of one moment, what readers hold included. A batch that is on its way from a
     /// reader would be counted twice or not at all: then the channel is emptied, and the readers are
-    /// asked again.
-    fn snapshot(&mut self) -> Snapshot {
+    /// asked again. Those that ask for a snapshot meanwhile join `replies`.
+    fn snapshot(&mut self, replies: &mut Vec<SyncSender<Box<Snapshot>>>) -> Snapshot {
         self.count_kernel_drops();
         for _ in 0..SNAPSHOT_ATTEMPTS {
             if let Some(unreported) = self.parts.readers.unreported() {
@@ -204,7 +208,8 @@ impl Runner {
                 return snapshot;
             }
             match self.messages.try_recv() {
-                Ok(Message::AskSnapshot(_)) | Err(TryRecvError::Disconnected) => {}
+                Ok(Message::AskSnapshot(reply)) => replies.push(reply),
+                Err(TryRecvError::Disconnected) => {}
                 Ok(message) => self.take(message),
                 Err(TryRecvError::Empty) => std::thread::yield_now(),
             }
@@ -365,3 +370,57 @@ impl Runner {
 
 /// Larger batches are freed: spare memory is for usual documents.
 const MAX_RECYCLED: usize = 128 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upload::counters::{ReaderCounts, Unreported};
+    use crate::upload::message::HandOver;
+    use std::sync::mpsc::sync_channel;
+
+    /// A reader has handed over a batch that stands behind both questions in the channel.
+    #[test]
+    fn all_that_ask_for_a_snapshot_meanwhile_get_one() {
+        let (channel, batches) = UploadChannel::new(1_000_000);
+        let (asks, messages) = std::sync::mpsc::channel();
+        let readers: [Arc<ReaderCounts>; 2] = Default::default();
+        readers[0].publish(Unreported {
+            hand_overs: 1,
+            ..Unreported::default()
+        });
+        let questions = [sync_channel(1), sync_channel(1)].map(|(reply, answer)| {
+            asks.send(Message::AskSnapshot(reply)).unwrap();
+            answer
+        });
+        let mut batch = Batch::new();
+        batch.push(b"{}");
+        channel.hand_over(HandOver {
+            batch,
+            ..HandOver::default()
+        });
+        channel.send(Event::BeginShutdown(Instant::now()));
+        channel.send(Event::ReadersEnded);
+        for message in batches.try_iter() {
+            asks.send(message).unwrap();
+        }
+        let parts = RunnerParts {
+            limits: UploadLimits {
+                concurrency: 1,
+                buffer: 1_000_000,
+            },
+            clock: Arc::new(Clock::new(true)),
+            identity: Identity::default(),
+            readers: ReaderLedger::new(readers),
+            recycled: sync_channel(1).0,
+            kernel_drops: Box::new(|| None),
+            spool: None,
+            show: Box::new(|_| ()),
+            on_drained: Box::new(|| ()),
+        };
+        let runner = Runner::new(parts, channel, messages).unwrap();
+        assert_eq!(runner.run().received, 1);
+        let received =
+            questions.map(|answer| answer.recv().map(|snapshot| snapshot.segments.received));
+        assert_eq!(received, [Ok(1), Ok(1)]);
+    }
+}
