@@ -305,6 +305,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn strings_that_are_not_json_are_documents_as_they_stand() {
+        for document in [&br#""\q""#[..], br#""\ud800""#, b"\"\x01\"", b"\"\xff\""] {
+            let body = [PREFIX, document, br#","{}""#, SUFFIX].concat();
+            let batch = Batch::from_compressed(&Compressor::default().compress(&body, 2)).unwrap();
+            let expected = String::from_utf8_lossy(document).into_owned();
+            assert_eq!(
+                batch.documents().collect::<Vec<_>>(),
+                [expected, "{}".to_owned()]
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn a_batch_is_the_same_after_it_has_waited(

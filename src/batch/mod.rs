@@ -157,10 +157,14 @@ impl Batch {
         (first, second)
     }
 
-    /// The documents as they were received (with U+FFFD for what was not UTF-8).
+    /// The documents as they were received (with U+FFFD for what was not UTF-8). A body that was read
+    /// from a file may hold what is no JSON string, because somebody has written it there: this is answered
+    /// as it stands.
     pub fn documents(&self) -> impl Iterator<Item = String> + '_ {
         ranges(self.body()).map(|range| {
-            serde_json::from_slice(&self.memory[range]).expect("push wrote a JSON string")
+            let string = &self.memory[range];
+            serde_json::from_slice(string)
+                .unwrap_or_else(|_| String::from_utf8_lossy(string).into_owned())
         })
     }
 
