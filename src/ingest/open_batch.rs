@@ -21,7 +21,7 @@ const MAX_UNREPORTED: u16 = 10_000;
 pub struct OpenBatch {
     reader: usize,
     batch: Batch,
-    /// When its first document came.
+    /// When the first datagram came that is in these counts and not empty.
     since: Option<Instant>,
     unreported: Unreported,
     published: Arc<ReaderCounts>,
@@ -52,11 +52,12 @@ impl OpenBatch {
         if datagram.is_empty() {
             self.unreported.empty += 1;
         } else {
+            // Malformed ones are handed over in time, too: telemetry and the log tell of them.
+            if self.since.is_none() {
+                self.since = Some(now());
+            }
             match header::document(datagram) {
                 Ok(document) => {
-                    if self.since.is_none() {
-                        self.since = Some(now());
-                    }
                     self.batch.push(document);
                     self.unreported.documents += 1;
                 }
@@ -71,7 +72,7 @@ impl OpenBatch {
         self.batch.is_full() || others >= MAX_UNREPORTED
     }
 
-    /// When the first document came. `None` without any.
+    /// When the first datagram came, malformed ones included and empty ones not. `None` without any.
     pub fn since(&self) -> Option<Instant> {
         self.since
     }

@@ -177,3 +177,37 @@ impl ReadersShared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upload::message::{Event, Message};
+    use std::sync::mpsc::{channel, sync_channel};
+    use xray_test_support::DEADLINE;
+
+    #[test]
+    fn a_malformed_datagram_alone_is_handed_over_in_time() {
+        let socket = Arc::new(socket::udp("127.0.0.1:0").unwrap());
+        let (uploads, messages) = UploadChannel::new(1_000_000);
+        let (ended, has_ended) = channel();
+        let readers = Readers::start(ReaderParts {
+            socket: Arc::clone(&socket),
+            channel: uploads,
+            counts: Default::default(),
+            recycled: sync_channel(1).1,
+            batch_wait: Duration::from_millis(10),
+            reading: Arc::new(AtomicBool::new(true)),
+            on_ended: Box::new(move || ended.send(()).unwrap()),
+        })
+        .unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        client.send_to(b"no header", address).unwrap();
+        let Ok(Message::Event(Event::Batch(hand_over))) = messages.recv_timeout(DEADLINE) else {
+            panic!("it is handed over");
+        };
+        assert_eq!((hand_over.batch.len(), hand_over.malformed), (0, 1));
+        readers.end();
+        has_ended.recv_timeout(DEADLINE).unwrap();
+    }
+}

@@ -330,6 +330,9 @@ impl Uploader {
         let documents = hand_over.batch.len();
         self.counts
             .add_taken(documents, hand_over.malformed, hand_over.empty);
+        if documents == 0 {
+            return;
+        }
         let item = Item::new(hand_over.batch, now);
         self.destinations.of_mut(item.body.api()).push(item);
         self.report_waiting(now);
