@@ -20,7 +20,8 @@ pub(super) struct OutageLog {
     logged_at: Option<Instant>,
     not_logged: u64,
     reason: String,
-    spilled: usize,
+    /// Whether documents were dropped since the last summary.
+    is_spilling: bool,
     summarised: SegmentCounts,
 }
 
@@ -32,13 +33,20 @@ impl OutageLog {
             logged_at: None,
             not_logged: 0,
             reason: String::new(),
-            spilled: 0,
+            is_spilling: false,
             summarised: SegmentCounts::default(),
         }
     }
 
-    /// An upload failed, or none can be tried. `held` is how many segments or spans wait.
+    /// An upload failed. `held` is how many segments or spans wait.
     pub(super) fn failed(&mut self, reason: String, held: u64, now: Instant) {
+        if !self.cannot_upload(reason, held, now) {
+            self.not_logged += 1;
+        }
+    }
+
+    /// No upload can succeed now, or even be tried. Returns whether that was logged.
+    pub(super) fn cannot_upload(&mut self, reason: String, held: u64, now: Instant) -> bool {
         self.since.get_or_insert(now);
         let pause = if reason == self.reason {
             SAME_REASON
@@ -46,8 +54,7 @@ impl OutageLog {
             OTHER_REASON
         };
         if self.logged_at.is_some_and(|at| now < at + pause) {
-            self.not_logged += 1;
-            return;
+            return false;
         }
         let others = match self.not_logged {
             0 => String::new(),
@@ -58,6 +65,7 @@ impl OutageLog {
         self.logged_at = Some(now);
         self.not_logged = 0;
         self.reason = reason;
+        true
     }
 
     /// An upload succeeded.
@@ -83,13 +91,12 @@ impl OutageLog {
     }
 
     /// Documents were dropped because the buffer was full.
-    pub(super) fn spilled(&mut self, documents: usize) {
-        if self.spilled == 0 {
+    pub(super) fn spilled(&mut self) {
+        if !std::mem::replace(&mut self.is_spilling, true) {
             log::warn!(
                 "the buffer is full: the oldest segments are dropped; raise the buffer memory (-m), or see why segments cannot be uploaded"
             );
         }
-        self.spilled += documents;
     }
 
     /// One line a minute, if anything was lost in it or waits in an outage.
@@ -104,7 +111,7 @@ impl OutageLog {
         } else if counts.held > 0 && self.since.is_some() {
             log::warn!("no segment was lost in the last minute, some are buffered: {counts}");
         }
-        self.spilled = 0;
+        self.is_spilling = false;
         self.summarised = counts;
     }
 
@@ -119,5 +126,23 @@ impl OutageLog {
         let what = self.nouns().0;
         let reason = &self.reason;
         Some(format!("cannot upload{what} for {seconds:.0} s: {reason}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_tried_is_no_attempt_that_failed() {
+        let mut outage = OutageLog::new(XRayApi::Segments);
+        let now = Instant::now();
+        assert!(outage.cannot_upload("no AWS credentials".to_owned(), 1, now));
+        for _ in 0..9 {
+            assert!(!outage.cannot_upload("no AWS credentials".to_owned(), 1, now));
+        }
+        assert_eq!(outage.not_logged, 0);
+        outage.failed("HTTP 503".to_owned(), 1, now);
+        assert_eq!(outage.not_logged, 1);
     }
 }

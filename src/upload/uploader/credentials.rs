@@ -50,7 +50,7 @@ impl Uploader {
             let held = self.held_of(api);
             if held > 0 {
                 let destination = self.destinations.of_mut(api);
-                destination.outage.failed(reason.clone(), held, now);
+                destination.outage.cannot_upload(reason.clone(), held, now);
             }
         }
     }

@@ -165,7 +165,7 @@ impl Uploader {
         }
         if dropped > 0 {
             self.counts.spilled += dropped as u64;
-            self.destinations.segments.outage.spilled(dropped);
+            self.destinations.segments.outage.spilled();
         }
     }
 
