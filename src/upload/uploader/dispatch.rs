@@ -26,7 +26,11 @@ impl Uploader {
             && let Some((credentials, generation)) = self.usable_credentials()
         {
             let credentials = credentials.clone();
-            let (load, payload) = match self.telemetry_body.take() {
+            let telemetry = match self.may_send_telemetry() {
+                true => self.telemetry_body.take(),
+                false => None,
+            };
+            let (load, payload) = match telemetry {
                 Some(body) => (Load::Telemetry, Payload::Telemetry(body)),
                 None => match self.next_item(api, now.instant) {
                     Some((item, growth)) => (
@@ -97,8 +101,7 @@ impl Uploader {
         if !self.can_sign() {
             return None;
         }
-        // Telemetry is never sent as a probe.
-        if self.telemetry_body.is_some() && self.destinations.segments.back_off.is_healthy() {
+        if self.may_send_telemetry() {
             return Some((self.renewal_wait.unwrap_or(now), XRayApi::Segments));
         }
         let next = |api| {
@@ -113,6 +116,15 @@ impl Uploader {
         // Where both may go, the one with fewer requests out.
         let (at, _, api) = XRayApi::ALL.into_iter().filter_map(next).min()?;
         Some((self.renewal_wait.map_or(at, |end| at.max(end)), api))
+    }
+
+    /// Whether a telemetry call is the next request. It counts as one with segments, and is never sent as
+    /// a probe.
+    fn may_send_telemetry(&self) -> bool {
+        let api = XRayApi::Segments;
+        self.telemetry_body.is_some()
+            && self.destinations.of(api).back_off.is_healthy()
+            && self.requests_in_flight(api) < self.limits.in_flight(api)
     }
 
     /// When an item may go out that waits until the spool has stored it.

@@ -205,3 +205,15 @@ fn segments_stay_plain_and_flow_while_spans_fill_their_half() {
     }
     assert_eq!(simulation.uploader.counts().sent, 600);
 }
+
+#[test]
+fn telemetry_that_waits_for_segments_does_not_stop_spans() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    simulation.documents(1, 100);
+    // A minute later a telemetry record is due, and the request with segments hangs.
+    simulation.pass(Duration::from_secs(61));
+    simulation.spans(5, 100, false);
+    assert!(simulation.find_out(true).is_some());
+    simulation.finish(0, &Answer::Delivered);
+    assert_eq!(simulation.out.len(), 2, "telemetry follows");
+}
