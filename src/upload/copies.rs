@@ -96,8 +96,9 @@ pub(super) struct SpoolCopies {
     /// Compressed bytes of all that is on its way to the spool.
     storing: BTreeMap<u64, usize>,
     storing_bytes: usize,
-    /// Records that were settled before they were read: the current `Read` may still return them.
-    settled_unread: BTreeSet<RecordId>,
+    /// While a `Read` is under way: the records that were settled since it was sent and before they were
+    /// read, because it may still return them.
+    settled_unread: Option<BTreeSet<RecordId>>,
 }
 
 impl SpoolCopies {
@@ -110,7 +111,7 @@ impl SpoolCopies {
             last_id: 0,
             storing: BTreeMap::new(),
             storing_bytes: 0,
-            settled_unread: BTreeSet::new(),
+            settled_unread: None,
         }
     }
 
@@ -132,7 +133,8 @@ impl SpoolCopies {
     /// A record was read from the spool. `None`: its item is held already, or was settled after the
     /// `Read` was sent.
     pub(super) fn read(&mut self, record: RecordId, documents: usize) -> Option<CopyRef> {
-        if self.settled_unread.remove(&record) {
+        let settled = self.settled_unread.as_mut();
+        if settled.is_some_and(|settled| settled.remove(&record)) {
             return None;
         }
         let is_it = |copy: &&mut Copy| matches!(copy, Copy::Stored(stored, _) if *stored == record);
@@ -157,9 +159,25 @@ impl SpoolCopies {
         amount
     }
 
+    /// A `Read` is sent. Records that were settled before are not read any more.
+    pub(super) fn read_begins(&mut self) {
+        self.settled_unread = Some(BTreeSet::new());
+    }
+
     /// Nothing is being read any more.
     pub(super) fn read_finished(&mut self) {
-        self.settled_unread.clear();
+        self.settled_unread = None;
+    }
+
+    /// Whether a `Read` is under way.
+    pub(super) fn is_reading(&self) -> bool {
+        self.settled_unread.is_some()
+    }
+
+    fn settled_before_read(&mut self, record: RecordId) {
+        if let Some(settled) = &mut self.settled_unread {
+            settled.insert(record);
+        }
     }
 
     /// An item is sent to the spool, and waits here. Returns its number.
@@ -211,7 +229,7 @@ impl SpoolCopies {
                 Stored::Copied
             }
             _ => {
-                self.settled_unread.insert(record);
+                self.settled_before_read(record);
                 Stored::Superfluous
             }
         }
@@ -234,7 +252,7 @@ impl SpoolCopies {
         match self.copies.remove(&id)? {
             Copy::Read(record) => Some(record),
             Copy::Stored(record, _) => {
-                self.settled_unread.insert(record);
+                self.settled_before_read(record);
                 Some(record)
             }
             Copy::Storing { .. } | Copy::Superfluous => {
@@ -321,5 +339,43 @@ impl SpoolCopies {
             self.copies.get(&copy.id),
             Some(Copy::Read(_) | Copy::Stored(..))
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+    use crate::batch::compressed::Compressor;
+    use crate::spool::BodyKind;
+    use std::time::SystemTime;
+
+    /// A copy is made, stored, and settled because its item was delivered. Returns the record.
+    fn settle_one(copies: &mut SpoolCopies, number: u64) -> RecordId {
+        let item = SpoolItem {
+            body: Arc::new(Batch::new().compress(&mut Compressor::default())),
+            kind: BodyKind::Segments,
+            received_at: SystemTime::now(),
+            attempts: 0,
+        };
+        let (id, copy) = copies.store_copy(&item, Instant::now());
+        let record = RecordId::for_test(number);
+        assert!(matches!(copies.stored(id, record), Stored::Copied));
+        assert_eq!(copies.ended(Some(copy)), Some(record));
+        record
+    }
+
+    #[test]
+    fn settled_records_are_remembered_only_while_they_may_still_be_read() {
+        let mut copies = SpoolCopies::new(1_000_000);
+        copies.read_begins();
+        let record = settle_one(&mut copies, 1);
+        assert!(copies.read(record, 1).is_none());
+        copies.read_finished();
+        for number in 2..100 {
+            settle_one(&mut copies, number);
+        }
+        assert_eq!(copies.settled_unread, None);
+        assert!(copies.copies.is_empty() && copies.storing.is_empty());
     }
 }

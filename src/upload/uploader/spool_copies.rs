@@ -36,12 +36,16 @@ impl Uploader {
     /// When the next copy is due.
     pub(super) fn next_copy(&self) -> Option<Instant> {
         let spooling = self.spooling.as_ref().filter(|one| one.is_open)?;
-        let in_flight = self.senders.in_flight();
-        let in_flight = in_flight.filter_map(|one| in_flight_due(one, &spooling.copies));
+        let in_flight = self.senders.in_flight().filter_map(|one| {
+            let due = in_flight_due(one, &spooling.copies)?;
+            Some(spooling.store_time(one.payload.api()?, due))
+        });
         let refused = self.destinations.iter().flat_map(|one| one.refused_items());
-        let refused = refused.filter_map(|item| refused_due(item, &spooling.copies));
-        let due = in_flight.chain(refused).min()?;
-        Some(due.max(spooling.store_at.unwrap_or(due)))
+        let refused = refused.filter_map(|item| {
+            let due = refused_due(item, &spooling.copies)?;
+            Some(spooling.store_time(item.body.api(), due))
+        });
+        in_flight.chain(refused).min()
     }
 
     /// Stores a copy of what may never be taken by X-Ray. In the last seconds of the shutdown that is all
@@ -51,9 +55,6 @@ impl Uploader {
         let Some(spooling) = &mut self.spooling else {
             return;
         };
-        if !spooling.may_store(now.instant) {
-            return;
-        }
         for one in self.senders.in_flight_mut() {
             let due = in_flight_due(one, &spooling.copies);
             let is_due = due.is_some_and(|due| is_last_phase || due <= now.instant);
@@ -67,7 +68,8 @@ impl Uploader {
             else {
                 continue;
             };
-            let Some(kind) = one.payload.kind().filter(|_| is_due) else {
+            let may_store = |kind: &BodyKind| spooling.may_store(kind.destination(), now.instant);
+            let Some(kind) = one.payload.kind().filter(|kind| is_due && may_store(kind)) else {
                 continue;
             };
             let documents = one.payload.documents();
@@ -95,7 +97,8 @@ impl Uploader {
         let refused = destinations.flat_map(|one| one.refused_items_mut());
         for item in refused {
             let due = refused_due(item, &spooling.copies);
-            if due.is_none_or(|due| due > now.instant) {
+            let is_due = due.is_some_and(|due| due <= now.instant);
+            if !is_due || !spooling.may_store(item.body.api(), now.instant) {
                 continue;
             }
             let mut body = item.body.clone();

@@ -12,7 +12,8 @@ use crate::spool::{
 use crate::upload::copies::{CopyRef, Stored};
 use crate::upload::item::{History, Item, ItemBody, RetryCause};
 
-/// After the spool has failed to store something, nothing is stored for this long.
+/// After the spool has failed to store something, nothing is stored for the same API for this long. It may
+/// have no room for spans, and still some for segments.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Records whose body is none of this daemon's.
@@ -40,16 +41,16 @@ impl Uploader {
                     Stored::Superfluous => self.tell_spool(SpoolMessage::Settled(record)),
                 }
             }
-            SpoolEvent::StoreFailed { id, error, .. } => {
+            SpoolEvent::StoreFailed { id, item, error } => {
                 log::debug!("not stored: {error}");
-                spooling.store_at = Some(now.instant + STORE_PAUSE);
+                let api = item.kind.destination();
+                spooling.store_at.insert(api, now.instant + STORE_PAUSE);
                 if let Some(item) = spooling.copies.failed(id) {
                     self.destinations.of_mut(item.body.api()).put_back(item);
                 }
             }
             SpoolEvent::Restored { record, item } => self.restored(record, item, now.instant),
             SpoolEvent::ReadFinished { destination, more } => {
-                spooling.is_reading = false;
                 spooling.copies.read_finished();
                 if !more {
                     spooling.pause_reads(destination, now.instant);
@@ -82,7 +83,7 @@ impl Uploader {
             SpoolEvent::Problem(problem) => spooling.problem = Some(problem),
             SpoolEvent::Recovered => {
                 spooling.problem = None;
-                spooling.store_at = None;
+                spooling.store_at.clear();
             }
             SpoolEvent::Flushed { .. } => spooling.flush = Flush::Done,
         }

@@ -29,7 +29,7 @@ impl Uploader {
     /// something happens. There is one `Read` at a time; where both may be read, they take turns.
     pub(super) fn next_read(&self, now: Instant) -> Option<(Instant, XRayApi, usize)> {
         let spooling = self.spooling.as_ref()?;
-        let may_read = self.shutdown.is_none() && !spooling.is_reading && self.can_sign();
+        let may_read = self.shutdown.is_none() && !spooling.copies.is_reading() && self.can_sign();
         let apis = match spooling.last_read {
             XRayApi::Segments => [XRayApi::Otlp, XRayApi::Segments],
             XRayApi::Otlp => [XRayApi::Segments, XRayApi::Otlp],
@@ -72,10 +72,8 @@ impl Uploader {
             return;
         };
         if let Some(spooling) = &mut self.spooling {
-            spooling.is_reading = true;
             spooling.last_read = api;
-            // Those that the spool has settled by then are not read any more.
-            spooling.copies.read_finished();
+            spooling.copies.read_begins();
             self.tell_spool(SpoolMessage::Read {
                 destination: api,
                 max_bytes,

@@ -35,11 +35,9 @@ pub(super) struct Spooling {
     pub(super) releasing: BTreeMap<RecordId, Item>,
     /// Spans that were read when there was no room for them, and go back. They are in the spool only.
     pub(super) returning: BTreeMap<RecordId, RecordAmount>,
-    /// Nothing is stored before this time: the spool has refused something.
-    pub(super) store_at: Option<Instant>,
-    /// Whether a `Read` is under way.
-    pub(super) is_reading: bool,
-    /// For which API the last one was.
+    /// Nothing is stored for the API before this time: the spool has refused something.
+    pub(super) store_at: BTreeMap<XRayApi, Instant>,
+    /// For which API the last `Read` was.
     pub(super) last_read: XRayApi,
     /// Nothing is read for the API before this time.
     pub(super) read_at: BTreeMap<XRayApi, Instant>,
@@ -69,8 +67,7 @@ impl Spooling {
             copies: SpoolCopies::new(buffer),
             releasing: BTreeMap::new(),
             returning: BTreeMap::new(),
-            store_at: None,
-            is_reading: false,
+            store_at: BTreeMap::new(),
             last_read: XRayApi::Otlp,
             read_at: BTreeMap::new(),
             has_written: false,
@@ -95,8 +92,14 @@ impl Spooling {
         self.waiting().filter(of_api).map(Item::bytes).sum()
     }
 
-    pub(super) fn may_store(&self, now: Instant) -> bool {
-        self.is_open && self.store_at.is_none_or(|at| at <= now)
+    pub(super) fn may_store(&self, api: XRayApi, now: Instant) -> bool {
+        self.is_open && self.store_at.get(&api).is_none_or(|at| *at <= now)
+    }
+
+    /// When something that is due at this time may be stored.
+    pub(super) fn store_time(&self, api: XRayApi, due: Instant) -> Instant {
+        let paused = self.store_at.get(&api);
+        paused.map_or(due, |until| due.max(*until))
     }
 
     /// The message that stores a copy of an item that stays in memory, to which `copy` ties it then.
@@ -285,7 +288,9 @@ impl Uploader {
         let ItemBody::Compressed { body, kind } = &item.body else {
             return false;
         };
-        if !spooling.may_store(now.instant) || !spooling.copies.has_room(item.bytes()) {
+        if !spooling.may_store(kind.destination(), now.instant)
+            || !spooling.copies.has_room(item.bytes())
+        {
             self.destinations.of_mut(item.body.api()).put_back(item);
             return false;
         }
@@ -331,7 +336,7 @@ impl Uploader {
             let restored = destination.oldest_restored();
             let restored = restored.filter(|_| self.cannot_send(api));
             let oldest = destination.oldest().into_iter().chain(restored).min()?;
-            let due = (oldest + STORE_AGE).max(spooling.store_at.unwrap_or(oldest));
+            let due = spooling.store_time(api, oldest + STORE_AGE);
             spooling.is_open.then_some(due)
         };
         [flush, self.next_read(now).map(|(at, ..)| at)]

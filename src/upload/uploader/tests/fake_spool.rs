@@ -18,6 +18,8 @@ pub(super) struct FakeSpool {
     pub hangs: bool,
     /// It stores nothing.
     pub refuses: bool,
+    /// It has no room for spans.
+    pub has_no_room_for_spans: bool,
     /// Released records are gone.
     pub forgets: bool,
     pub is_open: bool,
@@ -108,6 +110,12 @@ impl FakeSpool {
             }
             SpoolMessage::Store { id, item } if self.refuses || !self.is_open => {
                 let error = StoreError::Unavailable;
+                vec![SpoolEvent::StoreFailed { id, item, error }]
+            }
+            SpoolMessage::Store { id, item }
+                if self.has_no_room_for_spans && item.kind.destination() == XRayApi::Otlp =>
+            {
+                let error = StoreError::NoRoom;
                 vec![SpoolEvent::StoreFailed { id, item, error }]
             }
             SpoolMessage::Store { id, item } => {

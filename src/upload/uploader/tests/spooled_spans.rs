@@ -223,3 +223,23 @@ fn spans_that_nobody_takes_do_not_keep_segments_in_the_spool() {
     assert_eq!(simulation.uploader.counts().sent, 100);
     assert_eq!(fates(&simulation).spooled + fates(&simulation).held, 100);
 }
+
+#[test]
+fn a_spool_without_room_for_spans_takes_segments_all_the_same() {
+    let mut simulation = with(FakeSpool::default(), 1_000_000);
+    simulation.disk().has_no_room_for_spans = true;
+    for _ in 0..30 {
+        simulation.spans(1, 1_000, true);
+        simulation.documents(5, 1_000);
+        simulation.run(Some(&Answer::Unavailable), Duration::from_millis(100));
+        let old = simulation.uploader.counts().received.saturating_sub(11 * 5);
+        assert!(simulation.disk().documents() >= old);
+    }
+    // A copy of what is in flight is not kept off the disk by spans either.
+    simulation.run(Some(&Answer::Delivered), MANY);
+    simulation.spans(1, 1_000, true);
+    simulation.run(None, Duration::from_secs(1));
+    simulation.documents(5, 1_000);
+    simulation.run(None, Duration::from_secs(2));
+    assert_eq!(simulation.disk().documents(), 5);
+}
