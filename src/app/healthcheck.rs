@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::admin::endpoints::HEALTH_PATH;
+use crate::ingest::address;
 
 /// Limit for the whole health check: orchestrators often run it once a second.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -52,8 +53,27 @@ pub(crate) fn ask(bind: &str) -> Result<(), Unhealthy> {
 }
 
 fn ask_within(bind: &str, patience: Duration) -> Result<(), Unhealthy> {
-    let address = address(bind).map_err(|error| Unhealthy::Address(bind.to_owned(), error))?;
-    let answer = exchange(address, patience).map_err(|error| Unhealthy::Silent(address, error))?;
+    let end = Instant::now() + patience;
+    let addresses = address::resolve(bind);
+    let nowhere = |error| Unhealthy::Address(bind.to_owned(), error);
+    let asked = ask_first(addresses.map_err(nowhere)?, end);
+    asked.unwrap_or_else(|| Err(nowhere(io::ErrorKind::NotFound.into())))
+}
+
+/// Asks at the addresses one after the other, as the daemon has tried to listen there, until one answers.
+/// `None`: there are none.
+fn ask_first(addresses: Vec<SocketAddr>, end: Instant) -> Option<Result<(), Unhealthy>> {
+    let mut silent = None;
+    for address in addresses.into_iter().map(address::reachable) {
+        match exchange(address, end) {
+            Ok(answer) => return Some(judge(address, &answer)),
+            Err(error) => silent = silent.or(Some(Unhealthy::Silent(address, error))),
+        }
+    }
+    silent.map(Err)
+}
+
+fn judge(address: SocketAddr, answer: &str) -> Result<(), Unhealthy> {
     let first_line = answer.lines().next().unwrap_or_default();
     if first_line.split(' ').nth(1) == Some("200") {
         return Ok(());
@@ -70,32 +90,13 @@ fn ask_within(bind: &str, patience: Duration) -> Result<(), Unhealthy> {
     ))
 }
 
-/// A daemon that is bound to every address is asked on loopback.
-fn address(bind: &str) -> io::Result<SocketAddr> {
-    let bind = match bind.strip_prefix(':') {
-        Some(port) => format!("0.0.0.0:{port}"),
-        None => bind.to_owned(),
-    };
-    let mut address = bind
-        .to_socket_addrs()?
-        .next()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?;
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    Ok(address)
-}
-
-fn exchange(address: SocketAddr, patience: Duration) -> io::Result<String> {
-    let end = Instant::now() + patience;
-    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+fn exchange(address: SocketAddr, end: Instant) -> io::Result<String> {
     // A time-out of zero would be an error.
     let left = || {
         end.saturating_duration_since(Instant::now())
             .max(Duration::from_millis(1))
     };
+    let mut stream = TcpStream::connect_timeout(&address, left())?;
     stream.set_write_timeout(Some(left()))?;
     stream.write_all(
         format!("GET {HEALTH_PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
@@ -144,11 +145,20 @@ mod tests {
         let gone = closed_address().to_string();
         assert!(matches!(ask(&gone), Err(Unhealthy::Silent(..))));
         assert!(matches!(ask("no port"), Err(Unhealthy::Address(..))));
-        assert_eq!(
-            address("0.0.0.0:2000").unwrap(),
-            "127.0.0.1:2000".parse().unwrap()
-        );
-        assert_eq!(address(":2000").unwrap(), "127.0.0.1:2000".parse().unwrap());
-        assert_eq!(address("[::]:2000").unwrap(), "[::1]:2000".parse().unwrap());
+    }
+
+    #[test]
+    fn a_daemon_at_the_second_address_of_a_name_is_well() {
+        let peer = Endpoint::start(|_, _| Reply::RawThenClose("HTTP/1.1 200 OK\r\n\r\n".into()));
+        let gone = closed_address();
+        let end = Instant::now() + DEADLINE;
+        assert!(matches!(
+            ask_first(vec![gone, peer.address()], end),
+            Some(Ok(()))
+        ));
+        let Some(Err(error)) = ask_first(vec![gone, closed_address()], end) else {
+            panic!("nobody is there");
+        };
+        assert!(error.to_string().contains(&gone.to_string()), "{error}");
     }
 }

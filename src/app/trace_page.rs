@@ -1,8 +1,9 @@
 //! The page that shows traces: whether it is on, how much it may keep, and its address.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::ingest::address;
 use crate::view::SharedStore;
 use crate::view::store::DaemonInfo;
 
@@ -41,12 +42,8 @@ pub(super) fn announce(tcp: SocketAddr, any_host: bool) {
 
 /// The address of the page for a browser on this machine; `None` when it is not served there.
 fn reachable(tcp: SocketAddr, any_host: bool) -> Option<SocketAddr> {
-    // A socket on all IPv6 addresses also accepts IPv4.
-    let ip = match tcp.ip() {
-        ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        ip => ip,
-    };
-    (any_host || ip.to_canonical().is_loopback()).then_some(SocketAddr::new(ip, tcp.port()))
+    let address = address::reachable(tcp);
+    (any_host || address.ip().to_canonical().is_loopback()).then_some(address)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Reads UDP datagrams and puts their documents into batches.
 
+pub(crate) mod address;
 pub mod header;
 mod open_batch;
 mod pace;

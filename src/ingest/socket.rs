@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::address;
 
 /// Receive buffer to ask for. The kernel grants at most `net.core.rmem_max`, and counts about
 /// twice the payload: this is a quarter of a second of 1 KB segments at 10,000/s.
@@ -142,21 +144,12 @@ fn bind(
         address: address.to_owned(),
         cause,
     };
-    let with_host = match address.strip_prefix(':') {
-        Some(port) => format!("0.0.0.0:{port}"),
-        None => address.to_owned(),
-    };
     let mut candidates = Vec::new();
-    for resolved in with_host.to_socket_addrs().map_err(fail)? {
+    for resolved in address::resolve(address).map_err(fail)? {
         if resolved.is_ipv4() && resolved.ip().is_unspecified() {
             candidates.push(SocketAddr::from((Ipv6Addr::UNSPECIFIED, resolved.port())));
         }
         candidates.push(resolved);
-    }
-    // Go prefers IPv4 where a name has both.
-    if candidates.iter().all(|a| !a.ip().is_unspecified()) {
-        let (four, six): (Vec<_>, Vec<_>) = candidates.into_iter().partition(SocketAddr::is_ipv4);
-        candidates = [four, six].concat();
     }
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in candidates {

@@ -1,6 +1,8 @@
 //! The addresses of the daemon in the form that SDKs expect. Pure.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+
+use crate::ingest::address::reachable;
 
 /// The value of `AWS_XRAY_DAEMON_ADDRESS` for a daemon that listens here. One address stands for
 /// both, where it is the same: not every SDK knows the long form.
@@ -15,14 +17,6 @@ pub(super) fn for_sdks(udp: SocketAddr, tcp: SocketAddr) -> String {
 /// The value of `OTEL_EXPORTER_OTLP_ENDPOINT` for a daemon that takes OTLP here.
 pub(super) fn for_exporters(tcp: SocketAddr) -> String {
     format!("http://{}", reachable(tcp))
-}
-
-/// A socket on every address is reached on the loopback; one of IPv6 takes IPv4, too.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    }
-    address
 }
 
 #[cfg(test)]
