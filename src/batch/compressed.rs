@@ -350,30 +350,5 @@ mod tests {
                 prop_assert_eq!(read, Ok(body));
             }
         }
-
-        #[test]
-        fn random_bytes_open_to_their_length_or_not_at_all(
-            bytes in prop::collection::vec(any::<u8>(), 0..200),
-            length in 0usize..2000,
-        ) {
-            if let Ok(body) = stored(&bytes, BodyEncoding::Lz4, length) {
-                prop_assert_eq!(body.len(), length);
-            }
-        }
-
-        #[test]
-        fn damaged_bytes_open_to_their_length_or_not_at_all(
-            unit in prop::collection::vec(any::<u8>(), 1..60),
-            at in any::<prop::sample::Index>(),
-            byte in any::<u8>(),
-        ) {
-            let body = unit.repeat(50);
-            let compressed = Compressor::default().compress(&body, 1);
-            let mut bytes = compressed.bytes().to_vec();
-            bytes[at.index(compressed.bytes().len())] = byte;
-            if let Ok(opened) = stored(&bytes, compressed.encoding(), body.len()) {
-                prop_assert_eq!(opened.len(), body.len());
-            }
-        }
     }
 }

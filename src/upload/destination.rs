@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::back_off::BackOff;
 use super::item::{History, Item, RequestRoom, RetryCause, Sizes, Split};
+use super::now::Now;
 use super::outage_log::OutageLog;
 use super::packer::Packer;
 use super::queue::Queue;
@@ -226,14 +227,9 @@ impl Destination {
     }
 
     /// The service was not reached, or cannot take anything now.
-    pub(super) fn hold(
-        &mut self,
-        item: Item,
-        epoch: u64,
-        retry_after: Option<Duration>,
-        (now, jitter): (Instant, f64),
-    ) {
-        self.back_off.failed(epoch, now, retry_after, jitter);
+    pub(super) fn hold(&mut self, item: Item, epoch: u64, retry_after: Option<Duration>, now: Now) {
+        self.back_off
+            .failed(epoch, now.instant, retry_after, now.jitter);
         self.requeue(item);
     }
 
@@ -245,7 +241,7 @@ impl Destination {
         item: Item,
         epoch: u64,
         retry_after: Option<Duration>,
-        (now, jitter): (Instant, f64),
+        now: Now,
     ) -> bool {
         if epoch == self.back_off.epoch() {
             self.failed_probes += 1;
@@ -257,14 +253,15 @@ impl Destination {
                 self.deliveries == history.last_refusal
             }
             _ => {
-                self.hold(item, epoch, retry_after, (now, jitter));
+                self.hold(item, epoch, retry_after, now);
                 return true;
             }
         };
         self.failed_probes = 0;
         self.prefers_queue = true;
-        self.back_off.failed(epoch, now, retry_after, jitter);
-        let next = now + self.back_off.wait(u32::MAX, jitter);
+        self.back_off
+            .failed(epoch, now.instant, retry_after, now.jitter);
+        let next = now.instant + self.back_off.wait(u32::MAX, now.jitter);
         self.retries.push(
             item,
             History::new(RetryCause::Failed, self.deliveries, next),
@@ -284,22 +281,17 @@ impl Destination {
 
     /// The service says that the documents are at fault: a batch is halved until the bad document
     /// stands alone.
-    pub(super) fn refused(
-        &mut self,
-        item: Item,
-        epoch: u64,
-        (now, jitter): (Instant, f64),
-    ) -> RefusedItem {
+    pub(super) fn refused(&mut self, item: Item, epoch: u64, now: Now) -> RefusedItem {
         if item.history.is_none() {
             self.refused_in_a_row += 1;
         }
         if self.refused_in_a_row >= SEVERAL {
-            self.all_refused_since.get_or_insert(now);
+            self.all_refused_since.get_or_insert(now.instant);
         }
-        let history = History::new(RetryCause::Split, self.deliveries, now);
+        let history = History::new(RetryCause::Split, self.deliveries, now.instant);
         match self.all_refused_since {
-            Some(since) if now < since + PATIENCE => {
-                self.back_off.failed(epoch, now, None, jitter);
+            Some(since) if now.instant < since + PATIENCE => {
+                self.back_off.failed(epoch, now.instant, None, now.jitter);
                 self.prefers_queue = true;
                 self.retries.push(item, history);
                 return RefusedItem::AllRefused;
@@ -308,9 +300,9 @@ impl Destination {
             Some(_) => {
                 self.back_off.succeeded();
                 let epoch = self.back_off.epoch();
-                self.back_off.failed(epoch, now, None, jitter);
+                self.back_off.failed(epoch, now.instant, None, now.jitter);
             }
-            None => self.heard(now),
+            None => self.heard(now.instant),
         }
         match item.split() {
             Split::Halves(halves) => {
@@ -330,9 +322,10 @@ impl Destination {
         item: Item,
         epoch: u64,
         retry_after: Option<Duration>,
-        (now, jitter): (Instant, f64),
+        now: Now,
     ) -> RefusedItem {
-        self.back_off.failed(epoch, now, retry_after, jitter);
+        self.back_off
+            .failed(epoch, now.instant, retry_after, now.jitter);
         self.prefers_queue = true;
         let attempts = 1 + item.history.map_or(0, |history| history.attempts);
         let first_refusal = match item.history {
@@ -343,7 +336,7 @@ impl Destination {
         if item.is_indivisible() && attempts >= MAX_ATTEMPTS && others_passed {
             return RefusedItem::Rejected(item);
         }
-        let next = now + self.back_off.wait(attempts - 1, jitter);
+        let next = now.instant + self.back_off.wait(attempts - 1, now.jitter);
         let history = History {
             attempts,
             first_refusal,
@@ -355,21 +348,18 @@ impl Destination {
 
     /// The service asked to send these documents of a request again. Answers the item when it has been
     /// sent often enough while others passed, or for long enough while nothing did.
-    pub(super) fn unprocessed(
-        &mut self,
-        item: Item,
-        (now, jitter): (Instant, f64),
-    ) -> Option<Item> {
+    pub(super) fn unprocessed(&mut self, item: Item, now: Now) -> Option<Item> {
         let earlier = item
             .history
             .filter(|history| history.cause == RetryCause::Unprocessed);
         let attempts = 1 + earlier.map_or(0, |history| history.attempts);
         let first_refusal = earlier.map_or(self.deliveries, |history| history.first_refusal);
-        let is_hopeless = self.deliveries > first_refusal || now >= item.queued_at + PATIENCE;
+        let is_hopeless =
+            self.deliveries > first_refusal || now.instant >= item.queued_at + PATIENCE;
         if attempts > MAX_ATTEMPTS && is_hopeless {
             return Some(item);
         }
-        let next = now + self.back_off.wait(attempts - 1, jitter);
+        let next = now.instant + self.back_off.wait(attempts - 1, now.jitter);
         let history = History {
             attempts,
             first_refusal,
@@ -381,8 +371,8 @@ impl Destination {
 
     /// The service answered a request and took none of its documents, but may take them later. What comes
     /// next fares no better.
-    pub(super) fn takes_nothing(&mut self, epoch: u64, (now, jitter): (Instant, f64)) {
-        self.back_off.failed(epoch, now, None, jitter);
+    pub(super) fn takes_nothing(&mut self, epoch: u64, now: Now) {
+        self.back_off.failed(epoch, now.instant, None, now.jitter);
         self.prefers_queue = true;
     }
 

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::copies::CopyRef;
+use super::now::Now;
 use super::packer::Packer;
 use super::sender::Payload;
 use super::spans::SpanRequest;
 use crate::batch::compressed::CompressedBody;
 use crate::batch::{Batch, FULL_BYTES, MAX_DOCUMENTS};
-use crate::spool::{BodyKind, XRayApi};
+use crate::spool::{BodyKind, SpoolItem, XRayApi};
 
-/// A body and its history.
+/// A body and its history. While a request is in flight, its body is the sender's: `Item<()>`.
 #[derive(Debug)]
-pub(super) struct Item {
-    pub body: ItemBody,
+pub(super) struct Item<B = ItemBody> {
+    pub body: B,
     /// When the uploader got its oldest document.
     pub(crate) queued_at: Instant,
     /// Set once X-Ray has refused it or part of it.
@@ -90,15 +91,24 @@ impl ItemBody {
         }
     }
 
-    /// Brings it into the form in which it waits and is stored: compressed, unless a client has done so.
+    /// The form in which it waits and is stored: compressed, unless a client has done so.
+    pub(super) fn compressed(&self, packer: &mut Packer) -> Arc<CompressedBody> {
+        match self {
+            ItemBody::Batch(batch) => Arc::new(batch.compress(&mut packer.compressor)),
+            ItemBody::Otlp(request) => Arc::new(request.clone().compress(&mut packer.compressor)),
+            ItemBody::Compressed { body, .. } => Arc::clone(body),
+        }
+    }
+
+    /// Brings it into the form in which it waits and is stored.
     pub(super) fn compress(&mut self, packer: &mut Packer) {
         let kind = self.kind();
-        let compressed = match self {
-            ItemBody::Batch(batch) => batch.compress(&mut packer.compressor),
-            ItemBody::Otlp(request) => request.compress(&mut packer.compressor),
+        let body = match self {
+            ItemBody::Batch(_) => self.compressed(packer),
+            // Without a copy of what gzip has compressed.
+            ItemBody::Otlp(request) => Arc::new(request.compress(&mut packer.compressor)),
             ItemBody::Compressed { .. } => return,
         };
-        let body = Arc::new(compressed);
         let before = std::mem::replace(self, ItemBody::Compressed { body, kind });
         if let ItemBody::Batch(batch) = before {
             packer.freed.push(batch);
@@ -206,17 +216,6 @@ impl Item {
         }
     }
 
-    /// The same with other documents.
-    pub(super) fn with_body(&self, body: ItemBody) -> Self {
-        Item {
-            body,
-            queued_at: self.queued_at,
-            history: self.history,
-            received_at: self.received_at,
-            copy: self.copy.clone(),
-        }
-    }
-
     pub(super) fn bytes(&self) -> usize {
         self.body.bytes()
     }
@@ -267,6 +266,36 @@ impl Item {
         next.body.open();
         if let (ItemBody::Batch(first), ItemBody::Batch(second)) = (&mut self.body, &next.body) {
             first.append(second);
+        }
+    }
+}
+
+impl<B> Item<B> {
+    /// The same with another body.
+    pub(super) fn with_body<C>(&self, body: C) -> Item<C> {
+        Item {
+            body,
+            queued_at: self.queued_at,
+            history: self.history,
+            received_at: self.received_at,
+            copy: self.copy.clone(),
+        }
+    }
+
+    /// What the spool stores of it. Its body, of this kind, is passed in the form in which it is stored.
+    pub(super) fn to_spool(
+        &self,
+        body: Arc<CompressedBody>,
+        kind: BodyKind,
+        now: Now,
+    ) -> SpoolItem {
+        // How often X-Ray has refused exactly these documents, as far as a record can say it.
+        let attempts = self.history.map_or(0, |history| history.attempts);
+        SpoolItem {
+            body,
+            kind,
+            received_at: self.received_at.unwrap_or(now.wall_at(self.queued_at)),
+            attempts: u16::try_from(attempts).unwrap_or(u16::MAX),
         }
     }
 }

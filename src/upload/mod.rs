@@ -13,6 +13,7 @@ mod health;
 mod item;
 pub mod message;
 pub mod metrics;
+mod now;
 mod outage_log;
 mod packer;
 mod queue;

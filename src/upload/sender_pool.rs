@@ -1,10 +1,9 @@
 //! The senders, and what each of them carries.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::copies::CopyRef;
-use super::item::{History, Item};
+use super::item::Item;
 use super::sender::{Payload, SenderId};
 
 /// A sender that has carried nothing for this long ends, except the last one.
@@ -34,22 +33,7 @@ impl InFlight {
     pub(super) fn into_item(self) -> Option<Item> {
         let body = Arc::unwrap_or_clone(self.payload).into_body();
         match (self.load, body) {
-            (
-                Load::Documents {
-                    queued_at,
-                    history,
-                    received_at,
-                    copy,
-                    growth: _,
-                },
-                Some(body),
-            ) => Some(Item {
-                body,
-                queued_at,
-                history,
-                received_at,
-                copy,
-            }),
+            (Load::Documents { item, .. }, Some(body)) => Some(item.with_body(body)),
             _ => None,
         }
     }
@@ -58,12 +42,9 @@ impl InFlight {
 /// What the request belongs to.
 #[derive(Debug)]
 pub(super) enum Load {
-    /// That of an item: its body is the payload.
+    /// An item, whose body is the payload.
     Documents {
-        queued_at: Instant,
-        history: Option<History>,
-        received_at: Option<SystemTime>,
-        copy: Option<CopyRef>,
+        item: Item<()>,
         /// Bytes by which the body became longer when it was opened.
         growth: usize,
     },

@@ -133,8 +133,9 @@ mod tests {
             prop_assert!(retry.len() + named + unnamed <= ids.len());
             prop_assert_eq!(retry.len() + named + unnamed + strangers, entries.len());
             let mut unique = retry.clone();
+            unique.sort_unstable();
             unique.dedup();
-            prop_assert_eq!(unique, retry);
+            prop_assert_eq!(unique.len(), retry.len());
         }
     }
 }

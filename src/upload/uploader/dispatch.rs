@@ -35,11 +35,8 @@ impl Uploader {
                 None => match self.next_item(api, now.instant) {
                     Some((item, growth)) => (
                         Load::Documents {
-                            queued_at: item.queued_at,
-                            history: item.history,
-                            received_at: item.received_at,
+                            item: item.with_body(()),
                             growth,
-                            copy: item.copy,
                         },
                         item.body.into_payload(),
                     ),

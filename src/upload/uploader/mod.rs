@@ -19,7 +19,7 @@ mod status;
 mod tests;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
 
@@ -29,6 +29,7 @@ use super::destinations::Destinations;
 use super::item::Item;
 use super::message::{Event, HandOver, SpoolAnswer};
 use super::metrics::UploadMetrics;
+use super::now::Now;
 use super::packer::Packer;
 use super::sender::{Payload, SenderId};
 use super::sender_pool::{Choice, SenderPool};
@@ -63,23 +64,6 @@ impl UploadLimits {
             XRayApi::Segments => self.concurrency,
             XRayApi::Otlp => self.senders() - 1,
         }
-    }
-}
-
-/// The time of an event.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Now {
-    pub(crate) instant: Instant,
-    /// The service's time, as far as it is known.
-    pub wall: SystemTime,
-    /// A number in 0..1.
-    pub jitter: f64,
-}
-
-impl Now {
-    /// The service's time when it was that instant, which is past.
-    fn wall_at(self, instant: Instant) -> SystemTime {
-        self.wall - self.instant.saturating_duration_since(instant)
     }
 }
 

@@ -51,7 +51,6 @@ impl Uploader {
         now: Now,
     ) {
         let result = &finished.result;
-        let chance = (now.instant, now.jitter);
         let api = item.body.api();
         let meaning = result
             .as_ref()
@@ -73,22 +72,20 @@ impl Uploader {
             {
                 self.destinations.of_mut(api).requeue(item);
             }
-            Ok(Meaning::Refused) => {
-                match self.destinations.of_mut(api).refused(item, epoch, chance) {
-                    RefusedItem::Held => {}
-                    RefusedItem::AllRefused => {
-                        let reason = format!(
-                            "X-Ray refuses every batch, which is an outage rather than bad {api}: {}",
-                            report::explain(api, result)
-                        );
-                        self.log_outage(api, reason, now.instant);
-                    }
-                    RefusedItem::Rejected(item) => self.rejected(item, result),
+            Ok(Meaning::Refused) => match self.destinations.of_mut(api).refused(item, epoch, now) {
+                RefusedItem::Held => {}
+                RefusedItem::AllRefused => {
+                    let reason = format!(
+                        "X-Ray refuses every batch, which is an outage rather than bad {api}: {}",
+                        report::explain(api, result)
+                    );
+                    self.log_outage(api, reason, now.instant);
                 }
-            }
+                RefusedItem::Rejected(item) => self.rejected(item, result),
+            },
             Ok(Meaning::Suspected) => {
                 let destination = self.destinations.of_mut(api);
-                let refusal = destination.suspected(item, epoch, retry_after, chance);
+                let refusal = destination.suspected(item, epoch, retry_after, now);
                 if let RefusedItem::Rejected(item) = refusal {
                     self.rejected(item, result);
                 }
@@ -102,9 +99,9 @@ impl Uploader {
             _ => {
                 let destination = self.destinations.of_mut(api);
                 let is_new = if result.as_ref().is_ok_and(XRayResponse::is_own_failure) {
-                    destination.failed(item, epoch, retry_after, chance)
+                    destination.failed(item, epoch, retry_after, now)
                 } else {
-                    destination.hold(item, epoch, retry_after, chance);
+                    destination.hold(item, epoch, retry_after, now);
                     true
                 };
                 if is_new {
@@ -138,10 +135,13 @@ impl Uploader {
             let (again, _) = batch.partition(|i| settlement.retry.contains(&i));
             let again = item.with_body(ItemBody::Batch(again));
             let destination = self.destinations.of_mut(item.body.api());
-            let given_up = destination.unprocessed(again, (now.instant, now.jitter));
+            let given_up = destination.unprocessed(again, now);
             if let Some(again) = given_up {
                 rejected += again.documents();
-                self.rejected_after_retries(again.documents(), entries);
+                let transient = entries.iter().filter(|entry| entry.is_transient());
+                for entry in transient.take(again.documents()) {
+                    report::unprocessed(None, entry);
+                }
                 self.end_copy(again.copy);
             }
         }
@@ -153,7 +153,7 @@ impl Uploader {
         if sent > 0 {
             destination.delivered(now.instant);
         } else if retried > 0 {
-            destination.takes_nothing(epoch, (now.instant, now.jitter));
+            destination.takes_nothing(epoch, now);
             let reason = report::takes_nothing(entries);
             self.log_outage(api, reason, now.instant);
         } else {
@@ -179,16 +179,6 @@ impl Uploader {
             report::refused(batch, result);
         }
         self.end_copy(item.copy);
-    }
-
-    fn rejected_after_retries(&self, documents: usize, entries: &[Unprocessed]) {
-        for entry in entries
-            .iter()
-            .filter(|entry| entry.is_transient())
-            .take(documents)
-        {
-            report::unprocessed(None, entry);
-        }
     }
 
     fn log_outage(&mut self, api: XRayApi, reason: String, now: Instant) {

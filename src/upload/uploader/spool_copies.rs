@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::spooling::attempts;
 use super::{Action, Now, Uploader};
 use crate::batch::compressed::CompressedBody;
-use crate::spool::{BodyKind, SpoolItem};
+use crate::spool::BodyKind;
 use crate::upload::copies::SpoolCopies;
-use crate::upload::item::{Item, ItemBody};
+use crate::upload::item::Item;
 use crate::upload::sender_pool::{InFlight, Load};
 
 /// What is out for `COPY_TIME`, and was queued `COPY_AGE` ago, is copied to the spool; and so is what was
@@ -20,9 +19,9 @@ const COPY_AGE: Duration = Duration::from_secs(2);
 /// When a request in flight is to be copied to the spool. `None`: it has a copy, or needs none.
 fn in_flight_due(one: &InFlight, copies: &SpoolCopies) -> Option<Instant> {
     match &one.load {
-        Load::Documents {
-            queued_at, copy, ..
-        } if !copies.has(copy.as_ref()) => Some((one.since + COPY_TIME).max(*queued_at + COPY_AGE)),
+        Load::Documents { item, .. } if !copies.has(item.copy.as_ref()) => {
+            Some((one.since + COPY_TIME).max(item.queued_at + COPY_AGE))
+        }
         _ => None,
     }
 }
@@ -58,14 +57,7 @@ impl Uploader {
         for one in self.senders.in_flight_mut() {
             let due = in_flight_due(one, &spooling.copies);
             let is_due = due.is_some_and(|due| is_last_phase || due <= now.instant);
-            let Load::Documents {
-                queued_at,
-                history,
-                received_at,
-                copy,
-                ..
-            } = &mut one.load
-            else {
+            let Load::Documents { item, .. } = &mut one.load else {
                 continue;
             };
             let may_store = |kind: &BodyKind| spooling.may_store(kind.destination(), now.instant);
@@ -82,13 +74,8 @@ impl Uploader {
                     packer.compressor.compress(one.payload.body(), documents)
                 }
             };
-            let item = SpoolItem {
-                body: Arc::new(body),
-                kind,
-                received_at: received_at.unwrap_or(now.wall_at(*queued_at)),
-                attempts: attempts(*history),
-            };
-            let Some(message) = spooling.store_copy(item, copy, now.instant) else {
+            let copied = item.to_spool(Arc::new(body), kind, now);
+            let Some(message) = spooling.store_copy(copied, &mut item.copy, now.instant) else {
                 return;
             };
             self.actions.push(Action::Spool(message));
@@ -101,17 +88,8 @@ impl Uploader {
             if !is_due || !spooling.may_store(item.body.api(), now.instant) {
                 continue;
             }
-            let mut body = item.body.clone();
-            body.compress(self.packer.get_or_insert_default());
-            let ItemBody::Compressed { body, kind } = body else {
-                continue;
-            };
-            let copied = SpoolItem {
-                body,
-                kind,
-                received_at: item.received_at.unwrap_or(now.wall_at(item.queued_at)),
-                attempts: attempts(item.history),
-            };
+            let body = item.body.compressed(self.packer.get_or_insert_default());
+            let copied = item.to_spool(body, item.body.kind(), now);
             let Some(message) = spooling.store_copy(copied, &mut item.copy, now.instant) else {
                 return;
             };

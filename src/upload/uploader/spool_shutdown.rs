@@ -93,10 +93,10 @@ impl Uploader {
     pub(super) fn kept_at_the_end(&mut self) -> KeptAtEnd {
         let mut held: Vec<(XRayApi, Option<CopyRef>, RecordAmount)> = Vec::new();
         for one in self.senders.in_flight() {
-            if let (Load::Documents { copy, .. }, Some(api)) = (&one.load, one.payload.api()) {
+            if let (Load::Documents { item, .. }, Some(api)) = (&one.load, one.payload.api()) {
                 let payload = &one.payload;
                 let amount = RecordAmount::of(payload.documents(), payload.document_bytes());
-                held.push((api, copy.clone(), amount));
+                held.push((api, item.copy.clone(), amount));
             }
         }
         for destination in self.destinations.iter_mut() {

@@ -10,7 +10,7 @@ use crate::credentials::target::Target;
 use crate::logging::RateLimit;
 use crate::spool::{RecordAmount, RecordId, SpoolIdentity, SpoolItem, SpoolMessage, XRayApi};
 use crate::upload::copies::{CopyRef, PutAway, SpoolCopies};
-use crate::upload::item::{History, Item, ItemBody};
+use crate::upload::item::{Item, ItemBody};
 use crate::upload::metrics::SpoolMetrics;
 
 /// Items that have been queued for this long go to the spool, whether X-Ray refuses everything or
@@ -118,12 +118,6 @@ impl Spooling {
         *copy = Some(reference);
         Some(SpoolMessage::Store { id, item })
     }
-}
-
-/// How often X-Ray has refused exactly these documents, as far as a record can say it.
-pub(super) fn attempts(history: Option<History>) -> u16 {
-    let attempts = history.map_or(0, |history| history.attempts);
-    u16::try_from(attempts).unwrap_or(u16::MAX)
 }
 
 impl Uploader {
@@ -294,12 +288,7 @@ impl Uploader {
             self.destinations.of_mut(item.body.api()).put_back(item);
             return false;
         }
-        let stored = SpoolItem {
-            body: Arc::clone(body),
-            kind: *kind,
-            received_at: item.received_at.unwrap_or(now.wall_at(item.queued_at)),
-            attempts: attempts(item.history),
-        };
+        let stored = item.to_spool(Arc::clone(body), *kind, now);
         let id = spooling.copies.store(item, now.instant);
         self.tell_spool(SpoolMessage::Store { id, item: stored });
         true
