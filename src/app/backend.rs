@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 
-use super::daemon::{StartError, no_thread, spawn};
+use super::daemon::{StartError, spawn};
 use super::exits::Exit;
 use super::trace_page;
 use crate::admin::endpoints::AdminEndpoints;
@@ -175,7 +175,7 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         channel.clone(),
         messages,
     )
-    .map_err(no_thread)?;
+    .map_err(StartError::Thread)?;
     spawn("uploader", {
         let exit = exit.clone();
         move || {

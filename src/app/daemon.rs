@@ -36,8 +36,10 @@ pub(crate) enum StartError {
     Bind(BindError),
     /// There is nowhere to send to.
     Target(TargetError),
-    /// The system refused a thread or a signal handler.
+    /// The system refused this.
     System(&'static str, io::Error),
+    /// The system refused a thread.
+    Thread(io::Error),
     /// The shutdown was cut short: the segments in memory are lost.
     CutShort,
 }
@@ -48,9 +50,10 @@ impl fmt::Display for StartError {
             StartError::Profile(error) => error.fmt(f),
             StartError::Bind(error) => error.fmt(f),
             StartError::Target(error) => error.fmt(f),
-            StartError::System(what, error) => write!(
+            StartError::System(what, error) => write!(f, "the system refused {what}: {error}"),
+            StartError::Thread(error) => write!(
                 f,
-                "the system refused {what}: {error}; raise the limit of processes and threads"
+                "the system refused a thread: {error}; raise the limit of processes and threads"
             ),
             StartError::CutShort => f.write_str("ended before everything was delivered"),
         }
@@ -205,7 +208,7 @@ impl Daemon {
                 config,
                 env: Arc::new(env),
                 profiles,
-                resolver: Resolver::start().map_err(no_thread)?,
+                resolver: Resolver::start().map_err(StartError::Thread)?,
             },
             channel: channel.clone(),
             messages,
@@ -234,7 +237,7 @@ impl Daemon {
                 })
             },
         })
-        .map_err(no_thread)?;
+        .map_err(StartError::Thread)?;
         let front = OtlpFront {
             next: handler,
             channel: channel.clone(),
@@ -257,7 +260,7 @@ impl Daemon {
                 counts: request_counts,
             },
         )
-        .map_err(no_thread)?;
+        .map_err(StartError::Thread)?;
         if let (true, Ok(address)) = (has_page, tcp_address) {
             trace_page::announce(address, any_host);
         }
@@ -307,9 +310,5 @@ pub(super) fn spawn(
         .stack_size(STACK)
         .spawn(work)
         .map(drop)
-        .map_err(no_thread)
-}
-
-pub(super) fn no_thread(error: io::Error) -> StartError {
-    StartError::System("a thread", error)
+        .map_err(StartError::Thread)
 }

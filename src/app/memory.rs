@@ -16,7 +16,7 @@ const USUAL_MB: u64 = 16;
 /// The file that contains the memory size of the machine.
 const MEMINFO: &str = "/proc/meminfo";
 
-/// The directory of the control groups.
+/// The files of a control group that say how much memory it may use.
 const GROUP_MEMORY: Controller = Controller {
     name: "memory",
     version1: "memory.limit_in_bytes",

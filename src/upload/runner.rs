@@ -25,8 +25,8 @@ use crate::credentials::target::Target;
 use crate::http::error::{TransportError, TransportErrorKind};
 use crate::spool::SpoolMessage;
 
-/// The kernel's count of dropped datagrams is read at most this often: on a host with many sockets
-/// the file is long.
+/// Except for a snapshot, the kernel's count of dropped datagrams is read at most this often: on a host with
+/// many sockets the file is long.
 const KERNEL_DROPS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How often a snapshot is tried again because a batch was on its way from a reader. Each time costs

@@ -1,4 +1,4 @@
-//! The requests of `xray check`, as the daemon would send them.
+//! The requests of `xray check`, signed as the daemon signs its own and sent by the same connections.
 
 use aws_credential_types::Credentials;
 use ureq::http;

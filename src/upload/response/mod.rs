@@ -45,7 +45,7 @@ pub(crate) enum ResponseBody {
     Unprocessed(Vec<Unprocessed>),
     /// A JSON object in which that array is missing or null.
     OtherObject,
-    /// Any other error.
+    /// Anything else, such as a web page or nothing at all.
     #[default]
     NotAnObject,
 }
@@ -79,7 +79,7 @@ pub enum Meaning<'a> {
 pub enum HoldReason {
     /// Newer credentials may be taken.
     Credentials,
-    /// The answer does not come from X-Ray, because this is missing.
+    /// The answer does not come from X-Ray: this is what it is not, or what is missing in it.
     NotXRay(&'static str),
     /// Anything else: the service, the network or a permission.
     Service,
