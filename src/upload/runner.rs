@@ -113,7 +113,7 @@ impl Runner {
                 }
                 return self.uploader.close();
             }
-            let message = match self.uploader.next_deadline(now.instant) {
+            let message = match self.uploader.next_deadline() {
                 Some(at) => {
                     let wait = at.saturating_duration_since(now.instant);
                     self.messages.recv_timeout(wait)

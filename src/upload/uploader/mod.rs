@@ -112,6 +112,8 @@ pub(super) struct Uploader {
     telemetry_due: Option<Instant>,
     summary_due: Option<Instant>,
     shutdown: Option<Shutdown>,
+    /// When [`tick`](Self::tick) was called last.
+    ticked: Instant,
     actions: Vec<Action>,
 }
 
@@ -155,6 +157,7 @@ impl Uploader {
             telemetry_due: None,
             summary_due: None,
             shutdown: None,
+            ticked: now,
             actions: Vec::new(),
         }
     }
@@ -199,6 +202,7 @@ impl Uploader {
 
     /// Does what is due: after every event, and at [`next_deadline`](Self::next_deadline).
     pub(super) fn tick(&mut self, now: Now) {
+        self.ticked = now.instant;
         if self.renewal_wait.is_some_and(|end| end <= now.instant) {
             self.renewal_wait = None;
         }
@@ -226,8 +230,10 @@ impl Uploader {
         self.report_drained();
     }
 
-    /// When [`tick`](Self::tick) has something to do although nothing happens.
-    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+    /// When [`tick`](Self::tick) has something to do although nothing happens. It may be past: what has
+    /// become due since the last call must not wait for another event, however late this thread runs.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let now = self.ticked;
         let request = self
             .next_request(now)
             .map(|(at, api)| match self.chosen_sender(api, now) {

@@ -424,3 +424,14 @@ fn idle_senders_end_but_for_the_first() {
     assert_eq!(simulation.uploader.snapshot(simulation.now).senders, 1);
     assert_eq!(simulation.ended.len(), 3);
 }
+
+/// The thread did not run when a segment was to be sent again, between an event and its next look at the time.
+#[test]
+fn what_has_become_due_meanwhile_does_not_wait_for_another_event() {
+    let mut simulation = Simulation::ready(1, 1_000_000);
+    simulation.documents(1, 100);
+    simulation.finish(0, &Answer::AllToBeRetried);
+    simulation.now += Duration::from_secs(1);
+    let due = simulation.uploader.next_deadline();
+    assert!(due.is_some_and(|at| at < simulation.now));
+}

@@ -300,11 +300,7 @@ impl Simulation {
     /// Time passes, and the uploader wakes whenever it wants to.
     pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some(at) = self
-            .uploader
-            .next_deadline(self.now)
-            .filter(|at| *at <= end)
-        {
+        while let Some(at) = self.uploader.next_deadline().filter(|at| *at <= end) {
             assert!(at > self.now, "it would wake again and again for nothing");
             self.now = at;
             self.tick();
@@ -343,7 +339,7 @@ impl Simulation {
                 self.finish(0, answer);
                 continue;
             }
-            match self.uploader.next_deadline(self.now) {
+            match self.uploader.next_deadline() {
                 Some(at) if at <= end => self.pass(at.max(self.now) - self.now),
                 _ => {
                     self.now = end;
@@ -411,7 +407,7 @@ impl Simulation {
             if let (Some(answer), false) = (answer, self.out.is_empty()) {
                 self.finish(0, answer);
             } else {
-                let at = self.uploader.next_deadline(self.now).expect("the deadline");
+                let at = self.uploader.next_deadline().expect("the deadline");
                 self.now = at.max(self.now);
                 self.tick();
             }
