@@ -2,7 +2,8 @@
 //! by gzip or not. Pure: bytes go in, a request for the uploader or a refusal comes out.
 //!
 //! A request is kept byte for byte. It is read only as far as it must be to count its spans and to
-//! keep to the limits of X-Ray's endpoint, without a copy of what was compressed.
+//! keep to the limits of X-Ray's endpoint, without a copy of what was compressed: besides the memory
+//! for decompression a few kilobytes, whatever it holds.
 
 mod answer;
 mod count;
