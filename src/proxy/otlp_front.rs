@@ -98,7 +98,7 @@ impl OtlpFront {
         let _memory = match Coding::of(&coding) {
             Some(Coding::Gzip) => {
                 let memory = self.resources.forwards.wait(GUNZIP_MEMORY, PATIENCE);
-                Some(memory.ok_or(OtlpRefusal::Full)?)
+                Some(memory.ok_or(OtlpRefusal::Busy)?)
             }
             _ => None,
         };
