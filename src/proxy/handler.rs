@@ -158,6 +158,12 @@ impl ForwardError {
         }
     }
 
+    /// Whether a client with more patience may still get an answer.
+    pub(super) fn may_end_soon(&self) -> bool {
+        use ForwardError::{Busy, NoCredentials, NoTarget};
+        matches!(self, NoTarget | NoCredentials | Busy)
+    }
+
     pub(super) fn outcome(&self) -> AnswerOutcome {
         match self {
             ForwardError::Request => AnswerOutcome::BadRequest,
