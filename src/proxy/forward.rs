@@ -155,6 +155,12 @@ impl Forwarder {
         call: &Arc<CancellableCall>,
     ) -> Result<Response, ForwardError> {
         let result = self.ask_with_good_credentials(outgoing, call);
+        // Nothing but the body of an answer still comes by the connection.
+        let is_over =
+            !matches!(&result, Ok(response) if matches!(response.body, Body::Stream { .. }));
+        if is_over {
+            call.finish();
+        }
         let result = match result {
             Err(_) if call.is_cancelled() => Err(ForwardError::ClientLeft),
             result => result,
@@ -268,7 +274,7 @@ impl Forwarder {
             host: host.to_owned(),
             read: Vec::new(),
         };
-        asked.read_error()?;
+        asked.read_error(call)?;
         Ok(asked)
     }
 
