@@ -109,7 +109,7 @@ impl SigningForwarder {
             Ok(response) => whole(response),
             Err(error) => Attempted::Failed(error),
         };
-        self.cache.answer(&outgoing.request.body, client, attempt)
+        self.cache.answer(&outgoing.sharing_key(), client, attempt)
     }
 }
 
@@ -145,6 +145,18 @@ impl Outgoing {
             request: Arc::clone(request),
             patience: incoming.received + PATIENCE,
         })
+    }
+
+    /// The headers and the body: requests with the same path that agree in them get the same answer.
+    fn sharing_key(&self) -> Vec<u8> {
+        let headers = self.headers.iter();
+        // A value of a header has no line end.
+        let mut key = headers
+            .flat_map(|(name, value)| [name, ":", value, "\n"])
+            .collect::<String>()
+            .into_bytes();
+        key.extend_from_slice(&self.request.body);
+        key
     }
 }
 
