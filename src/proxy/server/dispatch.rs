@@ -92,7 +92,7 @@ impl Server {
         }
         for connection in &mut self.connections {
             let is_busy = matches!(connection.phase, ConnectionPhase::Busy(_));
-            if is_busy && connection.client == Client::SaidAll {
+            if is_busy && connection.client == Client::HalfClosed {
                 connection.give_up();
             }
         }
