@@ -226,7 +226,7 @@ impl Simulation {
 
     /// A client offers a request with so many spans.
     pub(super) fn spans(&mut self, spans: usize, size: usize, is_gzip: bool) -> SpanVerdict {
-        let answer = self.offer(spans, size, is_gzip, |answer| Some(answer));
+        let answer = self.offer(spans, size, is_gzip, Some);
         let verdict = answer.and_then(|answer| answer.within(Duration::ZERO));
         verdict.expect("an answer at once")
     }
