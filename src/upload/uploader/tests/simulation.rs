@@ -251,6 +251,7 @@ impl Simulation {
             is_json: size.is_multiple_of(2),
             is_gzip,
             spans,
+            hash: None,
         };
         self.taken.insert(request.body.clone());
         let (offer, answer) = SpanOffer::new(request);
