@@ -147,6 +147,7 @@ mod tests {
     fn an_answer_at_the_last_moment_reaches_the_client_or_nobody() {
         let request = SpanRequest {
             body: Arc::default(),
+            hash: None,
             is_json: false,
             is_gzip: false,
             spans: 1,
