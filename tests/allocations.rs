@@ -1,5 +1,6 @@
 //! What a segment costs in allocations, from the datagram to the batch: nothing, once memory is
-//! warm. A test program of its own, because counting replaces the allocator.
+//! warm; and the memory for reading a request with spans. A test program of its own, because counting
+//! replaces the allocator.
 
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -8,6 +9,7 @@ use std::time::Instant;
 use allocation_counter::measure;
 use xray::batch::MAX_DOCUMENTS;
 use xray::ingest::OpenBatch;
+use xray::otlp;
 use xray::upload::counters::ReaderCounts;
 
 const DATAGRAM: &[u8] = br#"{"format":"json","version":1}
@@ -40,4 +42,41 @@ fn a_segment_allocates_nothing_on_its_way_into_a_batch() {
     });
 
     assert_eq!(steady.count_total, 0, "{steady:?}");
+}
+
+/// Each request is charged for a fixed amount of memory, before anything is known of its content.
+#[test]
+fn a_request_with_spans_is_read_in_little_memory_whatever_it_holds() {
+    const LENGTH: usize = 5 * 1024 * 1024 - 1024;
+    let long = "a".repeat(LENGTH);
+    for (what, body) in [
+        ("a long key", format!(r#"{{"{long}":1}}"#)),
+        (
+            "an escaped key",
+            format!(r#"{{"{}":1}}"#, r"\n".repeat(LENGTH / 2)),
+        ),
+        (
+            "a string for a list",
+            format!(r#"{{"resourceSpans":"{long}"}}"#),
+        ),
+        (
+            "a long key of a span",
+            format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"{long}":1}}]}}]}}]}}"#),
+        ),
+        (
+            "a long number",
+            format!(r#"{{"resourceSpans":1{}}}"#, "0".repeat(LENGTH)),
+        ),
+        ("deep lists", format!(r#"{{"x":{}"#, "[".repeat(LENGTH))),
+        ("deep objects", r#"{"x":"#.repeat(LENGTH / 5)),
+        (
+            "deep lists of spans",
+            format!(r#"{{"resourceSpans":{}"#, "[".repeat(LENGTH)),
+        ),
+    ] {
+        let used = measure(|| {
+            let _ = otlp::read("POST", b"application/json", b"", body.as_bytes());
+        });
+        assert!(used.bytes_max < 32 * 1024, "{what}: {used:?}");
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
         (
             "segments_spilled_total",
             "counter",
-            "Segments dropped because the buffer was full or the time of the shutdown was over.",
+            "Segments dropped because the buffer was full or the time of the shutdown was over, or lost from the spool.",
             segments.spilled,
         ),
         (

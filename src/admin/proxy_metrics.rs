@@ -32,7 +32,7 @@ pub(super) fn render(text: &mut String, calls: &RequestCounts) {
     labelled(
         text,
         ("proxy_connections", "gauge", "state"),
-        "Connections by TCP.",
+        "Connections by TCP. Those that are being closed count as idle.",
         &calls.connections,
     );
     let values = [

@@ -24,8 +24,9 @@ pub struct RequestCounts {
 pub struct AnsweredCount {
     /// The action of X-Ray; `other` for an action that has no name here.
     pub action: &'static str,
-    /// `2xx`, `3xx`, `4xx`, `429`, `5xx` as X-Ray answered; `kept` for an answer kept from before;
-    /// otherwise why the daemon answered instead of X-Ray.
+    /// `2xx`, `3xx`, `4xx`, `429`, `5xx` as X-Ray answered, or the daemon where nothing is forwarded:
+    /// for spans, and for what is not served; `kept` for an answer kept from before; otherwise why
+    /// there is no answer of X-Ray's.
     pub outcome: &'static str,
     /// How many.
     pub count: u64,

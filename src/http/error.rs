@@ -19,7 +19,8 @@ pub struct TransportError {
 pub enum TransportErrorKind {
     /// The name has no address, or no name server answers.
     UnknownHost,
-    /// All addresses failed, and the last one refused the connection.
+    /// No address could be reached: one refused the connection, and each of the others refused it too or
+    /// has no route.
     Refused,
     /// This host has no route to any of the addresses.
     NoRoute,

@@ -2,7 +2,8 @@
 //! by gzip or not. Pure: bytes go in, a request for the uploader or a refusal comes out.
 //!
 //! A request is kept byte for byte. It is read only as far as it must be to count its spans and to
-//! keep to the limits of X-Ray's endpoint, without a copy of what was compressed.
+//! keep to the limits of X-Ray's endpoint, without a copy of what was compressed: besides the memory
+//! for decompression a few kilobytes, whatever it holds.
 
 mod answer;
 mod count;
@@ -58,6 +59,8 @@ pub enum OtlpRefusal {
     TooLongForMemory(usize),
     /// There is no memory left for more.
     Full,
+    /// Other clients use all the memory for reading compressed requests.
+    Busy,
     /// The uploader did not answer in time.
     Late,
 }
@@ -70,7 +73,7 @@ impl OtlpRefusal {
             OtlpRefusal::ContentType | OtlpRefusal::Coding => 415,
             OtlpRefusal::Gzip | OtlpRefusal::Malformed(_) | OtlpRefusal::TooManySpans(_) => 400,
             OtlpRefusal::TooLong | OtlpRefusal::TooLongForMemory(_) => 413,
-            OtlpRefusal::Full | OtlpRefusal::Late => 503,
+            OtlpRefusal::Full | OtlpRefusal::Busy | OtlpRefusal::Late => 503,
         }
     }
 
@@ -82,7 +85,7 @@ impl OtlpRefusal {
             OtlpRefusal::TooLong
             | OtlpRefusal::TooLongForMemory(_)
             | OtlpRefusal::TooManySpans(_) => 8,
-            OtlpRefusal::Full | OtlpRefusal::Late => 14,
+            OtlpRefusal::Full | OtlpRefusal::Busy | OtlpRefusal::Late => 14,
             _ => 3,
         }
     }
@@ -121,6 +124,10 @@ impl fmt::Display for OtlpRefusal {
             OtlpRefusal::Full => f.write_str(
                 "the memory for waiting spans is full; send them again later (raise the daemon's \
                  -m, or see in its log why spans cannot be delivered)",
+            ),
+            OtlpRefusal::Busy => f.write_str(
+                "the requests of other clients use all memory there is for them; send the spans \
+                 again later",
             ),
             OtlpRefusal::Late => f.write_str(
                 "the daemon had no time to take the spans; send them again later (give it more CPU \

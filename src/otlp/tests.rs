@@ -167,22 +167,38 @@ fn what_is_no_request() {
     assert_eq!(count(JSON, br#"{"resourceSpans":null,"spans":[1]}"#), Ok(0));
 }
 
-/// Neither stack nor time is used up.
+/// Neither stack nor time is used up. `tests/allocations.rs` counts the memory.
 #[test]
-fn deep_nesting_is_read_over() {
-    let deep = "[".repeat(1 << 20);
-    let body = format!(r#"{{"x":{deep}{}}}"#, "]".repeat(1 << 20));
-    assert_eq!(count(JSON, body.as_bytes()), Ok(0));
-    let body = format!(r#"{{"resourceSpans":{deep}"#);
-    assert_eq!(
-        count(JSON, body.as_bytes()),
-        Err(OtlpRefusal::Malformed(OtlpEncoding::Json))
-    );
+fn deep_nesting_is_read_over_or_refused() {
+    let nested = |depth: usize| [("[".repeat(depth)), ("]".repeat(depth))].concat();
+    let malformed = Err(OtlpRefusal::Malformed(OtlpEncoding::Json));
+    for (depth, expected) in [(1000, Ok(0)), (1024, malformed), (1 << 20, malformed)] {
+        let body = format!(r#"{{"x":{}}}"#, nested(depth));
+        assert_eq!(count(JSON, body.as_bytes()), expected, "{depth}");
+    }
+    let body = format!(r#"{{"resourceSpans":{}"#, "[".repeat(1 << 20));
+    assert_eq!(count(JSON, body.as_bytes()), malformed);
     let mut deep = Vec::new();
     for _ in 0..1000 {
         deep = message(2, &deep);
     }
     assert_eq!(count(PROTOBUF, &message(1, &deep)), Ok(1));
+}
+
+/// What a client may write into a span is not limited but by the length of the request.
+#[test]
+fn only_strings_outside_of_spans_are_limited() {
+    let long = r#"\"[{"#.repeat(100_000);
+    let span = format!(r#"{{"name":"{long}","{long}":[{{"{long}":"{long}"}}]}}"#);
+    let body = |outside: &str| {
+        format!(
+            r#"{{"resourceSpans":[{{"{outside}":0,"resource":{{"attributes":[{{"key":"{long}"}}]}},
+            "scopeSpans":[{{"schemaUrl":"{outside}","spans":[{span},{span}]}}]}}]}}"#
+        )
+    };
+    assert_eq!(count(JSON, body(&long[..4000]).as_bytes()), Ok(2));
+    let malformed = Err(OtlpRefusal::Malformed(OtlpEncoding::Json));
+    assert_eq!(count(JSON, body(&long).as_bytes()), malformed);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::admin::request_counts::{AnsweredCount, RequestCounts};
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AnswerOutcome {
-    /// With X-Ray's answer.
+    /// With X-Ray's answer, or the daemon's where nothing is forwarded.
     Status(u16),
     /// With an answer kept from before.
     Kept,

@@ -1,4 +1,4 @@
-//! One request and its answer, on a thread of its own.
+//! One request and its answer, on the thread `tcp-N` that it was given to.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -20,6 +20,10 @@ use crate::logging;
 
 /// Longest origin in the log, in bytes.
 const MAX_ORIGIN: usize = 200;
+
+/// Limit for an operator to read an answer that the thread `tcp` writes. Usually the kernel takes all of
+/// it at once.
+const BRIEF_ANSWER_TIME: Duration = Duration::from_millis(500);
 
 /// What all exchanges share.
 pub(super) struct ExchangeContext {
@@ -54,6 +58,8 @@ pub(super) struct Progress {
     received: Instant,
     /// Cancelled when the client has gone.
     pub(super) call: Arc<CancellableCall>,
+    /// Other clients wait until this one has read its answer.
+    is_brief: AtomicBool,
     stage: Mutex<Stage>,
 }
 
@@ -63,8 +69,14 @@ impl Progress {
             entrance,
             received,
             call: Arc::default(),
+            is_brief: AtomicBool::new(false),
             stage: Mutex::new(Stage::Asking),
         })
+    }
+
+    /// The thread `tcp` itself is going to answer, and must be back soon.
+    pub(super) fn be_brief(&self) {
+        self.is_brief.store(true, Relaxed);
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -103,7 +115,11 @@ impl ExchangeContext {
             false => (None, outcome),
         };
         now.map(count);
-        let mut out = ClientOutput::new(stream, self.answer_time);
+        let time = match progress.is_brief.load(Relaxed) {
+            true => BRIEF_ANSWER_TIME,
+            false => self.answer_time,
+        };
+        let mut out = ClientOutput::new(stream, time);
         match write_response(&mut out, request, response, persistence) {
             Ok(open) => {
                 later.map(count);
@@ -228,5 +244,49 @@ fn failure(error: &ForwardError) -> Response {
         404 => Response::text(404, &error.to_string()),
         503 => Response::new(503, vec![retry_after()], Body::Full(Vec::new())),
         status => Response::empty(status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::endpoints::AdminResponse;
+    use crate::proxy::LocalSampling;
+    use std::net::TcpListener;
+
+    /// Otherwise such a client would keep all others from being accepted, and health from being told.
+    #[test]
+    fn the_thread_tcp_does_not_wait_for_a_client_that_reads_nothing() {
+        let context = ExchangeContext {
+            handler: Arc::new(LocalSampling),
+            operator: OperatorEndpoints {
+                paths: &["/metrics"],
+                answer: Box::new(|_| AdminResponse {
+                    status: 200,
+                    content_type: "text/plain",
+                    body: "x".repeat(64 << 20),
+                }),
+            },
+            origins: AllowedOrigins::default(),
+            counts: Arc::default(),
+            answer_time: Duration::from_secs(3600),
+            is_stopping: AtomicBool::new(false),
+            page_was_told: AtomicBool::new(false),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let request = Arc::new(Request {
+            method: "GET".to_owned(),
+            target: "/metrics".to_owned(),
+            http10: false,
+            keep_alive: true,
+            headers: Vec::new(),
+            body: Arc::default(),
+        });
+        let progress = Progress::new(Entrance::Main, Instant::now());
+        progress.be_brief();
+        let stays_open = context.exchange(&stream, &request, &progress);
+        assert!(!stays_open);
     }
 }

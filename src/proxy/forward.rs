@@ -109,7 +109,7 @@ impl SigningForwarder {
             Ok(response) => whole(response),
             Err(error) => Attempted::Failed(error),
         };
-        self.cache.answer(&outgoing.request.body, client, attempt)
+        self.cache.answer(&outgoing.sharing_key(), client, attempt)
     }
 }
 
@@ -146,6 +146,18 @@ impl Outgoing {
             patience: incoming.received + PATIENCE,
         })
     }
+
+    /// The headers and the body: requests with the same path that agree in them get the same answer.
+    fn sharing_key(&self) -> Vec<u8> {
+        let headers = self.headers.iter();
+        // A value of a header has no line end.
+        let mut key = headers
+            .flat_map(|(name, value)| [name, ":", value, "\n"])
+            .collect::<String>()
+            .into_bytes();
+        key.extend_from_slice(&self.request.body);
+        key
+    }
 }
 
 impl Forwarder {
@@ -155,6 +167,12 @@ impl Forwarder {
         call: &Arc<CancellableCall>,
     ) -> Result<Response, ForwardError> {
         let result = self.ask_with_good_credentials(outgoing, call);
+        // Nothing but the body of an answer still comes by the connection.
+        let is_over =
+            !matches!(&result, Ok(response) if matches!(response.body, Body::Stream { .. }));
+        if is_over {
+            call.finish();
+        }
         let result = match result {
             Err(_) if call.is_cancelled() => Err(ForwardError::ClientLeft),
             result => result,
@@ -268,7 +286,7 @@ impl Forwarder {
             host: host.to_owned(),
             read: Vec::new(),
         };
-        asked.read_error()?;
+        asked.read_error(call)?;
         Ok(asked)
     }
 

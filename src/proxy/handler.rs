@@ -67,7 +67,7 @@ pub struct Response {
 /// Where an answer is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AnswerOrigin {
-    /// X-Ray, or what stands in its place here.
+    /// X-Ray, or what stands in its place here: for spans, and for paths that are not served.
     Service,
     /// X-Ray, at an earlier request.
     Kept,
@@ -105,15 +105,16 @@ impl Response {
         }
     }
 
+    /// An answer of this type.
+    pub(super) fn of(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        let content_type = content_type.as_bytes().to_vec();
+        let headers = vec![("Content-Type".to_owned(), content_type)];
+        Response::new(status, headers, Body::Full(body.into()))
+    }
+
     /// An answer of plain text.
     pub(super) fn text(status: u16, text: &str) -> Self {
-        let content_type = b"text/plain; charset=utf-8".to_vec();
-        let headers = vec![("Content-Type".to_owned(), content_type)];
-        Response::new(
-            status,
-            headers,
-            Body::Full(format!("{text}\n").into_bytes()),
-        )
+        Response::of(status, "text/plain; charset=utf-8", format!("{text}\n"))
     }
 
     /// An answer without a body. SDKs take any JSON that they find for an answer of X-Ray's,
@@ -156,6 +157,12 @@ impl ForwardError {
             ForwardError::Busy => 503,
             _ => 502,
         }
+    }
+
+    /// Whether a client with more patience may still get an answer.
+    pub(super) fn may_end_soon(&self) -> bool {
+        use ForwardError::{Busy, NoCredentials, NoTarget};
+        matches!(self, NoTarget | NoCredentials | Busy)
     }
 
     pub(super) fn outcome(&self) -> AnswerOutcome {

@@ -24,7 +24,7 @@ pub(super) struct CachedAnswer {
 pub(super) struct KeptAnswers(Vec<KeptAnswer>);
 
 struct KeptAnswer {
-    /// The body of the request.
+    /// What X-Ray gets of the request.
     key: Vec<u8>,
     answer: CachedAnswer,
     fetched: Instant,

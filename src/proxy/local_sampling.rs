@@ -1,6 +1,6 @@
 //! Answers sampling calls without AWS, for the exporters that show traces here.
 
-use super::handler::{Body, ForwardError, Incoming, RequestHandler, Response};
+use super::handler::{ForwardError, Incoming, RequestHandler, Response};
 
 /// X-Ray's default rule at 100 %, so that every trace is shown. `Version`, `ResourceARN` and the
 /// empty `Attributes` are what SDKs demand of a rule before they use it.
@@ -16,20 +16,10 @@ pub struct LocalSampling;
 impl RequestHandler for LocalSampling {
     fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError> {
         let request = incoming.request;
-        let json = Some("application/json");
-        let (status, content_type, body) = match (request.method.as_str(), request.path()) {
-            ("POST", "/GetSamplingRules") => (200, json, RULES),
-            ("POST", "/SamplingTargets") => (200, json, TARGETS),
-            _ => (404, None, ""),
-        };
-        let headers = content_type
-            .map(|value| ("Content-Type".to_owned(), value.as_bytes().to_vec()))
-            .into_iter()
-            .collect();
-        Ok(Response::new(
-            status,
-            headers,
-            Body::Full(body.as_bytes().to_vec()),
-        ))
+        Ok(match (request.method.as_str(), request.path()) {
+            ("POST", "/GetSamplingRules") => Response::of(200, "application/json", RULES),
+            ("POST", "/SamplingTargets") => Response::of(200, "application/json", TARGETS),
+            _ => Response::empty(404),
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! The TCP port: signs and forwards whatever SDKs, samplers and OTLP exporters send, and answers
 //! health and metrics itself.
 //!
-//! One thread, `tcp`, accepts and reads; each request that is whole gets a thread of its own,
-//! `tcp-N`, since it ends in a blocking call. Clients share a number of bytes and the threads that
+//! One thread, `tcp`, accepts and reads; each request that is whole is given to a thread `tcp-N`, a new
+//! one or the one that waits for another request, since it ends in a blocking call. Clients share a number of bytes and the threads that
 //! uploading does not need.
 
 mod action;
@@ -122,12 +122,7 @@ impl OperatorEndpoints {
             return None;
         }
         let own = (self.answer)(request.path());
-        let content_type = own.content_type.as_bytes().to_vec();
-        Some(Response::new(
-            own.status,
-            vec![("Content-Type".to_owned(), content_type)],
-            Body::Full(own.body.into_bytes()),
-        ))
+        Some(Response::of(own.status, own.content_type, own.body))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::action::{ApiAction, AwsService};
-use super::handler::{Body, Entrance, ForwardError, Incoming, RequestHandler, Response};
+use super::handler::{Entrance, ForwardError, Incoming, RequestHandler, Response};
 use super::resources::ClientResources;
 use super::server::retry_after;
 use crate::http::gunzip::GUNZIP_MEMORY;
@@ -100,7 +100,7 @@ impl OtlpFront {
         let _memory = match Coding::of(&coding) {
             Some(Coding::Gzip) => {
                 let memory = self.resources.forwards.wait(GUNZIP_MEMORY, PATIENCE);
-                Some(memory.ok_or(OtlpRefusal::Full)?)
+                Some(memory.ok_or(OtlpRefusal::Busy)?)
             }
             _ => None,
         };
@@ -146,7 +146,5 @@ pub(super) fn too_long(head: &Request, most: usize) -> Option<OtlpAnswer> {
 }
 
 fn response(answer: OtlpAnswer) -> Response {
-    let content_type = answer.content_type.as_bytes().to_vec();
-    let headers = vec![("Content-Type".to_owned(), content_type)];
-    Response::new(answer.status, headers, Body::Full(answer.body))
+    Response::of(answer.status, answer.content_type, answer.body)
 }

@@ -20,7 +20,6 @@ const MAX_TEXT: usize = 300;
 enum Cause {
     Status(u16),
     Request,
-    NotEnabled,
     NoTarget,
     NoCredentials,
     Sign,
@@ -68,12 +67,13 @@ impl Reports {
 fn cause(error: &ForwardError) -> Option<Cause> {
     Some(match error {
         ForwardError::Request => Cause::Request,
-        ForwardError::NotEnabled => Cause::NotEnabled,
         ForwardError::NoTarget => Cause::NoTarget,
         ForwardError::NoCredentials => Cause::NoCredentials,
         ForwardError::Sign(_) => Cause::Sign,
         ForwardError::Compressed => Cause::Compressed,
         ForwardError::Busy => Cause::Busy,
+        // The client is told what to do.
+        ForwardError::NotEnabled => return None,
         ForwardError::ClientLeft => return None,
         ForwardError::Transport(error) => Cause::Transport(error.kind),
     })
@@ -82,7 +82,6 @@ fn cause(error: &ForwardError) -> Option<Cause> {
 fn failure_advice(cause: Cause) -> &'static str {
     match cause {
         Cause::Request => "look at what the client sends",
-        Cause::NotEnabled => "start the daemon with it, or stop the client from sending this",
         Cause::NoTarget => "the daemon is still looking for it",
         Cause::NoCredentials => "give the daemon a role or keys; its log says where it looked",
         Cause::Sign => "check the daemon's keys and the host's clock",
@@ -94,7 +93,7 @@ fn failure_advice(cause: Cause) -> &'static str {
             | Kind::Timeout,
         ) => "check the way to X-Ray: NAT or a VPC endpoint, its security group, a proxy (-p)",
         Cause::Compressed => "check the proxy or the Endpoint that answers instead of X-Ray",
-        Cause::Busy => "raise -m, or let clients send less at once",
+        Cause::Busy => "let clients send less at once, or raise -m if it is below 20",
         Cause::Transport(Kind::Tls) => {
             "check AWS_CA_BUNDLE, and what stands between the daemon and X-Ray"
         }

@@ -75,16 +75,25 @@ impl SamplingCache {
         })
     }
 
-    /// The answer to a request with the body `key`. `attempt` asks X-Ray. `None` when the client
-    /// has to ask for itself.
+    /// The answer to a request with this `key`, which is all of it that X-Ray gets. `attempt` asks
+    /// X-Ray, as long as this client is patient. `None` when the client has to ask for itself.
     pub(super) fn answer(
         self: &Arc<Self>,
         key: &[u8],
         client: &CancellableCall,
         attempt: impl FnOnce() -> Attempted + Send + 'static,
     ) -> Option<Result<Response, ForwardError>> {
-        let number = self.join(key, attempt)?;
-        match self.wait(number, key, client)? {
+        let mut attempt = Some(attempt);
+        let waited = loop {
+            let number = self.join(key, &mut attempt)?;
+            match self.wait(number, key, client)? {
+                // The attempt of a client that came earlier and was patient for so long.
+                Waited::Ended(Attempted::Failed(error))
+                    if attempt.is_some() && error.may_end_soon() => {}
+                waited => break waited,
+            }
+        };
+        match waited {
             Waited::ClientLeft => Some(Err(ForwardError::ClientLeft)),
             Waited::Long => self.kept(key).map(Ok),
             Waited::Ended(Attempted::TooLong) => None,
@@ -99,12 +108,11 @@ impl SamplingCache {
         }
     }
 
-    /// Takes part in an attempt that is under way, or begins one.
-    fn join(
-        self: &Arc<Self>,
-        key: &[u8],
-        attempt: impl FnOnce() -> Attempted + Send + 'static,
-    ) -> Option<u64> {
+    /// Takes part in an attempt that is under way, or begins `own`.
+    fn join<F>(self: &Arc<Self>, key: &[u8], own: &mut Option<F>) -> Option<u64>
+    where
+        F: FnOnce() -> Attempted + Send + 'static,
+    {
         let mut state = self.lock();
         let running = state
             .attempts
@@ -117,6 +125,7 @@ impl SamplingCache {
         if key.len() > MAX_KEY || state.attempts.len() >= MAX_ATTEMPTS {
             return None;
         }
+        let attempt = own.take()?;
         let number = state.next_attempt;
         state.next_attempt += 1;
         state.attempts.push(SharedAttempt {
@@ -353,6 +362,30 @@ mod tests {
             assert_eq!(one.join().unwrap().unwrap().unwrap().status, 200);
         }
         assert!(cache.lock().attempts.is_empty());
+    }
+
+    /// The first client's patience is over when the second one has just come.
+    #[test]
+    fn a_later_client_is_patient_for_itself() {
+        for (failure, status) in [
+            (ForwardError::NoCredentials, Some(200)),
+            (ForwardError::NoTarget, Some(200)),
+            (ForwardError::Busy, Some(200)),
+            (ForwardError::Compressed, None),
+        ] {
+            // Nothing is kept, or the first one might get the answer to the second.
+            let cache = cache(Duration::ZERO);
+            let client = Arc::default();
+            let (tell, attempt) = held();
+            let first = asking(&cache, &client, attempt);
+            wait_for(&cache, 1);
+            let second = asking(&cache, &client, || answered(200, RULES));
+            wait_for(&cache, 2);
+            tell.send(Attempted::Failed(failure)).unwrap();
+            assert!(first.join().unwrap().unwrap().is_err());
+            let second = second.join().unwrap().unwrap();
+            assert_eq!(second.ok().map(|answer| answer.status), status);
+        }
     }
 
     #[test]

@@ -38,14 +38,20 @@ impl Asked {
         self.response.status().as_u16()
     }
 
-    pub(super) fn read_error(&mut self) -> Result<(), ForwardError> {
+    /// Reads the beginning of the body of an error answer to `call`.
+    pub(super) fn read_error(&mut self, call: &CancellableCall) -> Result<(), ForwardError> {
         if self.status() < 400 {
             return Ok(());
         }
         let body = self.response.body_mut().as_reader();
-        body.take(MAX_ERROR)
+        let read = body
+            .take(MAX_ERROR)
             .read_to_end(&mut self.read)
             .map_err(|error| transport(error.into(), &self.host))?;
+        // That was all of it.
+        if (read as u64) < MAX_ERROR {
+            call.finish();
+        }
         Ok(())
     }
 
@@ -116,5 +122,58 @@ impl Read for UpstreamBody {
 impl Drop for UpstreamBody {
     fn drop(&mut self) {
         self.call.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::clock::Clock;
+    use crate::http::client::{HttpClientConfig, HttpClientFactory};
+    use crate::http::dns::Resolver;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    /// Its connection may belong to another client's call by then.
+    #[test]
+    fn a_client_that_leaves_after_an_error_was_read_closes_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            // Both requests come by one connection.
+            let (stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(&stream).lines();
+            for _ in 0..2 {
+                while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+                let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}";
+                (&stream).write_all(answer).unwrap();
+            }
+        });
+        let factory = HttpClientFactory::new(HttpClientConfig {
+            resolver: Resolver::start().unwrap(),
+            proxy_address: "",
+            no_verify_ssl: false,
+            profile_ca_bundle: None,
+            connections: 1,
+            user_agent: "xray/test",
+            env: &|_| None,
+        });
+        let agent = factory.unwrap().agent(&url).unwrap();
+        let ask = |call: &Arc<CancellableCall>| Asked {
+            response: call.send(|| agent.get(&url).call()).unwrap(),
+            mask: Mask::new([]),
+            signed: Clock::new(false).signing_time(),
+            received: Reading::now(),
+            host: String::new(),
+            read: Vec::new(),
+        };
+        let (first, second) = (Arc::default(), Arc::default());
+        let mut refused = ask(&first);
+        refused.read_error(&first).unwrap();
+        assert_eq!(refused.read, b"{}");
+        first.cancel();
+        assert_eq!(ask(&second).status(), 403);
+        server.join().unwrap();
     }
 }

@@ -48,11 +48,9 @@ impl UploadChannel {
         request: SpanRequest,
         patience: Duration,
     ) -> Option<SpanVerdict> {
-        let (reply, answer) = sync_channel(1);
-        self.send(Event::Spans(SpanOffer { request, reply }));
-        let verdict = answer.recv_timeout(patience).ok();
-        // It may have answered at this very moment.
-        verdict.or_else(|| answer.try_recv().ok())
+        let (offer, answer) = SpanOffer::new(request);
+        self.send(Event::Spans(offer));
+        answer.within(patience)
     }
 
     /// Whether uploads go on. `None`: the uploader did not answer within `patience`.
@@ -131,6 +129,7 @@ impl ChannelBytes {
 mod tests {
     use super::*;
     use crate::batch::Batch;
+    use std::sync::Barrier;
     use std::sync::mpsc::TryRecvError;
     use std::thread;
 
@@ -140,6 +139,32 @@ mod tests {
         HandOver {
             batch,
             ..HandOver::default()
+        }
+    }
+
+    /// Otherwise the client would send again what was accepted.
+    #[test]
+    fn an_answer_at_the_last_moment_reaches_the_client_or_nobody() {
+        let request = SpanRequest {
+            body: Arc::default(),
+            hash: None,
+            is_json: false,
+            is_gzip: false,
+            spans: 1,
+        };
+        for n in 0..20_000u32 {
+            let (offer, answer) = SpanOffer::new(request.clone());
+            let starting = Barrier::new(2);
+            let (is_taken, told) = thread::scope(|scope| {
+                let uploader = scope.spawn(|| {
+                    starting.wait();
+                    offer.reply.give(SpanVerdict::Taken)
+                });
+                starting.wait();
+                let told = answer.within(Duration::ZERO);
+                (uploader.join().unwrap(), told)
+            });
+            assert_eq!(told, is_taken.then_some(SpanVerdict::Taken), "{n}");
         }
     }
 

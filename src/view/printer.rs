@@ -138,7 +138,7 @@ impl Printer {
                     }
                 };
                 // The client may have given up.
-                let _ = reply.try_send(verdict);
+                reply.give(verdict);
             }
             Message::Event(_) => {}
             // The asking thread may have given up.

@@ -1,8 +1,7 @@
 //! Spans of OpenTelemetry: taken at once, delivered like segments, and logs and metrics to where they
 //! belong.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::time::Instant;
 
 use xray_test_support::daemon::{Daemon, Launch};
@@ -498,26 +497,6 @@ fn a_port_that_is_taken() {
     daemon.wait_log("a collector may be running");
     accepted(daemon.tcp, &spans(1, "by the other port"));
     fake.wait_for("the spans", |state| state.exports.len() == 1);
-}
-
-#[test]
-fn grpc_is_told_what_to_do_on_the_port_of_otlp() {
-    let fake = FakeXray::start();
-    let daemon = Launch::against(&fake)
-        .args(["--otlp", "127.0.0.1:0"])
-        .start();
-    let mut grpc = TcpStream::connect(otlp_port(&daemon)).unwrap();
-    grpc.set_read_timeout(Some(DEADLINE)).unwrap();
-    grpc.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-    let mut frames = Vec::new();
-    grpc.read_to_end(&mut frames).unwrap();
-    let text = String::from_utf8_lossy(&frames);
-    assert_eq!(&frames[..4], [0, 0, 0, 4], "SETTINGS");
-    assert!(
-        text.contains("OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
-        "{text}"
-    );
-    daemon.wait_log("set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf in the client");
 }
 
 #[test]

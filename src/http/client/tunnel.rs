@@ -143,42 +143,6 @@ mod tests {
         }
     }
 
-    /// A proxy that reads once.
-    struct Once {
-        read: Option<Vec<u8>>,
-        answer: &'static [u8],
-    }
-
-    impl Write for Once {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            assert!(self.read.is_none(), "a second write");
-            self.read = Some(bytes.to_vec());
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Read for Once {
-        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-            self.answer.read(into)
-        }
-    }
-
-    #[test]
-    fn the_request_is_one_write() {
-        let proxy = Proxy::new("http://u:p@corp:3128").unwrap();
-        let mut stream = Once {
-            read: None,
-            answer: b"HTTP/1.0 200 Connection established\r\n\r\n",
-        };
-        open(&mut stream, &proxy, "t:443", "xray/test").unwrap();
-        let expected = request(&proxy, "t:443", "xray/test");
-        assert_eq!(stream.read.unwrap(), expected.as_bytes());
-    }
-
     #[test]
     fn a_refusal_says_what_to_do() {
         for (status, has_credentials, expected) in [

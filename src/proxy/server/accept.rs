@@ -23,7 +23,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const SOON: Duration = Duration::from_millis(20);
 
 /// Connections accepted before those that are there have their turn.
-const TURN: usize = 16;
+const ACCEPTS_A_TURN: usize = 16;
 
 static ACCEPT_FAILED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
@@ -36,7 +36,7 @@ impl Server {
     }
 
     fn accept_on(&mut self, socket: usize, now: Instant) {
-        for _ in 0..TURN {
+        for _ in 0..ACCEPTS_A_TURN {
             if self.is_full() && self.is_about_to_have_room(now) {
                 self.accept_after = Some(now + SOON);
                 return;

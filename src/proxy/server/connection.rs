@@ -16,12 +16,14 @@ use crate::proxy::budget::Charge;
 use crate::proxy::exchange::Progress;
 use crate::proxy::handler::Entrance;
 
-/// Bytes read at once outside of a body, how many of them where a request begins, and how many times is
-/// read before another connection has its turn. A head is short, and what is read of a body with it has
-/// to be copied.
+/// Bytes read at once outside of a body.
 const PIECE: usize = 16 * 1024;
+
+/// The same where a request begins: a head is short, and what is read of a body with it has to be copied.
 const FIRST_PIECE: usize = 2 * 1024;
-const TURN: usize = 8;
+
+/// Reads before another connection has its turn.
+const READS_A_TURN: usize = 8;
 
 /// Bytes that every connection may hold without a charge: enough for a usual sampling call.
 pub(super) const OWN_MEMORY: usize = 4 * 1024;
@@ -73,7 +75,7 @@ pub(super) enum ConnectionPhase {
 pub(super) enum Client {
     There,
     /// It sends nothing more: it waits for its answer, or is gone.
-    SaidAll,
+    HalfClosed,
     Gone,
 }
 
@@ -125,7 +127,7 @@ impl ClientConnection {
 
     /// Reads what has come.
     pub(super) fn read(&mut self, now: Instant) -> Received {
-        for _ in 0..TURN {
+        for _ in 0..READS_A_TURN {
             match self.receive() {
                 Ok(0) => return Received::Gone,
                 Ok(_) => {

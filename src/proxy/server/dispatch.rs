@@ -92,7 +92,7 @@ impl Server {
         }
         for connection in &mut self.connections {
             let is_busy = matches!(connection.phase, ConnectionPhase::Busy(_));
-            if is_busy && connection.client == Client::SaidAll {
+            if is_busy && connection.client == Client::HalfClosed {
                 connection.give_up();
             }
         }
@@ -131,7 +131,10 @@ impl Server {
         match self.resources.serve(&format!("tcp-{id}"), job) {
             Ok(()) => {}
             // If there is no thread, health and metrics are answered on the thread `tcp`.
-            Err(NoThread { job, .. }) if is_operators => job(),
+            Err(NoThread { job, .. }) if is_operators => {
+                progress.be_brief();
+                job();
+            }
             Err(NoThread { error, .. }) => {
                 if let Some(error) = error {
                     log::debug!("no thread for a request on TCP: {error}");

@@ -1,5 +1,5 @@
 //! The thread `tcp`: it alone accepts connections and reads requests, and hands each request that
-//! is whole to a thread of its own. So a client that is slow or idle costs no thread, and however
+//! is whole to a thread `tcp-N`. So a client that is slow or idle costs no thread, and however
 //! many there are, the daemon's health is answered.
 
 mod accept;
@@ -35,7 +35,7 @@ use stop::StoppingServer;
 
 /// A client that has closed its sending side must get its answer within this time, or counts as
 /// gone: a program that gives up cannot be distinguished from one that waits for the answer.
-const GONE: Duration = Duration::from_secs(2);
+const HALF_CLOSED_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long the memory of a body is kept for the next one: a client that exports all the time needs no new
 /// memory, and at rest none is held.
@@ -206,7 +206,7 @@ impl Server {
             }
             ConnectionPhase::Busy(_) if is_broken => connection.give_up(),
             ConnectionPhase::Waiting(_) | ConnectionPhase::Busy(_) => {
-                connection.client = Client::SaidAll
+                connection.client = Client::HalfClosed
             }
             ConnectionPhase::Idle | ConnectionPhase::Receiving | ConnectionPhase::Draining => {
                 let received = connection.read(now);
@@ -242,7 +242,7 @@ impl Server {
                     self.refuse(slow, 503, Refused::TooSlow, now);
                 }
                 None => {
-                    let why = "other clients use all the memory for what they send (raise -m)";
+                    let why = "other clients use all the memory for what they send (let them send less at once, or raise -m if it is below 20)";
                     return self.refuse_busy(index, why, now);
                 }
             }
@@ -268,8 +268,7 @@ impl Server {
                 }
                 ConnectionPhase::Receiving => self.refuse(index, 408, Refused::TooSlow, now),
                 ConnectionPhase::Waiting(_) => {
-                    let why =
-                        "there is no thread or memory for it (raise -m, or the limit of tasks)";
+                    let why = "there is no thread or memory for it (raise the limit of tasks, or -m if it is below 20)";
                     self.refuse_busy(index, why, now);
                 }
                 ConnectionPhase::Busy(_) => self.connections[index].give_up(),
@@ -283,8 +282,8 @@ impl Server {
             ConnectionPhase::Idle => connection.since.checked_add(self.limits.idle),
             ConnectionPhase::Receiving => connection.began.checked_add(self.limits.request),
             ConnectionPhase::Waiting(_) => connection.since.checked_add(dispatch::QUEUE_TIME),
-            ConnectionPhase::Busy(_) if connection.client != Client::SaidAll => None,
-            ConnectionPhase::Busy(_) => connection.since.checked_add(GONE),
+            ConnectionPhase::Busy(_) if connection.client != Client::HalfClosed => None,
+            ConnectionPhase::Busy(_) => connection.since.checked_add(HALF_CLOSED_LIMIT),
             ConnectionPhase::Draining => connection.since.checked_add(REFUSED_READ_TIME),
         }
     }
@@ -326,15 +325,15 @@ fn events(connection: &ClientConnection) -> Option<PollFlags> {
         (ConnectionPhase::Idle | ConnectionPhase::Receiving | ConnectionPhase::Draining, _) => {
             Some(PollFlags::IN)
         }
-        (_, Client::There) => Some(SAID_ALL),
+        (_, Client::There) => Some(HALF_CLOSED),
         // Only a broken connection, which poll always reports.
-        (_, Client::SaidAll) => Some(PollFlags::empty()),
+        (_, Client::HalfClosed) => Some(PollFlags::empty()),
         (_, Client::Gone) => None,
     }
 }
 
 /// The client sends nothing more.
 #[cfg(target_os = "linux")]
-const SAID_ALL: PollFlags = PollFlags::RDHUP;
+const HALF_CLOSED: PollFlags = PollFlags::RDHUP;
 #[cfg(not(target_os = "linux"))]
-const SAID_ALL: PollFlags = PollFlags::empty();
+const HALF_CLOSED: PollFlags = PollFlags::empty();

@@ -26,7 +26,7 @@ impl Uploader {
             SpanVerdict::Full
         };
         // A client that does not get the answer sends it again.
-        if reply.try_send(verdict).is_err() || verdict != SpanVerdict::Taken {
+        if !reply.give(verdict) || verdict != SpanVerdict::Taken {
             return;
         }
         let amount = SpanAmount::one(request.spans, bytes);

@@ -94,7 +94,7 @@ fn a_client_is_told_what_the_uploader_says() {
             let client = thread::spawn(move || export(to, "", SPAN));
             let offer = front.offer();
             assert_eq!((&**offer.request.body, offer.request.spans), (SPAN, 1));
-            offer.reply.send(verdict).unwrap();
+            assert!(offer.reply.give(verdict));
             let answer = client.join().unwrap();
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             assert_eq!(answer.status, status, "{text}");
@@ -118,7 +118,7 @@ fn what_the_uploader_takes_too_late_is_not_taken() {
         (503, Some("1"))
     );
     let offer = front.offer();
-    assert!(offer.reply.try_send(SpanVerdict::Taken).is_err());
+    assert!(!offer.reply.give(SpanVerdict::Taken));
     stop(&front.server);
     let words = String::from_utf8_lossy(&answer.body).into_owned();
     assert!(words.contains("no time to take the spans"), "{words}");
@@ -144,7 +144,7 @@ fn hostile_bodies_are_refused_and_the_next_client_is_served() {
     }
     let to = front.otlp;
     let client = thread::spawn(move || export(to, "", SPAN));
-    front.offer().reply.send(SpanVerdict::Taken).unwrap();
+    assert!(front.offer().reply.give(SpanVerdict::Taken));
     assert_eq!(client.join().unwrap().status, 200);
     stop(&front.server);
 }
@@ -206,7 +206,7 @@ fn slow_clients_hold_up_nobody_on_the_other_port() {
     });
     for to in [front.main, front.otlp] {
         let client = thread::spawn(move || export(to, "", SPAN));
-        front.offer().reply.send(SpanVerdict::Taken).unwrap();
+        assert!(front.offer().reply.give(SpanVerdict::Taken));
         assert_eq!(client.join().unwrap().status, 200);
     }
     drop(slow);

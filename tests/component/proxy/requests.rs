@@ -97,9 +97,9 @@ const CASES: &[Case] = &[
         headers: [JSON, None], body: Some("[]"),
     },
     Case {
-        who: "the OTLP exporter, compressed",
-        sent: "POST /v1/traces HTTP/1.1\r\nHost: 127.0.0.1:2000\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x00\x01\x02",
-        line: "POST /v1/traces",
+        who: "a compressed body",
+        sent: "POST /SamplingTargets HTTP/1.1\r\nHost: 127.0.0.1:2000\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x00\x01\x02",
+        line: "POST /SamplingTargets",
         headers: [Some("application/x-protobuf"), Some("gzip")], body: Some("\x1f\x00\x01\x02"),
     },
     Case {
@@ -319,14 +319,14 @@ fn http10_is_kept_open_only_when_asked() {
 }
 
 #[test]
-fn five_megabytes_of_otlp_pass_untouched() {
+fn five_megabytes_pass_untouched() {
     let service = Endpoint::start(|_, _| reply("200 OK", "", ""));
     let proxy = ProxyHarness::new(&service);
     let body: Vec<u8> = (0..5_000_000u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     let head = format!(
-        "POST /v1/traces HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+        "POST /SamplingTargets HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     let mut client = proxy.client();

@@ -140,3 +140,31 @@ fn the_same_question_is_asked_together() {
     assert!((1..20).contains(&asked), "{asked} requests for 20 clients");
     proxy.stop();
 }
+
+/// Otherwise a client whose request is refused for a header would spoil those of the others.
+#[test]
+fn a_request_with_other_headers_is_another_question() {
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let service = Endpoint::start(move |_, request| {
+        wait.lock().unwrap().recv().unwrap();
+        match request.header("content-encoding") {
+            Some(_) => reply("400 Bad Request", "", "{}"),
+            None => rules(),
+        }
+    });
+    let proxy = ProxyHarness::new(&service);
+    let (mut odd, mut usual) = (proxy.client(), proxy.client());
+    odd.send(ask("/GetSamplingRules", "{}").replace("Host", "Content-Encoding: gzip\r\nHost"));
+    service.wait_requests(1);
+    usual.send(ask("/GetSamplingRules", "{}"));
+    wait_until("both are under way", || {
+        connections(&proxy.counts, "busy") == 2
+    });
+    for _ in 0..2 {
+        go.send(()).unwrap();
+    }
+    assert_eq!(usual.response().body, RULES.as_bytes());
+    assert_eq!(odd.response().status, 400);
+    proxy.stop();
+}

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -25,7 +24,7 @@ use crate::upload::message::{Event, HandOver, SpoolAnswer};
 use crate::upload::response::XRayResponse;
 use crate::upload::sender::{Finished, Payload, SenderId};
 use crate::upload::sender_pool::Choice;
-use crate::upload::spans::{SpanOffer, SpanRequest, SpanVerdict};
+use crate::upload::spans::{SpanOffer, SpanRequest, SpanVerdict, SpanWait};
 use crate::upload::telemetry::{Identity, Telemetry};
 use crate::upload::uploader::{Action, Now, UploadLimits, Uploader};
 
@@ -227,18 +226,24 @@ impl Simulation {
 
     /// A client offers a request with so many spans.
     pub(super) fn spans(&mut self, spans: usize, size: usize, is_gzip: bool) -> SpanVerdict {
-        let (reply, verdict) = sync_channel(1);
-        self.offer(spans, size, is_gzip, reply);
-        verdict.try_recv().expect("an answer at once")
+        let answer = self.offer(spans, size, is_gzip, Some);
+        let verdict = answer.and_then(|answer| answer.within(Duration::ZERO));
+        verdict.expect("an answer at once")
     }
 
     /// A client offers spans, and leaves before it gets an answer.
     pub(super) fn spans_of_a_client_that_left(&mut self) {
-        let (reply, _) = sync_channel(1);
-        self.offer(1, 100, false, reply);
+        self.offer(1, 100, false, |_| None);
     }
 
-    fn offer(&mut self, spans: usize, size: usize, is_gzip: bool, reply: SyncSender<SpanVerdict>) {
+    /// The client's side is what `keep` leaves of it.
+    fn offer(
+        &mut self,
+        spans: usize,
+        size: usize,
+        is_gzip: bool,
+        keep: fn(SpanWait) -> Option<SpanWait>,
+    ) -> Option<SpanWait> {
         self.next_id += 1;
         let body = format!("{}-{}", self.next_id, "s".repeat(size));
         let request = SpanRequest {
@@ -249,7 +254,10 @@ impl Simulation {
             hash: None,
         };
         self.taken.insert(request.body.clone());
-        self.event(Event::Spans(SpanOffer { request, reply }));
+        let (offer, answer) = SpanOffer::new(request);
+        let answer = keep(answer);
+        self.event(Event::Spans(offer));
+        answer
     }
 
     fn hand_over(&mut self, batch: Batch) {
