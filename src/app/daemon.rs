@@ -13,7 +13,7 @@ use super::backend::{self, Backend, BackendParts};
 use super::exits::{Exit, SignalAction};
 use super::{memory, trace_page};
 use crate::admin::endpoints;
-use crate::aws::profile::{ProfileError, Profiles, read_file};
+use crate::aws::profile::{MissingProfile, Profiles, read_file};
 use crate::config::cli::Exporter;
 use crate::config::{Config, DEFAULT_ADDRESS};
 use crate::credentials::target::{TargetError, TargetSettings};
@@ -31,7 +31,7 @@ use crate::upload::{UploadChannel, UploadLimits};
 #[derive(Debug)]
 pub(crate) enum StartError {
     /// The AWS profile asked for does not exist.
-    Profile(ProfileError),
+    Profile(MissingProfile),
     /// A socket could not be bound.
     Bind(BindError),
     /// There is nowhere to send to.
