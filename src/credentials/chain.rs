@@ -1,5 +1,6 @@
 //! Builds the source that the plan has chosen, and replaces it when the shared files have changed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_credential_types::Credentials;
@@ -36,18 +37,30 @@ pub struct Parts {
 /// The chosen source.
 pub struct Chain {
     parts: Parts,
-    chosen: Result<(Plan, Box<dyn Source>), SourceError>,
+    chosen: Result<ChosenSource, SourceError>,
+    /// The shared files that could not be read when they were last used.
+    unread: Vec<PathBuf>,
+    /// What was wrong with the shared files, as far as it was logged.
+    warned: Vec<String>,
     running: RunningProgram,
 }
 
+struct ChosenSource {
+    plan: Plan,
+    is_platform: bool,
+    source: Box<dyn Source>,
+}
+
 impl Chain {
-    /// Chooses by `profiles`, without I/O. If nothing can be chosen, [`fetch`](Source::fetch),
+    /// Chooses by `profiles`, whose warnings the caller logs, without I/O. If nothing can be chosen, [`fetch`](Source::fetch),
     /// which reads the files again, returns the reason.
     pub fn new(parts: Parts, profiles: &Profiles) -> Self {
         let nothing = SourceError::Setting("no source is chosen".to_owned());
         let mut chain = Self {
             parts,
             chosen: Err(nothing),
+            unread: Vec::new(),
+            warned: profiles.warnings().to_vec(),
             running: RunningProgram::default(),
         };
         if let Err(error) = chain.choose(profiles) {
@@ -60,10 +73,32 @@ impl Chain {
     /// Returns whether the source was replaced.
     fn choose(&mut self, profiles: &Profiles) -> Result<bool, SourceError> {
         let selection = select(&*self.parts.env, profiles, self.parts.role.as_ref())?;
+        if let Ok(chosen) = &self.chosen
+            && chosen.plan != selection.plan
+            && !chosen.is_platform
+        {
+            // The files may be missing only while they are replaced, and the role of the container
+            // or instance may belong to another account.
+            let was_read = |path: &&PathBuf| !self.unread.contains(path);
+            if let Some(path) = profiles.unread().iter().find(was_read) {
+                let path = path.display();
+                return Err(SourceError::Setting(format!(
+                    "{path} can no longer be read"
+                )));
+            }
+            if selection.is_platform {
+                return Err(SourceError::Setting(
+                    "the shared files no longer say where credentials come from; restart the \
+                     daemon to use the role of the container or instance"
+                        .to_owned(),
+                ));
+            }
+        }
+        self.unread = profiles.unread().to_vec();
         if self
             .chosen
             .as_ref()
-            .is_ok_and(|(plan, _)| *plan == selection.plan)
+            .is_ok_and(|chosen| chosen.plan == selection.plan)
         {
             return Ok(false);
         }
@@ -71,15 +106,27 @@ impl Chain {
             log::warn!("AWS credentials: {warning}");
         }
         self.warn_of_the_past(&selection.plan);
-        let source = self.build(&selection.plan);
-        self.chosen = Ok((selection.plan, source));
+        self.chosen = Ok(ChosenSource {
+            source: self.build(&selection.plan),
+            plan: selection.plan,
+            is_platform: selection.is_platform,
+        });
         Ok(true)
+    }
+
+    /// Logs what is wrong with the shared files, once.
+    fn warn_of_files(&mut self, profiles: &Profiles) {
+        let news = |warning: &&String| !self.warned.contains(warning);
+        for warning in profiles.warnings().iter().filter(news) {
+            log::warn!("{warning}");
+        }
+        self.warned = profiles.warnings().to_vec();
     }
 
     /// The source that was chosen and why, for the log.
     pub(crate) fn choice(&self) -> String {
         match &self.chosen {
-            Ok((plan, source)) => format!("{} ({})", source.name(), plan.why()),
+            Ok(chosen) => format!("{} ({})", chosen.source.name(), chosen.plan.why()),
             Err(error) => format!("nowhere yet: {error}"),
         }
     }
@@ -168,7 +215,7 @@ impl Chain {
 impl Source for Chain {
     fn name(&self) -> String {
         match &self.chosen {
-            Ok((_, source)) => source.name(),
+            Ok(chosen) => chosen.source.name(),
             Err(_) => "none".to_owned(),
         }
     }
@@ -177,16 +224,19 @@ impl Source for Chain {
         let env = Arc::clone(&self.parts.env);
         let changed = Profiles::load(&*env, &read_file)
             .map_err(|error| SourceError::Setting(error.to_string()))
-            .and_then(|profiles| self.choose(&profiles));
+            .and_then(|profiles| {
+                self.warn_of_files(&profiles);
+                self.choose(&profiles)
+            });
         if matches!(changed, Ok(true)) {
             log::info!("AWS credentials now come from: {}", self.choice());
         }
         match (&mut self.chosen, changed) {
-            (Ok((_, source)), Ok(_)) => source.fetch(),
-            (Ok((_, source)), Err(error)) => {
+            (Ok(chosen), Ok(_)) => chosen.source.fetch(),
+            (Ok(chosen), Err(error)) => {
                 // The file may be half-written, or missing while it is being replaced.
                 log::warn!("AWS credentials: the new configuration is not used: {error}");
-                source.fetch()
+                chosen.source.fetch()
             }
             (Err(before), changed) => {
                 if let Err(error) = changed {
@@ -203,7 +253,7 @@ impl Source for Chain {
 
     fn renewal(&self) -> Renewal {
         match &self.chosen {
-            Ok((_, source)) => source.renewal(),
+            Ok(chosen) => chosen.source.renewal(),
             Err(_) => Renewal::Timed,
         }
     }
