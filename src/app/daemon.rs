@@ -16,6 +16,7 @@ use crate::admin::endpoints;
 use crate::aws::profile::{MissingProfile, Profiles, read_file};
 use crate::config::cli::Exporter;
 use crate::config::{Config, DEFAULT_ADDRESS};
+use crate::credentials::sources::process::RunningProgram;
 use crate::credentials::target::{TargetError, TargetSettings};
 use crate::http::dns::Resolver;
 use crate::ingest::socket::{self, BindError};
@@ -148,6 +149,16 @@ pub(super) struct Daemon {
     pub(super) channel: UploadChannel,
     pub(super) shutdown_delay: Duration,
     pub(super) shutdown_timeout: Duration,
+    _program: EndAtDrop,
+}
+
+/// Ends the program of a `credential_process` whichever way the daemon ends: it would go on alone.
+struct EndAtDrop(RunningProgram);
+
+impl Drop for EndAtDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 impl Daemon {
@@ -193,6 +204,7 @@ impl Daemon {
         let any_host = config.view_any_host;
         let clients =
             ClientResources::new(limit.min(MAX_CLIENT_MEMORY), RESERVED_THREADS + senders);
+        let program = RunningProgram::default();
         let Backend {
             handler,
             admin,
@@ -206,6 +218,7 @@ impl Daemon {
                 env: Arc::new(env),
                 profiles,
                 resolver: Resolver::start().map_err(no_thread)?,
+                program: program.clone(),
             },
             channel: channel.clone(),
             messages,
@@ -270,6 +283,7 @@ impl Daemon {
             channel,
             shutdown_delay,
             shutdown_timeout,
+            _program: EndAtDrop(program),
         })
     }
 }

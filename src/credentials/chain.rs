@@ -28,6 +28,8 @@ pub struct Parts {
     pub role: Option<Role>,
     /// For metadata endpoints.
     pub metadata: ureq::Agent,
+    /// The program of a `credential_process`, while it runs.
+    pub program: RunningProgram,
     /// Where people's sessions are renewed.
     pub identity: IdentityEndpoints,
     /// For roles. Its agents serve IAM Identity Center too, and its timing every source.
@@ -42,7 +44,6 @@ pub struct Chain {
     unread: Vec<PathBuf>,
     /// What was wrong with the shared files, as far as it was logged.
     warned: Vec<String>,
-    running: RunningProgram,
 }
 
 struct ChosenSource {
@@ -61,7 +62,6 @@ impl Chain {
             chosen: Err(nothing),
             unread: Vec::new(),
             warned: profiles.warnings().to_vec(),
-            running: RunningProgram::default(),
         };
         if let Err(error) = chain.choose(profiles) {
             chain.chosen = Err(error);
@@ -150,6 +150,7 @@ impl Chain {
             metadata,
             sts,
             identity,
+            program,
             ..
         } = &self.parts;
         let timing = || sts.timing.clone();
@@ -189,11 +190,9 @@ impl Chain {
             Plan::WebIdentity(identity) => {
                 Box::new(WebIdentityRole::new(identity.clone(), sts.clone()))
             }
-            Plan::Process(profile, line) => Box::new(Process::new(
-                profile.clone(),
-                line.clone(),
-                self.running.clone(),
-            )),
+            Plan::Process(profile, line) => {
+                Box::new(Process::new(profile.clone(), line.clone(), program.clone()))
+            }
             Plan::Sso(settings) => Box::new(Sso {
                 settings: settings.clone(),
                 service: sessions(),
@@ -245,10 +244,6 @@ impl Source for Chain {
                 Err(before.clone())
             }
         }
-    }
-
-    fn running(&self) -> RunningProgram {
-        self.running.clone()
     }
 
     fn renewal(&self) -> Renewal {

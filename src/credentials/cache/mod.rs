@@ -10,14 +10,12 @@ use aws_credential_types::Credentials;
 use failure_log::FailureLog;
 
 use super::schedule::{NextStep, RenewalSchedule};
-use super::sources::process::RunningProgram;
 use super::{Source, Timing, date};
 use crate::aws::clock::Reading;
 
 /// The one place that hands out credentials. Only the thread in [`run`](Self::run) does I/O.
 pub struct CredentialCache {
     source: Mutex<Box<dyn Source>>,
-    running: RunningProgram,
     state: Mutex<CacheState>,
     /// Signalled when an attempt has ended, when one is wanted, and at the end.
     changed: Condvar,
@@ -84,7 +82,6 @@ impl CredentialCache {
             ..CredentialStatus::default()
         };
         Arc::new(Self {
-            running: source.running(),
             source: Mutex::new(source),
             state: Mutex::new(CacheState {
                 schedule: RenewalSchedule::default(),
@@ -159,12 +156,6 @@ impl CredentialCache {
         let worth = state.schedule.reject(generation, now);
         self.changed.notify_all();
         worth && !state.over
-    }
-
-    /// Kills the program that an attempt is running, if any. To be called when this process ends,
-    /// since the program would survive it.
-    pub(crate) fn kill_program(&self) {
-        self.running.kill();
     }
 
     /// For the metrics.

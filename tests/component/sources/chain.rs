@@ -4,6 +4,7 @@ use std::time::Duration;
 use xray::aws::endpoint::IdentityEndpoints;
 use xray::aws::profile::{Profiles, read_file};
 use xray::credentials::chain::{Chain, Parts};
+use xray::credentials::sources::process::RunningProgram;
 use xray::credentials::sources::roles::Role;
 use xray::credentials::{CredentialCache, Renewal, Source};
 use xray::http::client::metadata_agent;
@@ -24,6 +25,7 @@ fn chain(vars: &[Var<'_>], role_arn: Option<&str>, sts: &str, time: &Time) -> Ch
         env: Arc::new(env),
         role: role_arn.map(Role::new),
         metadata: metadata_agent(&Resolver::start().unwrap()),
+        program: RunningProgram::default(),
         identity: IdentityEndpoints::default(),
         sts: client(sts, time),
     };
