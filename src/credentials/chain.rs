@@ -7,7 +7,7 @@ use aws_credential_types::Credentials;
 
 use super::plan::{Plan, select};
 use super::sources::container::Container;
-use super::sources::environment::Fixed;
+use super::sources::environment::StaticKeys;
 use super::sources::instance::InstanceRole;
 use super::sources::login::Login;
 use super::sources::process::{Process, RunningProgram};
@@ -105,7 +105,7 @@ impl Chain {
         for warning in &selection.warnings {
             log::warn!("AWS credentials: {warning}");
         }
-        self.warn_of_the_past(&selection.plan);
+        self.warn_if_expired(&selection.plan);
         self.chosen = Ok(ChosenSource {
             source: self.build(&selection.plan),
             plan: selection.plan,
@@ -133,7 +133,7 @@ impl Chain {
 
     /// The environment of a running process cannot be changed, so only the files can give other
     /// keys.
-    fn warn_of_the_past(&self, plan: &Plan) {
+    fn warn_if_expired(&self, plan: &Plan) {
         let expires = set(&*self.parts.env, "AWS_CREDENTIAL_EXPIRATION");
         if let (Plan::Environment(..), Some(end)) = (plan, expires.as_deref().and_then(date::parse))
             && end <= (self.parts.sts.timing.now)()
@@ -168,13 +168,13 @@ impl Chain {
             )))
         };
         match plan {
-            Plan::Environment(credentials, _) => Box::new(Fixed {
+            Plan::Environment(credentials, _) => Box::new(StaticKeys {
                 name: "environment".to_owned(),
                 credentials: credentials.clone(),
                 renewal: Renewal::Fixed,
             }),
             // When they are refused, the files are read again.
-            Plan::Profile(name, credentials) => Box::new(Fixed {
+            Plan::Profile(name, credentials) => Box::new(StaticKeys {
                 name: format!("profile {name}"),
                 credentials: credentials.clone(),
                 renewal: Renewal::Timed,
@@ -183,9 +183,9 @@ impl Chain {
                 Box::new(Container::new(settings.clone(), metadata.clone(), timing()))
             }
             Plan::Ec2(settings) => instance(settings),
-            Plan::LastResort(settings, passed) => Box::new(LastResort {
+            Plan::LastResort(settings, skipped) => Box::new(LastResort {
                 imds: settings.as_ref().map(instance),
-                passed: passed.clone(),
+                skipped: skipped.clone(),
             }),
             Plan::WebIdentity(identity) => {
                 Box::new(WebIdentityRole::new(identity.clone(), sts.clone()))
@@ -258,7 +258,7 @@ impl Source for Chain {
 /// tried.
 struct LastResort {
     imds: Option<Box<InstanceRole>>,
-    passed: Vec<String>,
+    skipped: Vec<String>,
 }
 
 impl Source for LastResort {
@@ -277,7 +277,7 @@ impl Source for LastResort {
             )),
         };
         answer.map_err(|last| SourceError::NoneFound {
-            passed: self.passed.clone(),
+            passed: self.skipped.clone(),
             last: Box::new(last),
         })
     }

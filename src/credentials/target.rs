@@ -218,7 +218,7 @@ pub(crate) fn resolve(
                 timing: timing.clone(),
                 on_behalf: sts::on_behalf(&**env),
                 has_no_route: false,
-                elsewhere: false,
+                use_fallback_region: false,
             },
         },
         profiles,
