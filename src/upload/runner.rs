@@ -335,7 +335,7 @@ impl Runner {
             method: "POST",
             url: &url,
             headers: own,
-            body: payload.body(),
+            body: payload.signable(),
             region: &target.region,
             service: "xray",
             time,
