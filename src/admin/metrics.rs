@@ -155,8 +155,10 @@ fn credentials(text: &mut String, upload: &Snapshot) {
         text,
         "xray_credentials_available{{source=\"{source}\"}} {available}"
     );
-    let expires = status.expires.filter(|_| status.available);
-    if let Some(since) = expires.and_then(|at| at.duration_since(UNIX_EPOCH).ok()) {
+    if let Some(since) = status
+        .expires
+        .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
+    {
         head(
             text,
             "credentials_expiry_timestamp_seconds",

@@ -13,9 +13,10 @@ use super::backend::{self, Backend, BackendParts};
 use super::exits::{Exit, SignalAction};
 use super::{memory, trace_page};
 use crate::admin::endpoints;
-use crate::aws::profile::{ProfileError, Profiles, read_file};
+use crate::aws::profile::{MissingProfile, Profiles, read_file};
 use crate::config::cli::Exporter;
 use crate::config::{Config, DEFAULT_ADDRESS};
+use crate::credentials::sources::process::RunningProgram;
 use crate::credentials::target::{TargetError, TargetSettings};
 use crate::http::dns::Resolver;
 use crate::ingest::socket::{self, BindError};
@@ -31,7 +32,7 @@ use crate::upload::{UploadChannel, UploadLimits};
 #[derive(Debug)]
 pub(crate) enum StartError {
     /// The AWS profile asked for does not exist.
-    Profile(ProfileError),
+    Profile(MissingProfile),
     /// A socket could not be bound.
     Bind(BindError),
     /// There is nowhere to send to.
@@ -151,6 +152,16 @@ pub(super) struct Daemon {
     pub(super) channel: UploadChannel,
     pub(super) shutdown_delay: Duration,
     pub(super) shutdown_timeout: Duration,
+    _program: EndAtDrop,
+}
+
+/// Ends the program of a `credential_process` whichever way the daemon ends: it would go on alone.
+struct EndAtDrop(RunningProgram);
+
+impl Drop for EndAtDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 impl Daemon {
@@ -196,6 +207,7 @@ impl Daemon {
         let any_host = config.view_any_host;
         let clients =
             ClientResources::new(limit.min(MAX_CLIENT_MEMORY), RESERVED_THREADS + senders);
+        let program = RunningProgram::default();
         let Backend {
             handler,
             admin,
@@ -209,6 +221,7 @@ impl Daemon {
                 env: Arc::new(env),
                 profiles,
                 resolver: Resolver::start().map_err(StartError::Thread)?,
+                program: program.clone(),
             },
             channel: channel.clone(),
             messages,
@@ -273,6 +286,7 @@ impl Daemon {
             channel,
             shutdown_delay,
             shutdown_timeout,
+            _program: EndAtDrop(program),
         })
     }
 }

@@ -43,7 +43,8 @@ pub(crate) struct SpoolConfig {
     pub(crate) limit_mb: u32,
 }
 
-/// Final values. No field is secret.
+/// Final values. Not to be logged whole: `proxy_address` may hold a password, and `external_id` is not
+/// for everybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The configuration file that was read.

@@ -273,12 +273,6 @@ fn no_verify_ssl_is_loud() {
 }
 
 #[test]
-fn a_file_without_end_is_not_read_to_its_end() {
-    let error = read_file(Path::new("/dev/zero")).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
-}
-
-#[test]
 fn the_spool_is_off_unless_a_directory_is_named() {
     let spool = |directory: &str, limit_mb| {
         let directory = PathBuf::from(directory);

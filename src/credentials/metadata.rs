@@ -50,16 +50,20 @@ impl MetadataResponse {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The error that an answer without success is. Its text is the `code` and `message` of a
-    /// JSON body, as the ECS agent sends them, or the body itself, as the EKS agent does;
-    /// `secrets` are hidden in it.
+    /// The error that an answer without success is. Its text is the code and message of a JSON body, by
+    /// the names of the ECS agent, of OAuth or of AWS, or the body itself, as the EKS agent sends
+    /// it; `secrets` are hidden in it.
     pub(crate) fn refusal(&self, from: &str, secrets: &[&str]) -> SourceError {
         let (code, message) = match super::json::object(&self.body) {
             Ok(fields) => {
-                let text = |name| super::json::text(&fields, &[name]).unwrap_or_default();
+                let text = |names: &[&str]| {
+                    let mut found = names.iter();
+                    let found = found.find_map(|name| super::json::text(&fields, &[name]));
+                    plain(found.unwrap_or_default(), secrets)
+                };
                 (
-                    plain(text("Code"), secrets),
-                    plain(text("Message"), secrets),
+                    text(&["error", "code", "__type"]),
+                    text(&["error_description", "message"]),
                 )
             }
             Err(_) => (
@@ -201,6 +205,39 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
     use std::time::SystemTime;
+
+    #[test]
+    fn refusals_in_every_form() {
+        for (body, code, message) in [
+            (r#"{"Code":"A","Message":"m"}"#, "A", "m"),
+            (
+                r#"{"error":"TOKEN_EXPIRED","message":"m"}"#,
+                "TOKEN_EXPIRED",
+                "m",
+            ),
+            (
+                r#"{"error":"invalid_grant","error_description":"no"}"#,
+                "invalid_grant",
+                "no",
+            ),
+            (r#"{"__type":"X","Message":"y hush"}"#, "X", "y [hidden]"),
+            (r#"{"error":7,"code":"A"}"#, "A", ""),
+            ("Bad Gateway", "", "Bad Gateway"),
+        ] {
+            let answer = MetadataResponse {
+                status: 400,
+                headers: http::HeaderMap::new(),
+                body: body.into(),
+            };
+            let expected = SourceError::Refused {
+                from: "here".to_owned(),
+                status: 400,
+                code: code.to_owned(),
+                message: message.to_owned(),
+            };
+            assert_eq!(answer.refusal("here", &["hush"]), expected, "{body}");
+        }
+    }
 
     #[test]
     fn pauses_grow_to_the_longest_and_the_last_error_counts() {

@@ -21,7 +21,6 @@ use aws_credential_types::Credentials;
 use crate::aws::clock::Reading;
 use crate::aws::jitter::jitter;
 use crate::env::read_bounded;
-use sources::process::RunningProgram;
 
 pub use cache::CredentialCache;
 pub(crate) use cache::{CredentialSnapshot, CredentialStatus, IssuedCredentials};
@@ -36,12 +35,6 @@ pub trait Source: Send {
     /// # Errors
     /// When the source has none at this moment. The cache asks again later.
     fn fetch(&mut self) -> Result<Credentials, SourceError>;
-
-    /// The program that [`fetch`](Self::fetch) runs, so that it can be killed when nothing waits
-    /// for it any more.
-    fn running(&self) -> RunningProgram {
-        RunningProgram::default()
-    }
 
     /// How the credentials of the last [`fetch`](Self::fetch) are to be renewed.
     fn renewal(&self) -> Renewal {

@@ -15,6 +15,7 @@ use crate::aws::region::{self, NoRegion};
 use crate::config::Config;
 use crate::credentials::chain::{self, Chain};
 use crate::credentials::metadata::{MetadataRequest, exchange};
+use crate::credentials::sources::process::RunningProgram;
 use crate::credentials::sources::roles::Role;
 use crate::credentials::sources::{imds, sts};
 use crate::credentials::{CredentialCache, SourceError, Timing};
@@ -115,6 +116,8 @@ pub(crate) struct TargetSettings {
     pub profiles: Profiles,
     /// Looks names up, on a thread that was started before clients could take the last one.
     pub resolver: Resolver,
+    /// Whoever ends this process ends this, too.
+    pub(crate) program: RunningProgram,
 }
 
 /// `AWS_EXECUTION_ENV` in a task on Fargate.
@@ -148,6 +151,7 @@ pub(crate) fn resolve(
         env,
         profiles,
         resolver,
+        program,
     } = settings;
     let metadata = metadata_agent(resolver);
     let timing = Timing::new({
@@ -205,6 +209,7 @@ pub(crate) fn resolve(
                 ..Role::new(arn)
             }),
             metadata: metadata.clone(),
+            program: program.clone(),
             identity: IdentityEndpoints::load(&**env, profiles),
             sts: sts::StsClient {
                 service: Arc::clone(&service),
@@ -213,7 +218,7 @@ pub(crate) fn resolve(
                 timing: timing.clone(),
                 on_behalf: sts::on_behalf(&**env),
                 has_no_route: false,
-                elsewhere: false,
+                use_fallback_region: false,
             },
         },
         profiles,

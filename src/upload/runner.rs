@@ -108,9 +108,6 @@ impl Runner {
             let now = self.now();
             if self.uploader.is_over(now.instant) {
                 self.count_kernel_drops();
-                if let Some(target) = self.uploader.target() {
-                    target.credentials.kill_program();
-                }
                 return self.uploader.close();
             }
             let message = match self.uploader.next_deadline() {

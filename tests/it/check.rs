@@ -52,7 +52,7 @@ fn all_is_well() {
         0,
         &[
             "ok configuration the command line; there is no cfg.yaml",
-            "ok region us-east-1 (from -n)",
+            "ok region us-east-1 (from -n or cfg.yaml)",
             &format!("ok endpoint {}", fake.url()),
             "ok proxy none",
             "ok credentials environment (AWS_ACCESS_KEY_ID is set): AKID…, do not expire",

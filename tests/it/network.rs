@@ -199,5 +199,5 @@ fn threads(pid: u32) -> Vec<String> {
 #[test]
 fn a_zone_as_the_region_gets_a_hint() {
     let daemon = with_keys(Launch::bare()).args(["-n", "us-east-1a"]).start();
-    daemon.wait_log("region \"us-east-1a\" (from -n) is used, but not known to this daemon; did you mean us-east-1?");
+    daemon.wait_log("region \"us-east-1a\" (from -n or cfg.yaml) is used, but not known to this daemon; did you mean us-east-1?");
 }

@@ -1,8 +1,10 @@
 //! `credential_process`: what its program does may cost the daemon nothing but the credentials.
 
+use xray_test_support::DEADLINE;
 use xray_test_support::daemon::Launch;
 use xray_test_support::keys::Keys;
 use xray_test_support::load::{UdpClient, segment};
+use xray_test_support::process::Signal;
 use xray_test_support::procfs::{open_descriptors, usage};
 use xray_test_support::scratch::ScratchDir;
 use xray_test_support::watch::wait_until;
@@ -68,4 +70,32 @@ fn a_program_that_leaves_processes_behind_costs_nothing() {
     wait_until("one process at most", || processes(&mark) <= 1);
     // It ends what runs just now.
     daemon.stop();
+}
+
+/// The second signal, which leaves no time for anything else, ends it too.
+#[test]
+fn a_program_that_hangs_does_not_outlive_the_daemon() {
+    let fake = FakeXray::start();
+    for is_twice in [false, true] {
+        let mark = format!("{}.8002", std::process::id());
+        let scratch = ScratchDir::new();
+        let line = format!("[default]\ncredential_process = sleep {mark}\n");
+        let config = scratch.file("config", line);
+        let daemon = Launch::against(&fake)
+            .without_env("AWS_ACCESS_KEY_ID")
+            .without_env("AWS_SECRET_ACCESS_KEY")
+            .env("PATH", "/usr/bin:/bin")
+            .env("AWS_CONFIG_FILE", config.to_str().unwrap())
+            .args(["--shutdown-timeout", if is_twice { "1h" } else { "0s" }])
+            .start();
+        UdpClient::new(daemon.udp).document(segment(1));
+        wait_until("the program", || processes(&mark) == 1);
+        match is_twice {
+            true => daemon.terminate_twice(),
+            false => daemon.signal(Signal::TERM),
+        }
+        let ended = daemon.wait_exit(DEADLINE);
+        assert_eq!(ended.code, Some(i32::from(is_twice)));
+        wait_until("no process", || processes(&mark) == 0);
+    }
 }

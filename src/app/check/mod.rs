@@ -19,6 +19,7 @@ use crate::aws::profile::{Profiles, read_file};
 use crate::config::cli::Exporter;
 use crate::config::{Config, ConfigError};
 use crate::credentials::date;
+use crate::credentials::sources::process::RunningProgram;
 use crate::credentials::target::{
     self, FoundTarget, Patience, Target, TargetError, TargetSettings,
 };
@@ -70,7 +71,7 @@ fn steps(page: &mut Page, config: Result<Config, ConfigError>) -> Option<()> {
     addresses(page, &settings.resolver, &found);
     let connected = connection(page, &target, &clock);
     // The source of credentials may be running a program, which must not outlive this process.
-    target.credentials.kill_program();
+    settings.program.end();
     let credentials = credentials?;
     connected?;
     sampling(page, &target, &clock, &credentials);
@@ -129,6 +130,7 @@ fn settings(page: &mut Page, config: Result<Config, ConfigError>) -> Option<Targ
         env: Arc::new(env),
         profiles,
         resolver,
+        program: RunningProgram::default(),
     })
 }
 

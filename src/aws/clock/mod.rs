@@ -63,7 +63,7 @@ impl Clock {
         let lesson = estimate.learn(signed, answer);
         let skew = estimate.at(answer.received);
         drop(estimate);
-        if lesson.replaced.is_some() {
+        if lesson.is_new {
             report(skew);
         }
         lesson.refused_time

@@ -140,8 +140,8 @@ pub struct SkewEstimate {
 /// What an answer has changed.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub struct Lesson {
-    /// The skew before, where another one has been learnt that differs by more than five minutes.
-    pub replaced: Option<Skew>,
+    /// Whether a skew has been learnt that differs by more than five minutes from the one before.
+    pub is_new: bool,
     /// Whether the answer refuses the time of the request, so that it is worth signing again.
     pub refused_time: bool,
 }
@@ -193,7 +193,7 @@ impl SkewEstimate {
         self.skew = measured;
         self.candidate = None;
         Lesson {
-            replaced: (!measured.is_within(SMALL, before)).then_some(before),
+            is_new: !measured.is_within(SMALL, before),
             refused_time,
         }
     }

@@ -23,7 +23,7 @@ pub use region::{hint, is_region};
 /// Where a custom endpoint may be written, each with what was found there, and the two switches.
 #[derive(Default, Clone, Copy)]
 pub(crate) struct EndpointSources<'a> {
-    /// `-e` or `Endpoint` in cfg.yaml. Moves X-Ray only.
+    /// `Endpoint` in cfg.yaml. Moves X-Ray only.
     pub(crate) configured: Option<&'a str>,
     /// `AWS_ENDPOINT_URL_XRAY`.
     pub(crate) env_xray: Option<&'a str>,
@@ -115,7 +115,7 @@ impl fmt::Display for EndpointError {
 impl std::error::Error for EndpointError {}
 
 impl Endpoints {
-    /// Resolves both services for `region` with what configuration (`-e`), environment and profile
+    /// Resolves both services for `region` with what cfg.yaml, environment and profile
     /// say.
     ///
     /// # Errors
@@ -154,7 +154,7 @@ impl Endpoints {
             return Err(EndpointError::Region(region.to_owned()));
         }
         let xray = match custom(&[
-            ("Endpoint (-e)", sources.configured),
+            ("Endpoint in cfg.yaml", sources.configured),
             ("AWS_ENDPOINT_URL_XRAY", sources.url(sources.env_xray)),
             ("AWS_ENDPOINT_URL", sources.url(sources.env_all)),
             (

@@ -257,18 +257,6 @@ fn names_of_variables_and_keys() {
 }
 
 #[test]
-fn the_flag_moves_xray_and_never_sts() {
-    let sources = EndpointSources {
-        configured: Some("http://127.0.0.1:8080"),
-        ..EndpointSources::default()
-    };
-    let endpoints = resolve("us-west-2", &sources);
-    let only = ServiceUrls::only("http://127.0.0.1:8080".to_owned());
-    assert_eq!(endpoints.xray, only);
-    assert_eq!(endpoints.sts.usual, "https://sts.us-west-2.amazonaws.com");
-}
-
-#[test]
 fn ignoring_configured_urls_spares_the_flag() {
     let sources = EndpointSources {
         configured: Some("https://flag"),

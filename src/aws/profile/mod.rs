@@ -72,25 +72,23 @@ pub struct Locations {
 pub struct Profiles {
     sections: Sections,
     selected: String,
+    unread: Vec<PathBuf>,
 }
 
-/// Why the files cannot be used.
+/// `AWS_PROFILE` names a profile that is in neither file.
 #[derive(Debug, PartialEq, Eq)]
-pub enum ProfileError {
-    /// `AWS_PROFILE` names a profile that is in neither file.
-    Missing {
-        /// Its name.
-        name: String,
-        /// The files that were looked at.
-        searched: Vec<PathBuf>,
-    },
+pub struct MissingProfile {
+    name: String,
+    /// The files that were looked at.
+    searched: Vec<PathBuf>,
+    /// What was skipped in them: perhaps the profile.
+    warnings: Vec<String>,
 }
 
-impl fmt::Display for ProfileError {
+impl fmt::Display for MissingProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Missing { name, searched } = self;
-        write!(f, "AWS_PROFILE names the profile {name:?}, ")?;
-        match searched.as_slice() {
+        write!(f, "AWS_PROFILE names the profile {:?}, ", self.name)?;
+        match self.searched.as_slice() {
             [] => f.write_str(
                 "but there is no file to look in: set HOME, AWS_CONFIG_FILE or \
                  AWS_SHARED_CREDENTIALS_FILE",
@@ -103,11 +101,15 @@ impl fmt::Display for ProfileError {
                 other.display()
             ),
         }?;
-        f.write_str("; add it or unset AWS_PROFILE")
+        f.write_str("; add it or unset AWS_PROFILE")?;
+        match self.warnings.as_slice() {
+            [] => Ok(()),
+            skipped => write!(f, " ({})", skipped.join("; ")),
+        }
     }
 }
 
-impl std::error::Error for ProfileError {}
+impl std::error::Error for MissingProfile {}
 
 impl Profiles {
     /// Reads both files with `read` (use [`read_file`]). Files that are not there are empty; what
@@ -120,10 +122,10 @@ impl Profiles {
     pub fn load(
         env: &Lookup<'_>,
         read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-    ) -> Result<Self, ProfileError> {
+    ) -> Result<Self, MissingProfile> {
         let locations = locations(env);
         let mut sections = Sections::default();
-        let mut searched = Vec::new();
+        let (mut searched, mut unread) = (Vec::new(), Vec::new());
         for (path, kind, variable) in [
             (locations.config, ProfileFile::Config, CONFIG_FILE),
             (
@@ -136,11 +138,14 @@ impl Profiles {
             let named = set(env, variable).is_some();
             match text(&path, read) {
                 Ok(text) => merge(&mut sections, parse(&text, kind), &path, kind),
-                // A missing file is worth a warning only if a variable names it.
-                Err(e) if e.kind() == io::ErrorKind::NotFound && !named => {}
-                Err(e) => sections
-                    .warnings
-                    .push(format!("{}: not read: {e}", path.display())),
+                Err(e) => {
+                    // A missing file is worth a warning only if a variable names it.
+                    if e.kind() != io::ErrorKind::NotFound || named {
+                        let warning = format!("{}: not read: {e}", path.display());
+                        sections.warnings.push(warning);
+                    }
+                    unread.push(path.clone());
+                }
             }
             searched.push(path);
         }
@@ -148,15 +153,20 @@ impl Profiles {
         if let Some(name) = &explicit
             && !sections.profiles.contains_key(name)
         {
-            return Err(ProfileError::Missing {
+            return Err(MissingProfile {
                 name: name.clone(),
                 searched,
+                warnings: sections.warnings,
             });
         }
         let selected = explicit
             .or_else(|| set(env, "AWS_DEFAULT_PROFILE"))
             .unwrap_or_else(|| "default".to_owned());
-        Ok(Self { sections, selected })
+        Ok(Self {
+            sections,
+            selected,
+            unread,
+        })
     }
 
     /// The profile of that name.
@@ -201,6 +211,11 @@ impl Profiles {
     pub(crate) fn service_endpoint(&self, service: &str) -> Option<&str> {
         let services = self.sections.services.get(self.value("services")?)?;
         services.sub(service, "endpoint_url")
+    }
+
+    /// The files that are not there or cannot be read.
+    pub(crate) fn unread(&self) -> &[PathBuf] {
+        &self.unread
     }
 
     /// What was skipped, by file and line, without quoting any of it.

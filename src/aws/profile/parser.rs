@@ -95,7 +95,7 @@ enum Property {
 impl ProfileParser {
     fn read(&mut self, line: &str) {
         let content = line.trim_matches([' ', '\t']);
-        if content.is_empty() || line.starts_with(['#', ';']) {
+        if content.is_empty() || content.starts_with(['#', ';']) {
             return;
         }
         if line.starts_with('[') {
@@ -173,9 +173,6 @@ impl ProfileParser {
     }
 
     fn sub_property(&mut self, key: &str, content: &str) {
-        if content.starts_with(['#', ';']) {
-            return;
-        }
         match content.split_once('=') {
             None => self.warn("Expected an '=' sign defining a sub-property"),
             Some((name, _)) if name.trim().is_empty() => {
@@ -254,9 +251,12 @@ pub(super) fn without_comment(line: &str) -> &str {
     }
 }
 
+/// Without the quotes around the whole value. In `"a program" "its argument"` each word has quotes
+/// of its own, which stay.
 fn unquoted(value: &str) -> &str {
     ['"', '\'']
-        .iter()
-        .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote))
+        .into_iter()
+        .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
+        .filter(|inner| !inner.contains(&value[..1]))
         .unwrap_or(value)
 }

@@ -122,7 +122,10 @@ pub(crate) fn resolve(sources: &RegionSources<'_>) -> Result<Region, NoRegion> {
     let env = |name: &str| (sources.env)(name);
     let (profile, in_profile) = sources.profile;
     let written = [
-        ("-n".to_owned(), sources.configured.map(str::to_owned)),
+        (
+            "-n or cfg.yaml".to_owned(),
+            sources.configured.map(str::to_owned),
+        ),
         ("AWS_REGION".to_owned(), env("AWS_REGION")),
         ("AWS_DEFAULT_REGION".to_owned(), env("AWS_DEFAULT_REGION")),
         (format!("profile {profile}"), in_profile.map(str::to_owned)),

@@ -134,7 +134,7 @@ fn each_source_wins_over_those_after_it() {
     let mut world = full();
     type Step = (&'static str, &'static str, fn(&mut World));
     let steps: [Step; 9] = [
-        ("flag-region-1", "-n", |w| w.configured = None),
+        ("flag-region-1", "-n or cfg.yaml", |w| w.configured = None),
         ("env-region-1", "AWS_REGION", |w| {
             w.env.insert("AWS_REGION", " ");
         }),
@@ -173,8 +173,8 @@ fn each_source_wins_over_those_after_it() {
     assert_eq!(
         text,
         "Cannot fetch region variable from config file, environment variables, ecs metadata, or \
-         ec2 metadata: -n: not set; AWS_REGION: not set; AWS_DEFAULT_REGION: not set; profile \
-         default: not set; ECS_CONTAINER_METADATA_FILE: /ecs: entity not found; \
+         ec2 metadata: -n or cfg.yaml: not set; AWS_REGION: not set; AWS_DEFAULT_REGION: not set; \
+         profile default: not set; ECS_CONTAINER_METADATA_FILE: /ecs: entity not found; \
          ECS_CONTAINER_METADATA_URI_V4: not set; ECS_CONTAINER_METADATA_URI: no answer within \
          1 s; EC2 metadata: no answer within 1 s; pass -n REGION"
     );

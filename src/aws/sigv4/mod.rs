@@ -56,8 +56,8 @@ pub fn sign(request: &SignRequest<'_>) -> Result<Vec<(String, String)>, SignErro
     if url.authority().is_none() || url.scheme().is_none() {
         return Err(SignError(format!("no host in {}", request.url)));
     }
-    since_1970(request.time)?;
-    let identity = with_usable_token(request.credentials).into();
+    check_time(request.time)?;
+    let identity = request.credentials.clone().into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
         .region(request.region)
@@ -83,25 +83,11 @@ pub fn sign(request: &SignRequest<'_>) -> Result<Vec<(String, String)>, SignErro
         .collect())
 }
 
-/// The signing time, limited to the range that a signature can express.
-fn since_1970(time: SystemTime) -> Result<Duration, SignError> {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .ok()
-        .filter(|since| *since < LAST_DAY)
-        .ok_or_else(|| SignError("the clock is not between 1970 and 9999".into()))
-}
-
-/// aws-sigv4 would sign an empty token as a header, which AWS refuses.
-fn with_usable_token(credentials: &Credentials) -> Credentials {
-    match credentials.session_token() {
-        Some("") => Credentials::new(
-            credentials.access_key_id(),
-            credentials.secret_access_key(),
-            None,
-            credentials.expiry(),
-            "without token",
-        ),
-        _ => credentials.clone(),
+/// A signature cannot express other times.
+fn check_time(time: SystemTime) -> Result<(), SignError> {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) if since < LAST_DAY => Ok(()),
+        _ => Err(SignError("the clock is not between 1970 and 9999".into())),
     }
 }
 

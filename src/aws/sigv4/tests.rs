@@ -140,31 +140,6 @@ fn golden_signatures() {
     }
 }
 
-/// aws-sigv4 signs `x-amz-security-token:` for a token of no characters, and AWS refuses that.
-#[test]
-fn an_empty_token_is_never_signed() {
-    let (none, empty) = (keys(None), keys(Some("")));
-    let request = |credentials| SignRequest {
-        method: "POST",
-        url: "https://xray.us-east-1.amazonaws.com/TraceSegments",
-        headers: &[JSON],
-        body: SignableBody::Bytes(b""),
-        region: "us-east-1",
-        service: "xray",
-        time: at(1_440_938_160),
-        credentials,
-    };
-    let signed = sign(&request(&empty)).unwrap();
-    assert_eq!(signed, sign(&request(&none)).unwrap());
-    assert!(
-        signed
-            .iter()
-            .all(|(name, _)| name != "x-amz-security-token")
-    );
-    let text = format!("{signed:?}");
-    assert!(!text.contains("8732231c5e561367422379b9c2db183bcc918274cbade49101ed3e4668474539"));
-}
-
 #[test]
 fn what_cannot_be_signed_is_an_error_without_secrets() {
     let keys = keys(Some(TOKEN));

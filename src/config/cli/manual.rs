@@ -30,11 +30,12 @@ const AFTER_OPTIONS: &str = r#"
 .SH FILES
 .TP
 .I /etc/amazon/xray/cfg.yaml
-The configuration, read at start when
-.B \-c
-names no other file; after it
+The configuration; where it is missing,
 .I ./cfg.yaml
-is tried.
+is read.
+With
+.B \-c
+the other file counts, but this one must still be without errors.
 A flag wins over the file, the file over the environment.
 .TP
 .I ~/.aws/config\fR, \fI~/.aws/credentials

@@ -10,14 +10,12 @@ use aws_credential_types::Credentials;
 use failure_log::FailureLog;
 
 use super::schedule::{NextStep, RenewalSchedule};
-use super::sources::process::RunningProgram;
 use super::{Source, Timing, date};
 use crate::aws::clock::Reading;
 
 /// The one place that hands out credentials. Only the thread in [`run`](Self::run) does I/O.
 pub struct CredentialCache {
     source: Mutex<Box<dyn Source>>,
-    running: RunningProgram,
     state: Mutex<CacheState>,
     /// Signalled when an attempt has ended, when one is wanted, and at the end.
     changed: Condvar,
@@ -63,7 +61,8 @@ pub struct CredentialStatus {
     pub(crate) available: bool,
     /// Since when there are none; `None` while there are some.
     pub(crate) missing_since: Option<Instant>,
-    /// Until when the current credentials are used; `None` if there are none or they do not expire.
+    /// Until when the current credentials are used; `None` if there are none, or if only a refusal
+    /// ends them.
     pub expires: Option<SystemTime>,
     /// When they were fetched; `None` until the first success.
     pub(crate) fetched: Option<SystemTime>,
@@ -83,7 +82,6 @@ impl CredentialCache {
             ..CredentialStatus::default()
         };
         Arc::new(Self {
-            running: source.running(),
             source: Mutex::new(source),
             state: Mutex::new(CacheState {
                 schedule: RenewalSchedule::default(),
@@ -160,12 +158,6 @@ impl CredentialCache {
         worth && !state.over
     }
 
-    /// Kills the program that an attempt is running, if any. To be called when this process ends,
-    /// since the program would survive it.
-    pub(crate) fn kill_program(&self) {
-        self.running.kill();
-    }
-
     /// For the metrics.
     pub fn status(&self) -> CredentialStatus {
         let now = (self.timing.reading)();
@@ -207,14 +199,14 @@ impl CredentialCache {
             status.source = name;
             match &problem {
                 Ok(()) => {
-                    report_success(status, schedule, time);
+                    report_success(status, schedule, now, time);
                     failures.succeeded();
                     status.successes += 1;
                     status.fetched = Some(time);
                 }
                 Err(error) => {
                     let is_news = failures.is_news(error, now.monotonic);
-                    report_failure(is_news, error, schedule);
+                    report_failure(is_news, error, schedule, now);
                     status.failures += 1;
                 }
             }
@@ -292,7 +284,7 @@ impl CacheState {
             status: CredentialStatus {
                 available: issued.is_some(),
                 missing_since: self.missing_since,
-                expires: self.schedule.expires(),
+                expires: self.schedule.used_until(now),
                 ..self.status.clone()
             },
             credentials: issued.map(|issued| issued.credentials),
@@ -301,7 +293,12 @@ impl CacheState {
 }
 
 /// Only the first success and a success after failures are logged at info.
-fn report_success(before: &CredentialStatus, schedule: &RenewalSchedule, time: SystemTime) {
+fn report_success(
+    before: &CredentialStatus,
+    schedule: &RenewalSchedule,
+    now: Reading,
+    time: SystemTime,
+) {
     let name = &before.source;
     let said = schedule.newest().and_then(Credentials::expiry);
     if let Some(expired) = said.filter(|end| *end <= time) {
@@ -319,7 +316,7 @@ fn report_success(before: &CredentialStatus, schedule: &RenewalSchedule, time: S
     let is_temporary = schedule
         .newest()
         .is_some_and(|c| c.session_token().is_some());
-    let until = match schedule.expires() {
+    let until = match schedule.used_until(now) {
         Some(at) => format!("are used until {}", date::format(at)),
         // A session token expires, but only AWS knows when.
         None if is_temporary => {
@@ -331,7 +328,7 @@ fn report_success(before: &CredentialStatus, schedule: &RenewalSchedule, time: S
     log::log!(level, "AWS credentials from {name} {until}");
 }
 
-fn report_failure(is_news: bool, error: &str, schedule: &RenewalSchedule) {
+fn report_failure(is_news: bool, error: &str, schedule: &RenewalSchedule, now: Reading) {
     if !is_news {
         log::debug!(
             "Cannot get AWS credentials (attempt {}): {error}",
@@ -339,13 +336,15 @@ fn report_failure(is_news: bool, error: &str, schedule: &RenewalSchedule) {
         );
         return;
     }
-    match schedule.expires() {
-        Some(end) => log::warn!(
-            "Cannot renew AWS credentials, the current ones are used until {}: {error}",
-            date::format(end)
-        ),
-        None => log::warn!("Cannot get AWS credentials: {error}"),
+    if !schedule.is_available(now) {
+        log::warn!("Cannot get AWS credentials: {error}");
+        return;
     }
+    let end = match schedule.used_until(now) {
+        Some(end) => date::format(end),
+        None => "AWS refuses them".to_owned(),
+    };
+    log::warn!("Cannot renew AWS credentials, the current ones are used until {end}: {error}");
 }
 
 #[cfg(test)]

@@ -268,8 +268,10 @@ fn old_credentials_serve_while_a_renewal_is_under_way_and_after_it_failed() {
         .unwrap();
     harness.report();
     assert_eq!(harness.id().as_deref(), Some("A"));
+    assert_eq!(harness.cache.status().expires, Some(at(4_600)));
     harness.set_clock(4_600);
-    assert!(!harness.cache.status().available);
+    let status = harness.cache.status();
+    assert_eq!((status.available, status.expires), (false, None));
     assert_eq!(harness.id(), None);
     harness.answer(Ok(creds("B", Some(9_000))));
     // The end of the old ones is reported too.

@@ -61,6 +61,8 @@ impl Plan {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Selection {
     pub plan: Plan,
+    /// No setting asks for this source: it is the role of the container or instance.
+    pub is_platform: bool,
     /// Worth a warning each. Without secrets.
     pub warnings: Vec<String>,
 }
@@ -92,6 +94,7 @@ pub(crate) fn select(
     let mut search = PlanSearch {
         env,
         profiles,
+        is_platform: false,
         passed: Vec::new(),
         warnings: Vec::new(),
     };
@@ -102,6 +105,7 @@ pub(crate) fn select(
     };
     Ok(Selection {
         plan,
+        is_platform: search.is_platform,
         warnings: search.warnings,
     })
 }
@@ -109,6 +113,7 @@ pub(crate) fn select(
 struct PlanSearch<'a> {
     env: &'a Lookup<'a>,
     profiles: &'a Profiles,
+    is_platform: bool,
     passed: Vec<String>,
     warnings: Vec<String>,
 }
@@ -158,6 +163,7 @@ impl PlanSearch<'_> {
 
     /// The role of the container or of the instance.
     fn platform(&mut self, profile: &Lookup<'_>) -> Result<Plan, SourceError> {
+        self.is_platform = true;
         if let Some(settings) = container::settings(self.env) {
             return Ok(Plan::Container(settings));
         }

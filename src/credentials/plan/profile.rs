@@ -141,7 +141,14 @@ impl PlanSearch<'_> {
 
     /// Sources that a profile holds itself, besides keys and web identities.
     fn own(&self, name: &str, profile: &Profile) -> Result<Option<Plan>, SourceError> {
-        if profile.properties().any(|(key, _)| key.starts_with("sso_")) {
+        let asks_for_sso = [
+            "sso_session",
+            "sso_start_url",
+            "sso_region",
+            "sso_account_id",
+            "sso_role_name",
+        ];
+        if asks_for_sso.iter().any(|key| profile.get(key).is_some()) {
             return self.sso(name, profile).map(Some);
         }
         if let Some(session) = profile.get("login_session") {

@@ -315,6 +315,14 @@ fn identity_center() {
     }
 }
 
+/// As the Go SDK has it: other keys, and blank ones, say nothing about where credentials come from.
+#[test]
+fn not_every_sso_key_asks_for_a_session() {
+    let config = "[default]\nsso_registration_scopes=x\nsso_account_id=\ncredential_process=p\n";
+    let expected = Plan::Process("default".into(), "p".into());
+    assert_eq!(plan(&[], config), Ok(expected));
+}
+
 #[test]
 fn sessions_of_aws_login() {
     let session = "arn:aws:sts::012345678910:assumed-role/Admin/admin";

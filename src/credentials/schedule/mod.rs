@@ -50,8 +50,8 @@ pub(crate) struct RenewalSchedule {
 struct Held {
     credentials: Credentials,
     /// Until when they are used, for messages. For extended EC2 credentials this is later than
-    /// their own expiry.
-    expires: Option<SystemTime>,
+    /// their own expiry. `None`: until the service refuses them.
+    used_until: Option<SystemTime>,
     /// When they expire by the monotonic clock. `None`: only a refusal by the service ends them,
     /// because they have no expiry, or an impossible one.
     ends: Option<Instant>,
@@ -137,10 +137,10 @@ impl RenewalSchedule {
         self.generation
     }
 
-    /// Until when the current credentials are used, by a right clock. `None` when there are none or
-    /// they do not expire.
-    pub(crate) fn expires(&self) -> Option<SystemTime> {
-        self.held.as_ref()?.expires
+    /// Until when the current credentials are used, by a right clock. `None` when there are none, or
+    /// when only a refusal by the service ends them.
+    pub(crate) fn used_until(&self, now: Reading) -> Option<SystemTime> {
+        self.held(now)?.used_until
     }
 
     /// The credentials held last, whether they can still be used or not.
@@ -197,21 +197,20 @@ impl RenewalSchedule {
         time: SystemTime,
         random: f64,
     ) -> Result<(), SystemTime> {
-        let mut expires = credentials.expiry();
+        let expires = credentials.expiry();
         let left = expires.map(|end| end.duration_since(time).unwrap_or_default());
-        let (mut ends, mut due) = (None, None);
+        let (mut used_until, mut ends, mut due) = (expires, None, None);
         match (left, expires) {
             (Some(Duration::ZERO), Some(expired)) => {
-                let is_older = self.held(now).is_some_and(|held| held.expires > expires);
+                let held = self.held(now);
+                let is_older = held.is_some_and(|held| held.credentials.expiry() > expires);
                 if is_older && !self.rejected {
                     self.failed(now, random);
                     return Err(expired);
                 }
                 let again = EXPIRED + (EXPIRED / 2).mul_f64(random);
                 due = Some(now.monotonic + again);
-                if renewal == Renewal::Stable {
-                    expires = Some(time + again);
-                }
+                used_until = (renewal == Renewal::Stable).then(|| time + again);
             }
             (Some(left), _) => {
                 let longest = match renewal {
@@ -234,7 +233,7 @@ impl RenewalSchedule {
         *self = Self {
             held: Some(Held {
                 credentials,
-                expires,
+                used_until,
                 ends,
             }),
             generation: self.generation,
@@ -264,9 +263,7 @@ impl RenewalSchedule {
                 let left = end.saturating_duration_since(now.monotonic);
                 (left / 4).clamp(Duration::from_secs(5), Duration::from_secs(60))
             }
-            Some(Held {
-                expires: Some(_), ..
-            }) => WINDOW,
+            Some(held) if held.credentials.expiry().is_some() => WINDOW,
             // Without expiry: only a refusal asks for another attempt.
             Some(_) => {
                 self.due = None;
@@ -284,7 +281,7 @@ impl RenewalSchedule {
         if let Some(end) = held.ends.filter(|end| *end < soon) {
             let later = soon + Duration::from_secs(600).mul_f64(random);
             held.ends = Some(later);
-            held.expires = held.expires.map(|expires| expires + (later - end));
+            held.used_until = held.used_until.map(|until| until + (later - end));
         }
     }
 

@@ -120,7 +120,9 @@ fn a_failed_renewal_keeps_what_still_works_and_no_longer() {
         assert_eq!(id(&mut schedule, now).as_deref(), Some("A"));
     }
     assert_eq!(id(&mut schedule, 3599).as_deref(), Some("A"));
+    assert_eq!(schedule.used_until(at(3599)), Some(time(3600)));
     assert_eq!(id(&mut schedule, 3600), None, "equal is expired");
+    assert_eq!(schedule.used_until(at(3600)), None);
 }
 
 #[test]
@@ -266,13 +268,23 @@ fn credentials_that_come_expired_are_used_and_asked_for_again() {
                 .fetched(expired, renewal, at(5_000), time(5_000), random)
                 .unwrap();
             assert_eq!(schedule.next(at(5_000)), due(5_000 + again));
-            let shown = match renewal {
-                Renewal::Stable => 5_000 + again,
-                _ => 10,
-            };
-            assert_eq!(schedule.expires(), Some(time(shown)));
+            let until = (renewal == Renewal::Stable).then(|| time(5_000 + again));
+            assert_eq!(schedule.used_until(at(5_000)), until);
+            for (given, end, now) in [("A", 10, 6_000), ("A", 10, 7_000), ("B", 20, 8_000)] {
+                let given = creds(given, Some(end));
+                schedule
+                    .fetched(given, renewal, at(now), time(now), random)
+                    .expect("they are no older");
+                assert_eq!(schedule.next(at(now)), due(now + again));
+            }
+            assert_eq!(id(&mut schedule, 8_000).as_deref(), Some("B"));
+            fetch(&mut schedule, creds("A", Some(20)), renewal, 5_000);
             assert_eq!(id(&mut schedule, 50_000).as_deref(), Some("A"));
-            assert!(schedule.reject(1, at(5_001)), "a refusal ends them");
+            let generation = schedule.generation();
+            assert!(
+                schedule.reject(generation, at(5_001)),
+                "a refusal ends them"
+            );
             assert_eq!(schedule.next(at(5_001)), NextStep::Now);
             schedule.failed(at(5_002), 0.0);
             assert!(matches!(schedule.next(at(5_002)), NextStep::At(_)));
@@ -285,14 +297,14 @@ fn ec2_credentials_outlive_an_outage() {
     for (random, extended) in [(0.0, 300), (1.0, 900)] {
         let mut schedule = holding("A", Some(1000), Renewal::Stable);
         schedule.failed(at(800), random);
-        assert_eq!(schedule.expires(), Some(time(800 + extended)));
+        assert_eq!(schedule.used_until(at(800)), Some(time(800 + extended)));
         assert_eq!(schedule.ends(), Some(at(800 + extended).monotonic));
         assert!(matches!(schedule.next(at(800)), NextStep::At(_)));
     }
     let mut schedule = holding("A", Some(10_000), Renewal::Stable);
     schedule.failed(at(3_300), 0.0);
     assert_eq!(
-        schedule.expires(),
+        schedule.used_until(at(3_300)),
         Some(time(10_000)),
         "still far from expiry"
     );

@@ -42,8 +42,8 @@ pub(crate) fn keys(env: &Lookup<'_>) -> Keys {
     }
 }
 
-/// Keys that never change: from the environment, or from a file that is watched by others.
-pub(crate) struct Fixed {
+/// Keys as they were read, from the environment or a profile. For other keys there is another source.
+pub(crate) struct StaticKeys {
     /// The name of the source: `environment`.
     pub name: String,
     pub credentials: Credentials,
@@ -51,7 +51,7 @@ pub(crate) struct Fixed {
     pub renewal: Renewal,
 }
 
-impl Source for Fixed {
+impl Source for StaticKeys {
     fn name(&self) -> String {
         self.name.clone()
     }

@@ -42,7 +42,7 @@ impl Role {
 /// A role assumed with the credentials of another source, which are kept and renewed apart.
 pub struct AssumedRole {
     base: Box<dyn Source>,
-    kept: RenewalSchedule,
+    base_schedule: RenewalSchedule,
     /// The error of the base when it last failed.
     failure: Option<SourceError>,
     role: Role,
@@ -55,7 +55,7 @@ impl AssumedRole {
     pub fn new(base: Box<dyn Source>, role: Role, sts: StsClient) -> Self {
         Self {
             base,
-            kept: RenewalSchedule::default(),
+            base_schedule: RenewalSchedule::default(),
             failure: None,
             role,
             timing: sts.timing.clone(),
@@ -67,15 +67,17 @@ impl AssumedRole {
     fn signer(&mut self) -> Result<IssuedCredentials, SourceError> {
         let (now, time) = ((self.timing.reading)(), (self.timing.now)());
         let random = (self.timing.random)();
-        if self.kept.next(now) == NextStep::Now {
+        if self.base_schedule.next(now) == NextStep::Now {
             match self.base.fetch() {
                 Err(error) => {
-                    self.kept.failed(now, random);
+                    self.base_schedule.failed(now, random);
                     self.failure = Some(error);
                 }
                 Ok(fetched) => {
                     let renewal = self.base.renewal();
-                    let taken = self.kept.fetched(fetched, renewal, now, time, random);
+                    let taken = self
+                        .base_schedule
+                        .fetched(fetched, renewal, now, time, random);
                     self.failure = taken.err().map(|_| SourceError::Unusable {
                         from: self.base.name(),
                         why: "the credentials have expired".to_owned(),
@@ -83,7 +85,7 @@ impl AssumedRole {
                 }
             }
         }
-        self.kept.current(now).ok_or_else(|| {
+        self.base_schedule.current(now).ok_or_else(|| {
             self.failure
                 .clone()
                 .unwrap_or_else(|| SourceError::Unusable {
@@ -127,7 +129,9 @@ impl Source for AssumedRole {
         match self.assume(&signer.credentials) {
             Err(SourceError::Refused { code, .. })
                 if blames_credentials(&code)
-                    && self.kept.reject(signer.generation, (self.timing.reading)()) =>
+                    && self
+                        .base_schedule
+                        .reject(signer.generation, (self.timing.reading)()) =>
             {
                 let signer = self.signer()?;
                 self.assume(&signer.credentials)

@@ -11,7 +11,7 @@ use crate::aws::endpoint::{IdentityEndpoints, IdentityService};
 use crate::credentials::metadata::{
     AttemptError, ExchangeErrorKind, MetadataRequest, attempts, exchange,
 };
-use crate::credentials::{SourceError, Timing, json, plain};
+use crate::credentials::{SourceError, Timing};
 use crate::http::client::HttpClientFactory;
 
 /// How the services of sessions are reached.
@@ -79,8 +79,8 @@ impl TokenService {
         agent.map_err(|error| SourceError::Setting(error.to_string()))
     }
 
-    /// Asks for new tokens. A request that may have arrived is not repeated at once: it may have made
-    /// its token worthless.
+    /// Asks for new tokens. A request that may have arrived is not repeated: it may have made its token
+    /// worthless, and its proof is good for one use.
     ///
     /// # Errors
     /// Why there is no answer with tokens.
@@ -107,72 +107,18 @@ impl TokenService {
             })?;
             let dated = DatedAnswer::new(Reading::now(), &answer.headers, "");
             self.clock.learn(sent, &dated);
-            match answer.is_transient() {
-                true => Err(AttemptError {
-                    again: true,
-                    error: answer.refusal(request.from, request.secrets),
-                }),
-                false => Ok(answer),
-            }
+            Ok(answer)
         };
         let answer = attempts(&self.timing, 3, Duration::from_secs(2), &mut once);
         let answer = answer.map_err(TokenError::Other)?;
         if answer.is_success() {
             return Ok(answer.body);
         }
-        let (code, message) = problem(&answer.body);
-        if SESSION_OVER.contains(&code.as_str()) {
-            return Err(TokenError::SessionOver(code));
-        }
-        Err(TokenError::Other(SourceError::Refused {
-            from: request.from.to_owned(),
-            status: answer.status,
-            code: plain(&code, request.secrets),
-            message: plain(&message, request.secrets),
-        }))
-    }
-}
-
-/// Code and message of a refusal, by OAuth's and by AWS's field names.
-fn problem(body: &[u8]) -> (String, String) {
-    let Ok(fields) = json::object(body) else {
-        return (String::new(), String::from_utf8_lossy(body).into_owned());
-    };
-    let text = |names: &[&str]| {
-        let mut found = names.iter().filter_map(|name| fields.get(*name)?.as_str());
-        found.next().unwrap_or_default().to_owned()
-    };
-    (
-        text(&["error", "code", "__type"]),
-        text(&["error_description", "message", "Message"]),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_in_every_form() {
-        for (body, code, message) in [
-            (
-                r#"{"error":"TOKEN_EXPIRED","message":"over"}"#,
-                "TOKEN_EXPIRED",
-                "over",
-            ),
-            (
-                r#"{"error":"invalid_grant","error_description":"no"}"#,
-                "invalid_grant",
-                "no",
-            ),
-            (r#"{"__type":"X","Message":"y"}"#, "X", "y"),
-            (r#"{"error":7}"#, "", ""),
-            ("Bad Gateway", "", "Bad Gateway"),
-        ] {
-            assert_eq!(
-                problem(body.as_bytes()),
-                (code.to_owned(), message.to_owned())
-            );
-        }
+        Err(match answer.refusal(request.from, request.secrets) {
+            SourceError::Refused { code, .. } if SESSION_OVER.contains(&code.as_str()) => {
+                TokenError::SessionOver(code)
+            }
+            other => TokenError::Other(other),
+        })
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use xray::aws::endpoint::IdentityEndpoints;
 use xray::aws::profile::{Profiles, read_file};
 use xray::credentials::chain::{Chain, Parts};
+use xray::credentials::sources::process::RunningProgram;
 use xray::credentials::sources::roles::Role;
 use xray::credentials::{CredentialCache, Renewal, Source};
 use xray::http::client::metadata_agent;
@@ -24,6 +25,7 @@ fn chain(vars: &[Var<'_>], role_arn: Option<&str>, sts: &str, time: &Time) -> Ch
         env: Arc::new(env),
         role: role_arn.map(Role::new),
         metadata: metadata_agent(&Resolver::start().unwrap()),
+        program: RunningProgram::default(),
         identity: IdentityEndpoints::default(),
         sts: client(sts, time),
     };
@@ -78,6 +80,47 @@ fn a_file_that_is_half_written_changes_nothing() {
     let mut chain = chain(&vars, None, NOBODY, &Time::at(NOW));
     file.write("[default]\naws_access_key_id = NEW\n");
     assert_eq!(chain.fetch().unwrap().access_key_id(), "OLD");
+    file.write(keys("NEW"));
+    assert_eq!(chain.fetch().unwrap().access_key_id(), "NEW");
+}
+
+/// The role of the instance may belong to another account.
+#[test]
+fn files_that_disappear_do_not_change_the_source() {
+    let ec2 = FakeEc2::start(Ec2::with_role("OTHER", LATER));
+    let config = ScratchFile::new("[default]\nregion = eu-west-1\n");
+    let file = ScratchFile::new(keys("FIRST"));
+    let vars = [
+        ("AWS_CONFIG_FILE", config.text()),
+        ("AWS_SHARED_CREDENTIALS_FILE", file.text()),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", ec2.endpoint.url()),
+    ];
+    let mut chain = chain(&vars, None, NOBODY, &Time::at(NOW));
+    let mut given = || chain.fetch().unwrap().access_key_id().to_owned();
+    std::fs::remove_file(file.text()).unwrap();
+    assert_eq!(given(), "FIRST");
+    // What another file says is not what stood in the missing one.
+    config.write(keys("CONFIG"));
+    assert_eq!(given(), "FIRST");
+    file.write("");
+    config.write("");
+    assert_eq!(given(), "FIRST");
+    file.write([0xff]);
+    assert_eq!(given(), "FIRST");
+    file.write(keys("SECOND"));
+    assert_eq!(given(), "SECOND");
+    assert!(ec2.endpoint.request_lines().is_empty());
+}
+
+/// A file that was never there is no reason to keep the old keys.
+#[test]
+fn a_file_that_was_never_read_holds_up_nothing() {
+    let file = ScratchFile::new(keys("OLD"));
+    let vars = [
+        ("AWS_CONFIG_FILE", "/nonexistent/config".to_owned()),
+        ("AWS_SHARED_CREDENTIALS_FILE", file.text()),
+    ];
+    let mut chain = chain(&vars, None, NOBODY, &Time::at(NOW));
     file.write(keys("NEW"));
     assert_eq!(chain.fetch().unwrap().access_key_id(), "NEW");
 }

@@ -44,7 +44,7 @@ pub fn client(url: &str, time: &Time) -> StsClient {
         timing: time.timing(),
         on_behalf: Vec::new(),
         has_no_route: false,
-        elsewhere: false,
+        use_fallback_region: false,
     }
 }
 

@@ -13,7 +13,7 @@ use aws_credential_types::Credentials;
 
 use crate::credentials::{Source, SourceError, json};
 use run::ProcessRunner;
-pub(crate) use run::RunningProgram;
+pub use run::RunningProgram;
 
 /// As long as the Go SDK waits.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -21,24 +21,42 @@ const TURN: Duration = Duration::from_millis(20);
 /// kernel for a disk or a network file system.
 const GONE: Duration = Duration::from_secs(2);
 
-/// The process group of the program that runs now, for the code that ends this process: the program
-/// would go on without it.
+/// The program that runs now, for the code that ends this process: the program would go on without
+/// it.
 #[derive(Debug, Clone, Default)]
-pub struct RunningProgram(Arc<Mutex<Option<Pid>>>);
+pub struct RunningProgram(Arc<Mutex<ProgramState>>);
+
+#[derive(Debug, Default)]
+struct ProgramState {
+    group: Option<Pid>,
+    /// A program that starts now would not be ended by anybody.
+    is_over: bool,
+}
 
 impl RunningProgram {
-    /// Kills the program that runs now, if any, with all that it has started.
-    pub(crate) fn kill(&self) {
-        if let Some(group) = *self.lock() {
+    /// Kills the program that runs now, if any, with all that it has started, and every later one.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.is_over = true;
+        if let Some(group) = state.group {
             kill(group);
         }
     }
 
-    fn set(&self, group: Option<Pid>) {
-        *self.lock() = group;
+    /// Remembers a program that was started, unless it came too late.
+    fn set(&self, group: Pid) {
+        let mut state = self.lock();
+        match state.is_over {
+            true => kill(group),
+            false => state.group = Some(group),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Pid>> {
+    fn clear(&self) {
+        self.lock().group = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ProgramState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,7 +109,7 @@ impl ProcessRunner {
         let (Some(stdout), Some(group)) = (child.stdout.take(), group(&child)) else {
             return Err("has no output".to_owned());
         };
-        self.running.set(Some(group));
+        self.running.set(group);
         let read = read(stdout, group, end).map_err(|problem| match problem {
             ProcessProblem::Time => format!("did not end within {} s", limit.as_secs()),
             ProcessProblem::TooMuch => "printed more than 64 KiB".to_owned(),
@@ -99,7 +117,7 @@ impl ProcessRunner {
         });
         // Before its number is free for others: it has not been waited for.
         kill(group);
-        self.running.set(None);
+        self.running.clear();
         let status = self.wait(child);
         collect_orphans(group);
         Ok(ProcessOutput {
@@ -304,16 +322,19 @@ mod tests {
     fn whoever_ends_this_process_can_end_the_program() {
         let mark = format!("{}.7001", std::process::id());
         let running = RunningProgram::default();
-        running.kill();
         let mut runner = ProcessRunner::new(running.clone());
         let words = ["/bin/sleep".to_owned(), mark.clone()];
-        let thread = std::thread::spawn(move || runner.run(&words, PATIENCE));
-        while !thread.is_finished() {
-            running.kill();
+        let thread = std::thread::spawn(move || {
+            // The second one is started when the first has ended, or later.
+            [(); 2].map(|()| runner.run(&words, PATIENCE).unwrap())
+        });
+        while !lives(&mark) {
             std::thread::yield_now();
         }
-        let output = thread.join().unwrap().unwrap();
-        assert!(output.status.is_none_or(|status| !status.success()));
+        running.end();
+        for output in thread.join().unwrap() {
+            assert!(output.status.is_none_or(|status| !status.success()));
+        }
         assert!(dies(&mark));
     }
 

@@ -37,7 +37,7 @@ pub struct StsClient {
     /// Use the dual-stack name: this host had no route to the usual one the last time.
     pub has_no_route: bool,
     /// Use the partition's main region: STS is disabled in ours. Learnt from an answer.
-    pub elsewhere: bool,
+    pub use_fallback_region: bool,
 }
 
 /// The source account and source ARN of a service, against the confused deputy problem: the
@@ -79,7 +79,7 @@ impl StsClient {
             again: false,
         };
         let (urls, region) = match &self.endpoints.sts_fallback {
-            Some(main) if self.elsewhere => (&main.urls, main.region),
+            Some(main) if self.use_fallback_region => (&main.urls, main.region),
             _ => (&self.endpoints.sts, self.endpoints.sts_region.as_str()),
         };
         let base = match &urls.dual_stack {
@@ -155,8 +155,8 @@ impl StsClient {
             StsError::Error { code, message } => {
                 let disabled_here = code == "RegionDisabledException"
                     && self.endpoints.sts_fallback.is_some()
-                    && !self.elsewhere;
-                self.elsewhere |= disabled_here;
+                    && !self.use_fallback_region;
+                self.use_fallback_region |= disabled_here;
                 AttemptError {
                     again: disabled_here
                         || answer.is_transient()
