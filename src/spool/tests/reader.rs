@@ -111,9 +111,7 @@ proptest! {
         let lost = expected.remove(hit).body;
         let steps = steps(&bytes);
         prop_assert_eq!(items_of(&steps), expected);
-        let is_last = hit + 1 == items.len();
         let damage = match place - starts[hit] {
-            0..RECORD_HEADER if is_last => ReaderStep::TornTail,
             0..RECORD_HEADER => ReaderStep::Gap,
             _ => ReaderStep::Damaged { documents: lost.count(), bytes: lost.body_len() },
         };
