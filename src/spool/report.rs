@@ -34,6 +34,8 @@ pub(super) struct Report {
     events: Vec<SpoolEvent>,
     /// Whether a problem was reported and the recovery was not.
     is_problem: bool,
+    /// Whether the log says that there is a problem.
+    is_logged: bool,
     /// The usage that was last reported.
     usage: Usage,
     losses: BTreeMap<(XRayApi, LossReason), Losses>,
@@ -60,16 +62,23 @@ impl Report {
         }
         self.is_problem = true;
         if let Some(held_back) = PROBLEMS.allow(now) {
+            self.is_logged = true;
             log::error!("{error}; what cannot be sent waits in memory meanwhile{held_back}");
         }
         self.push(SpoolEvent::Problem(error.to_string()));
+    }
+
+    pub(super) fn is_problem(&self) -> bool {
+        self.is_problem
     }
 
     /// The disk works.
     pub(super) fn recovered(&mut self) {
         if self.is_problem {
             self.is_problem = false;
-            log::info!("The spool directory can be used again");
+            if std::mem::take(&mut self.is_logged) {
+                log::info!("The spool directory can be used again");
+            }
             self.push(SpoolEvent::Recovered);
         }
     }

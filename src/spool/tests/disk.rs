@@ -150,6 +150,58 @@ fn a_disk_filled_by_others_loses_nothing() {
     });
 }
 
+/// The alert must end when the disk works again, although there is nothing to be stored.
+#[test]
+fn that_the_disk_has_room_again_is_found_out_without_an_item() {
+    let name = "that_the_disk_has_room_again_is_found_out_without_an_item";
+    on_a_small_disk(name, |disk| {
+        let mut spool = Tested::empty(&disk.join("spool"), LIMIT);
+        let filler = disk.join("filler");
+        fs::write(&filler, vec![1; DISK]).unwrap_err();
+        assert_problem(
+            store(&mut spool, &large_item(0)),
+            "make room",
+            &large_item(0),
+        );
+        let mut wait = || {
+            spool.now = spool
+                .spool
+                .next_deadline()
+                .expect("it tries again by itself");
+            spool.events()
+        };
+        for _ in 0..3 {
+            assert_eq!(wait(), []);
+        }
+        fs::remove_file(&filler).unwrap();
+        assert_eq!(wait(), [SpoolEvent::Recovered]);
+        assert_eq!(spool.spool.next_deadline(), None);
+    });
+}
+
+#[test]
+fn an_error_that_passes_is_over_without_an_item_to_store() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    // One that a killed process has left.
+    let probe = temp.spool().join(format!("probe-{}", std::process::id()));
+    fs::write(&probe, "").unwrap();
+    let error = std::io::Error::other("too many open files");
+    spool
+        .spool
+        .fail_to("cannot read a file in it", error, spool.now);
+    let [SpoolEvent::Problem(_)] = spool.events()[..] else {
+        panic!("no problem");
+    };
+    spool.now = spool
+        .spool
+        .next_deadline()
+        .expect("it tries again by itself");
+    assert_eq!(spool.events(), [SpoolEvent::Recovered]);
+    assert_eq!(spool.spool.next_deadline(), None);
+    assert!(!probe.exists());
+}
+
 #[test]
 fn a_full_disk_is_no_reason_not_to_take_over() {
     on_a_small_disk("a_full_disk_is_no_reason_not_to_take_over", |disk| {
@@ -218,6 +270,33 @@ fn a_directory_that_vanishes_takes_only_what_was_closed() {
         let released = [SpoolEvent::Released { record, kept }];
         assert_eq!(spool.send(SpoolMessage::Release(record)), released);
     }
+}
+
+/// What NFS says when the volume was away.
+fn lose_the_directory(spool: &mut Tested) {
+    let error = std::io::ErrorKind::StaleNetworkFileHandle.into();
+    spool
+        .spool
+        .fail_to("cannot read a file in it", error, spool.now);
+    let [SpoolEvent::Problem(_)] = spool.events()[..] else {
+        panic!("no problem");
+    };
+}
+
+/// The uploader reads once a second while it takes something to be on disk.
+#[test]
+fn reading_does_not_put_off_that_the_directory_is_opened_again() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    spool.store(&item(1));
+    lose_the_directory(&mut spool);
+    let mut read = Vec::new();
+    for _ in 0..4 {
+        spool.now += Duration::from_secs(1);
+        read.extend(spool.drain().0.into_iter().map(|(_, item)| item));
+    }
+    assert_eq!(read, [item(1)]);
+    spool.store(&item(2));
 }
 
 #[test]
