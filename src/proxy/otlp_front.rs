@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use super::action::{ApiAction, AwsService};
 use super::handler::{Body, Entrance, ForwardError, Incoming, RequestHandler, Response};
 use super::resources::ClientResources;
@@ -102,6 +104,9 @@ impl OtlpFront {
             }
             _ => None,
         };
+        // First, since this reads the body from its beginning to its end, which is the fastest way to
+        // bring it into the cache for what follows.
+        let hash = hex::encode(Sha256::digest(&*request.body));
         let spans = otlp::read(&request.method, content_type, &coding, &request.body)?;
         if spans.count == 0 {
             return Ok(otlp::accepted(spans.encoding));
@@ -111,6 +116,7 @@ impl OtlpFront {
             is_json: spans.encoding == otlp::OtlpEncoding::Json,
             is_gzip: spans.coding == Coding::Gzip,
             spans: spans.count,
+            hash: Some(hash.into()),
         };
         match self.channel.offer_spans(taken, PATIENCE) {
             Some(SpanVerdict::Taken) => {

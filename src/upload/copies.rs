@@ -273,21 +273,21 @@ impl SpoolCopies {
     /// When the next item that waits here may go out although the spool has not answered. With
     /// `is_over` the spool's answers are not waited for.
     pub(super) fn overdue(&self, api: XRayApi, is_over: bool) -> Option<Instant> {
-        let mut copies = self.copies.values();
+        let mut copies = self.on_their_way();
         let since = copies.find_map(|copy| copy.can_go(api).then_some(copy.since()?))?;
         Some(if is_over { since } else { since + OVERDUE })
     }
 
     /// Takes the first item that waits here.
     pub(super) fn pop(&mut self, api: XRayApi) -> Option<Item> {
-        let mut copies = self.copies.iter_mut();
-        let (id, copy) = copies.find(|(_, copy)| copy.can_go(api))?;
-        let Copy::Storing { item, .. } = copy else {
+        let can_go = |id: &&u64| self.copies.get(id).is_some_and(|copy| copy.can_go(api));
+        let id = *self.storing.keys().find(can_go)?;
+        let Some(Copy::Storing { item, .. }) = self.copies.get_mut(&id) else {
             return None;
         };
         let item = item.take()?;
         let copy = CopyRef {
-            id: *id,
+            id,
             documents: item.documents(),
             parts: Arc::default(),
         };
@@ -304,10 +304,15 @@ impl SpoolCopies {
 
     /// The items that wait here.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Item> {
-        self.copies.values().filter_map(|copy| match copy {
+        self.on_their_way().filter_map(|copy| match copy {
             Copy::Storing { item, .. } => item.as_ref(),
             _ => None,
         })
+    }
+
+    /// The copies for which the spool has not answered: few, where the others may be all that is held.
+    fn on_their_way(&self) -> impl Iterator<Item = &Copy> {
+        self.storing.keys().filter_map(|id| self.copies.get(id))
     }
 
     /// Whether there is a copy. There is none if the spool has refused to store it.

@@ -147,6 +147,7 @@ fn opened(body: &CompressedBody, kind: BodyKind) -> ItemBody {
             is_json: json,
             is_gzip: gzip,
             spans: body.count(),
+            hash: None,
         }),
     }
 }

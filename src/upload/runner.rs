@@ -338,7 +338,7 @@ impl Runner {
             method: "POST",
             url: &url,
             headers: own,
-            body: payload.body(),
+            body: payload.signable(),
             region: &target.region,
             service: "xray",
             time,

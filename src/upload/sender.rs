@@ -15,6 +15,7 @@ use super::message::Event;
 use super::response::XRayResponse;
 use super::spans::SpanRequest;
 use crate::aws::clock::Reading;
+use crate::aws::sigv4::SignableBody;
 use crate::batch::Batch;
 use crate::http::error::TransportError;
 use crate::http::url;
@@ -46,6 +47,13 @@ impl Payload {
             Payload::Segments(batch) => batch.body(),
             Payload::Otlp(request) => &request.body,
             Payload::Telemetry(body) => body.as_bytes(),
+        }
+    }
+
+    pub(super) fn signable(&self) -> SignableBody<'_> {
+        match self {
+            Payload::Otlp(request) => request.signable(),
+            _ => SignableBody::Bytes(self.body()),
         }
     }
 

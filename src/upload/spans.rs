@@ -5,6 +5,7 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use crate::aws::sigv4::SignableBody;
 use crate::batch::compressed::{CompressedBody, Compressor};
 use crate::spool::{self, BodyKind};
 
@@ -19,6 +20,9 @@ pub struct SpanRequest {
     pub(crate) is_gzip: bool,
     /// Its spans.
     pub spans: usize,
+    /// The SHA-256 of the body in hexadecimal. The thread that has received a body hashes it at the least
+    /// cost: it is in the cache of its processor. `None` for a body that has waited, compressed.
+    pub(crate) hash: Option<Arc<str>>,
 }
 
 impl SpanRequest {
@@ -37,6 +41,14 @@ impl SpanRequest {
                 CompressedBody::uncompressed(body.into_boxed_slice(), self.spans)
             }
             false => compressor.compress(&self.body, self.spans),
+        }
+    }
+
+    /// What a signature covers.
+    pub(super) fn signable(&self) -> SignableBody<'_> {
+        match &self.hash {
+            Some(hash) => SignableBody::Precomputed(hash.to_string()),
+            None => SignableBody::Bytes(&self.body),
         }
     }
 

@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
+pub use aws_sigv4::http_request::SignableBody;
+use aws_sigv4::http_request::{SignableRequest, SigningSettings};
 use aws_sigv4::sign::v4;
 
 /// A request as it will be sent, and what to sign it with.
@@ -16,8 +17,8 @@ pub struct SignRequest<'a> {
     /// Headers to sign besides `host` and the `x-amz-*` ones that signing adds. Pass only what
     /// no hop changes: never `connection`, `expect`, `accept-encoding` or `user-agent`.
     pub headers: &'a [(&'a str, &'a str)],
-    /// The body, byte for byte.
-    pub body: &'a [u8],
+    /// The body, byte for byte, or its SHA-256 in hexadecimal.
+    pub body: SignableBody<'a>,
     /// Region of the credential scope.
     pub region: &'a str,
     /// Service of the credential scope: `xray`, `sts`.
@@ -70,7 +71,7 @@ pub fn sign(request: &SignRequest<'_>) -> Result<Vec<(String, String)>, SignErro
         request.method,
         request.url,
         request.headers.iter().copied(),
-        SignableBody::Bytes(request.body),
+        request.body.clone(),
     )
     .map_err(|e| fail("request", &e))?;
     let (instructions, _) = aws_sigv4::http_request::sign(signable, &params)

@@ -53,7 +53,7 @@ fn golden_signatures() {
         method: "POST",
         url: "https://xray.us-east-1.amazonaws.com/TraceSegments",
         headers: &[JSON],
-        body: BODY.as_bytes(),
+        body: SignableBody::Bytes(BODY.as_bytes()),
         region: "us-east-1",
         service: "xray",
         time: at(1_440_938_160),
@@ -107,7 +107,7 @@ fn golden_signatures() {
             request: SignRequest {
                 url: "http://127.0.0.1:8080/GetSamplingRules",
                 region: "us-west-2",
-                body: b"",
+                body: SignableBody::Bytes(b""),
                 ..base()
             },
             signed_headers: "content-type;host;x-amz-date",
@@ -125,8 +125,10 @@ fn golden_signatures() {
                     ),
                     ("accept", "application/json"),
                 ],
-                body: b"Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A\
+                body: SignableBody::Bytes(
+                    b"Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A\
                     123456789012%3Arole%2Fxray&RoleSessionName=xray-daemon&DurationSeconds=900",
+                ),
                 credentials: &session,
                 ..base()
             },
@@ -146,7 +148,7 @@ fn an_empty_token_is_never_signed() {
         method: "POST",
         url: "https://xray.us-east-1.amazonaws.com/TraceSegments",
         headers: &[JSON],
-        body: b"",
+        body: SignableBody::Bytes(b""),
         region: "us-east-1",
         service: "xray",
         time: at(1_440_938_160),
@@ -170,7 +172,7 @@ fn what_cannot_be_signed_is_an_error_without_secrets() {
         method: "POST",
         url: "https://xray.us-east-1.amazonaws.com/",
         headers: &[],
-        body: b"",
+        body: SignableBody::Bytes(b""),
         region: "us-east-1",
         service: "xray",
         time: at(0),
@@ -233,7 +235,7 @@ proptest! {
             method: "POST",
             url: &url,
             headers: &[(&name, &value)],
-            body: &body,
+            body: SignableBody::Bytes(&body),
             region: "us-east-1",
             service: "xray",
             time: at(seconds),

@@ -246,6 +246,7 @@ impl Simulation {
             is_json: size.is_multiple_of(2),
             is_gzip,
             spans,
+            hash: None,
         };
         self.taken.insert(request.body.clone());
         self.event(Event::Spans(SpanOffer { request, reply }));
