@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 
 use super::{Console, Options};
 
@@ -190,6 +191,19 @@ fn a_request_of_opentelemetry_is_drawn_like_a_datagram() {
         .otlp(b"", "application/x-protobuf", now, &mut out)
         .unwrap();
     assert!(out.starts_with("✗ holds no segment"), "{out}");
+}
+
+/// A combining mark takes no column of its own.
+#[test]
+fn a_mark_without_a_letter_fits_nowhere_behind_the_end_of_a_line() {
+    for width in 60..80 {
+        for length in [8, 9_999, 60_000] {
+            let document = format!("\u{301}{}", "x".repeat(length));
+            let out = drawn(&document, Options { width, ..PLAIN });
+            let most = out.lines().map(|line| line.width()).max();
+            assert!(most.is_some_and(|most| most <= width), "{width}: {out}");
+        }
+    }
 }
 
 #[test]
