@@ -127,11 +127,7 @@ pub(crate) enum SpoolEvent {
     /// The item is on disk.
     Stored { id: u64, record: RecordId },
     /// The item is not on disk; the uploader keeps it.
-    StoreFailed {
-        id: u64,
-        item: SpoolItem,
-        error: StoreError,
-    },
+    StoreFailed { id: u64, error: StoreError },
     /// A record was read. It stays on disk until it is `Settled`.
     Restored { record: RecordId, item: SpoolItem },
     /// The end of one `Read`. With `more` there are further records that could be read at once.
@@ -155,8 +151,8 @@ pub(crate) enum SpoolEvent {
     Problem(String),
     /// It works again.
     Recovered,
-    /// The answer to `Flush`: whether all that was stored survives the end of the host.
-    Flushed { synchronised: bool },
+    /// The answer to `Flush`. Where something could not be synchronised, a `Problem` came before.
+    Flushed,
 }
 
 /// How much is on disk.

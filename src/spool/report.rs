@@ -116,23 +116,13 @@ impl Report {
         untold.map(|losses| losses.next_line).min()
     }
 
-    /// Logs the sum of what was lost: one line a minute for each reason.
-    pub(super) fn log_losses(&mut self, now: Instant) {
+    /// Logs the sum of what was lost: one line a minute for each reason, and the rest at the end.
+    pub(super) fn log_losses(&mut self, now: Instant, is_end: bool) {
         for ((destination, reason), losses) in &mut self.losses {
-            if losses.documents > 0 && losses.next_line <= now {
+            if losses.documents > 0 && (is_end || losses.next_line <= now) {
                 let documents = std::mem::take(&mut losses.documents);
                 log::warn!("Lost {documents} {destination} from the spool: {reason}");
                 losses.next_line = now + MINUTE;
-            }
-        }
-    }
-
-    /// Logs the remaining losses at the end.
-    pub(super) fn log_all_losses(&mut self) {
-        for ((destination, reason), losses) in &mut self.losses {
-            match std::mem::take(&mut losses.documents) {
-                0 => {}
-                documents => log::warn!("Lost {documents} {destination} from the spool: {reason}"),
             }
         }
     }

@@ -74,7 +74,7 @@ impl Spool {
         if self.synchronise_at.is_some_and(|at| now >= at) {
             self.synchronise(now);
         }
-        self.report.log_losses(now);
+        self.report.log_losses(now, false);
     }
 
     pub(super) fn handle(&mut self, message: SpoolMessage, now: Instant) {
@@ -86,7 +86,7 @@ impl Spool {
             SpoolMessage::Store { id, item } => {
                 let event = match self.store(&item, now) {
                     Ok(record) => SpoolEvent::Stored { id, record },
-                    Err(error) => SpoolEvent::StoreFailed { id, item, error },
+                    Err(error) => SpoolEvent::StoreFailed { id, error },
                 };
                 self.report.push(event);
             }
@@ -103,9 +103,9 @@ impl Spool {
             SpoolMessage::Release(record) => self.release(record, now),
             SpoolMessage::Flush => {
                 self.keep_what_was_removed(now);
-                let synchronised = self.synchronise(now);
-                self.report.log_all_losses();
-                self.report.push(SpoolEvent::Flushed { synchronised });
+                self.synchronise(now);
+                self.report.log_losses(now, true);
+                self.report.push(SpoolEvent::Flushed);
             }
         }
     }

@@ -211,11 +211,7 @@ fn what_is_being_sent_is_never_dropped_for_the_limit() {
     });
     let number = refused.unwrap();
     let error = StoreError::NoRoom;
-    let failed = SpoolEvent::StoreFailed {
-        id: 1,
-        item: item(number),
-        error,
-    };
+    let failed = SpoolEvent::StoreFailed { id: 1, error };
     assert_eq!(store(&mut spool, number), [failed]);
     records.into_iter().for_each(|record| spool.settle(record));
     spool.store(&item(number));
@@ -557,12 +553,9 @@ fn nothing_is_stored_before_it_is_known_whose_it_is() {
         lost: Vec::new(),
     };
     let item = item(1);
-    let events = spool.send(SpoolMessage::Store {
-        id: 1,
-        item: item.clone(),
-    });
+    let events = spool.send(SpoolMessage::Store { id: 1, item });
     let error = StoreError::Unavailable;
-    assert_eq!(events, [SpoolEvent::StoreFailed { id: 1, item, error }]);
+    assert_eq!(events, [SpoolEvent::StoreFailed { id: 1, error }]);
     assert_eq!(spool.drain_items(), []);
     assert!(!temp.spool().exists());
 }
@@ -616,8 +609,7 @@ fn what_was_stored_is_synchronised_within_the_interval() {
     assert_eq!(spool.spool.next_deadline(), None);
 
     spool.store(&item(3));
-    let flushed = SpoolEvent::Flushed { synchronised: true };
-    assert_eq!(spool.send(SpoolMessage::Flush), [flushed]);
+    assert_eq!(spool.send(SpoolMessage::Flush), [SpoolEvent::Flushed]);
     assert_eq!(spool.spool.next_deadline(), None);
 }
 
@@ -673,12 +665,12 @@ fn losses_are_logged_with_their_sum_and_once_a_minute() {
         let report = &mut spool.spool.report;
         report.lost(XRayApi::Segments, one, LossReason::Limit, None, now);
         report.lost(XRayApi::Segments, one, LossReason::Damaged, None, now);
-        report.log_losses(now);
+        report.log_losses(now, false);
     }
     // The first lines come after a second, and the next ones a minute later.
     let next = start + Duration::from_secs(61);
     assert_eq!(spool.spool.report.next_line(), Some(next));
     assert_eq!(spool.spool.next_deadline(), Some(next));
-    spool.spool.report.log_losses(next);
+    spool.spool.report.log_losses(next, false);
     assert_eq!(spool.spool.report.next_line(), None);
 }

@@ -40,7 +40,7 @@ impl Uploader {
                     Stored::Superfluous => self.tell_spool(SpoolMessage::Settled(record)),
                 }
             }
-            SpoolEvent::StoreFailed { id, error, .. } => {
+            SpoolEvent::StoreFailed { id, error } => {
                 log::debug!("not stored: {error}");
                 spooling.store_at = Some(now.instant + STORE_PAUSE);
                 if let Some(item) = spooling.copies.failed(id) {
@@ -84,7 +84,7 @@ impl Uploader {
                 spooling.problem = None;
                 spooling.store_at = None;
             }
-            SpoolEvent::Flushed { .. } => spooling.flush = Flush::Done,
+            SpoolEvent::Flushed => spooling.flush = Flush::Done,
         }
     }
 

@@ -106,9 +106,9 @@ impl FakeSpool {
                 });
                 found.into()
             }
-            SpoolMessage::Store { id, item } if self.refuses || !self.is_open => {
+            SpoolMessage::Store { id, .. } if self.refuses || !self.is_open => {
                 let error = StoreError::Unavailable;
-                vec![SpoolEvent::StoreFailed { id, item, error }]
+                vec![SpoolEvent::StoreFailed { id, error }]
             }
             SpoolMessage::Store { id, item } => {
                 let record = self.new_record();
@@ -143,7 +143,7 @@ impl FakeSpool {
             }
             SpoolMessage::Flush => {
                 self.flushes += 1;
-                vec![SpoolEvent::Flushed { synchronised: true }]
+                vec![SpoolEvent::Flushed]
             }
         }
     }
