@@ -132,10 +132,13 @@ faults: ## every fault at its full length: outages of 10 s and 60 s, poison, ove
 	XRAY_FAULTS=full cargo test --locked --test it -- --test-threads 6 faults limits resource_exhaustion shutdown
 
 spool: ## ten minutes of outage with --spool, and a spool of 200 MB that is sent beside new load
+	$(rust)
 	cargo test --release --locked --test it -- --ignored --nocapture --test-threads 1 spool::
 
 resident: ## list anew which functions a daemon at rest has run; they are put side by side, to take little memory
+	$(rust)
 	deploy/need valgrind=valgrind python3=python3
+	rustup target list --installed | grep -qx $(MUSL_amd64) || rustup target add $(MUSL_amd64)
 	cargo build --release --locked --target $(MUSL_amd64) --bin xray --config 'target.$(MUSL_amd64).rustflags=["-Cstrip=none"]'
 	benches/resident/run target/$(MUSL_amd64)/release/xray
 
@@ -144,11 +147,13 @@ soak: ## random faults under load for SECONDS=600, then the totals must balance
 	XRAY_SOAK_SECONDS=$(or $(SECONDS),600) cargo test --locked --test it -- --nocapture limits::soak
 
 fuzz: $(FUZZ) ## fuzz every parser: make fuzz FUZZ_SECONDS=30
+	$(rust)
 	@deploy/need g++=g++
 	PATH="$(FUZZ):$$PATH" fuzz/run $(FUZZ_SECONDS)
 
 # The advisories come from GitHub: ADVISORIES=1 asks for them, where GitHub can be reached.
 audit: $(DENY) ## licences, sources and duplicates of the dependencies; ADVISORIES=1 for known holes too
+	$(rust)
 	$(DENY)/cargo-deny --locked check -D warnings licenses bans sources $(if $(ADVISORIES),advisories)
 
 sbom: ## what is in the binary, as CycloneDX: target/sbom.cdx.json
@@ -158,6 +163,7 @@ sbom: ## what is in the binary, as CycloneDX: target/sbom.cdx.json
 	deploy/sbom > target/sbom.cdx.json
 
 $(TOOLS)/%/bin:
+	$(rust)
 	cargo install --locked --debug --root $(TOOLS)/$* $*
 
 check-deploy: ## check every deployment file with its own ecosystem's tools: CHECKS="words of names"

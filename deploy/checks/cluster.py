@@ -15,7 +15,7 @@ ALL_ON = {
     "image": {"digest": "sha256:" + "0" * 64}, "imagePullSecrets": [{"name": "a-secret"}],
     "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/xray-daemon"}},
     "serviceMonitor": {"enabled": True, "interval": "15s", "labels": {"release": "prometheus"}},
-    "prometheusRule": {"enabled": True}, "spool": {"enabled": True}, "otlp": {"enabled": True},
+    "prometheusRule": {"enabled": True}, "spool": {"enabled": True, "limitMB": 100}, "otlp": {"enabled": True},
 }
 NOTHING = {
     "networkPolicy": {"enabled": False}, "serviceAccount": {"create": False, "name": "another"},
@@ -37,7 +37,22 @@ def manifest_problems(text):
                 kubernetes_validate.validate(document, release, strict=True)
             except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
                 problems += f"{release}, {document['kind']}: {error}\n"
-    return problems + wiring_problems(documents)
+    return problems + wiring_problems(documents) + spool_problems(documents)
+
+
+def spool_problems(documents):
+    """A pod that takes more than the limit of its emptyDir is evicted, with all that it holds."""
+    problems = ""
+    for pod in [d["spec"]["template"]["spec"] for d in documents if d["kind"] == "DaemonSet"]:
+        [container] = pod["containers"]
+        arguments = container.get("args", [])
+        if "--spool" not in arguments:
+            continue
+        limit = int(arguments[arguments.index("--spool-limit") + 1])
+        sizes = [volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"] if volume["name"] == "spool"]
+        if sizes != [f"{limit + 64}Mi"]:
+            problems += f"the spool takes {limit} MB, and its volume {sizes}\n"
+    return problems
 
 
 def wiring_problems(documents):

@@ -111,7 +111,7 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         };
         let store = view
             .unwrap_or(by_default)
-            .then(|| trace_page::store(limit, udp, exporter));
+            .then(|| trace_page::store(trace_page::page_limit(limit), udp, exporter));
         let others: Arc<dyn RequestHandler> = Arc::new(LocalSampling);
         let handler = match &store {
             Some(store) => page(Arc::clone(store), others),
@@ -133,7 +133,11 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
         });
     }
     let shown = match view {
-        Some(true) => Some(show(trace_page::store(limit, udp, "xray"))?),
+        Some(true) => {
+            let waiting = trace_page::feed_limit(limit);
+            let kept = trace_page::page_limit(limit) - waiting;
+            Some(show(trace_page::store(kept, udp, "xray"), waiting)?)
+        }
         _ => None,
     };
     let set = |name| env::set(&*settings.env, name).unwrap_or_default();
@@ -149,7 +153,7 @@ pub(super) fn start(parts: BackendParts) -> Result<Backend, StartError> {
             limits: UploadLimits {
                 concurrency: settings.config.concurrency,
                 buffer: match shown {
-                    Some(_) => limit - trace_page::store_limit(limit),
+                    Some(_) => limit - trace_page::page_limit(limit),
                     None => limit,
                 },
             },
@@ -233,9 +237,9 @@ fn start_spool(
     Ok(messages)
 }
 
-/// Starts the thread that keeps for the page what is uploaded.
-fn show(store: Arc<SharedStore>) -> Result<(Arc<SharedStore>, Feed), StartError> {
-    let (feed, feeder) = Feed::new();
+/// Starts the thread that keeps for the page what is uploaded, of which `waiting` bytes may wait for it.
+fn show(store: Arc<SharedStore>, waiting: usize) -> Result<(Arc<SharedStore>, Feed), StartError> {
+    let (feed, feeder) = Feed::new(waiting);
     let kept = Arc::clone(&store);
     spawn("view", move || feeder.run(&kept))?;
     Ok((store, feed))

@@ -7,17 +7,26 @@ use crate::ingest::address;
 use crate::view::SharedStore;
 use crate::view::store::DaemonInfo;
 
-/// Most bytes of traces that are kept for the page.
-const MAX_STORE: usize = 32 * 1024 * 1024;
+/// Most bytes that the page takes.
+const MAX_PAGE: usize = 32 * 1024 * 1024;
 
-/// Bytes of traces that are kept, of the `limit` of the buffer: half of it, at most 32 MB.
-pub(super) fn store_limit(limit: usize) -> usize {
-    (limit / 2).min(MAX_STORE)
+/// Most bytes that wait to be kept, where traces go to X-Ray too.
+const MAX_FEED: usize = 2 * 1024 * 1024;
+
+/// Bytes that the page may take, of the `limit` of the buffer: half of it, at most 32 MB.
+pub(super) fn page_limit(limit: usize) -> usize {
+    (limit / 2).min(MAX_PAGE)
 }
 
-/// The traces of the page. `udp` is where segments are taken, `exporter` where they go.
+/// How many of these may wait to be kept: a quarter, at most 2 MB.
+pub(super) fn feed_limit(limit: usize) -> usize {
+    (page_limit(limit) / 4).min(MAX_FEED)
+}
+
+/// The traces of the page, which may take `bytes`. `udp` is where segments are taken, `exporter` where
+/// they go.
 pub(super) fn store(
-    limit: usize,
+    bytes: usize,
     udp: Option<SocketAddr>,
     exporter: &'static str,
 ) -> Arc<SharedStore> {
@@ -26,7 +35,7 @@ pub(super) fn store(
         udp: udp.map_or_else(String::new, |address| address.to_string()),
         exporter,
     };
-    Arc::new(SharedStore::new(store_limit(limit), daemon))
+    Arc::new(SharedStore::new(bytes, daemon))
 }
 
 /// Tells where the page is, once it is there.
@@ -70,7 +79,9 @@ mod tests {
 
     #[test]
     fn the_page_takes_half_of_the_buffer_at_most() {
-        assert_eq!(store_limit(3 << 20), 3 << 19);
-        assert_eq!(store_limit(1 << 30), MAX_STORE);
+        assert_eq!(page_limit(3 << 20), 3 << 19);
+        assert_eq!(page_limit(1 << 30), MAX_PAGE);
+        assert_eq!(feed_limit(3 << 20), 3 << 17);
+        assert_eq!(feed_limit(1 << 30), MAX_FEED);
     }
 }

@@ -118,10 +118,11 @@ impl OtlpFront {
             spans: spans.count,
             hash: Some(hash.into()),
         };
+        let shown = self.feed.as_ref().map(|feed| (feed, taken.clone()));
         match self.channel.offer_spans(taken, PATIENCE) {
             Some(SpanVerdict::Taken) => {
-                if let Some(feed) = &self.feed {
-                    feed.spans(request);
+                if let Some((feed, spans)) = shown {
+                    feed.spans(spans);
                 }
                 Ok(otlp::accepted(spans.encoding))
             }

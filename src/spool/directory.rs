@@ -7,12 +7,13 @@
 //! point of EFS does; then the owner of a new file is the owner of the directory, and that will do.
 //!
 //! Files have mode 0600. A file that is a link, has another owner, or that others may write is left
-//! alone. All names are looked up in the opened directory, so that nobody can put another one in its
+//! alone. The group of the directory may write to files where it may write to the directory: Kubernetes
+//! gives it this right each time that it mounts a volume with `fsGroup`. All names are looked up in the opened directory, so that nobody can put another one in its
 //! place in between.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,7 @@ const NEW_FILE: OFlags = OFlags::RDWR
 pub(crate) struct SpoolDirectory {
     fd: OwnedFd,
     path: PathBuf,
-    owner: u32,
+    trust: Trust,
     lock: File,
 }
 
@@ -50,11 +51,11 @@ impl SpoolDirectory {
             let path = path.clone();
             move |error: rustix::io::Errno| DirectoryError::system(&path, what, error)
         };
-        let owner = trusted_owner(&fd, &path)?;
+        let trust = Trust::of(&fd, &path)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = at::openat(&fd, lock::NAME, flags, Mode::RUSR | Mode::WUSR)
             .map_err(system("cannot open its lock file"))?;
-        check(&file, owner)
+        check(&file, trust)
             .map_err(|error| DirectoryError::system(&path, "cannot use its lock file", error))?;
         let lock = match lock::acquire(file) {
             Ok(lock) => lock,
@@ -66,7 +67,7 @@ impl SpoolDirectory {
         Ok(SpoolDirectory {
             fd,
             path,
-            owner,
+            trust,
             lock,
         })
     }
@@ -101,7 +102,7 @@ impl SpoolDirectory {
                     error => error.into(),
                 },
             )?;
-        check(&fd, self.owner)?;
+        check(&fd, self.trust)?;
         Ok(fd.into())
     }
 
@@ -123,6 +124,16 @@ impl SpoolDirectory {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Writes so many bytes into a file that goes at once.
+    ///
+    /// # Errors
+    /// What keeps files here from being created, written, synchronised or removed.
+    pub(super) fn try_to_write(&self, bytes: usize) -> io::Result<()> {
+        let mut file = File::from(unnamed_file(&self.fd)?);
+        file.write_all(&vec![0; bytes])?;
+        file.sync_data()
     }
 
     /// Synchronises the directory, so that new names survive a crash of the host.
@@ -161,24 +172,36 @@ pub(crate) fn examine(path: &Path) -> Result<bool, DirectoryError> {
         return Ok(false);
     }
     let fd = open_or_create(&path)?;
-    trusted_owner(&fd, &path)?;
+    Trust::of(&fd, &path)?;
     writable(&path, "cannot write to it")?;
     Ok(true)
 }
 
-/// The owner of the directory, if it can be trusted.
-fn trusted_owner(fd: &OwnedFd, path: &Path) -> Result<u32, DirectoryError> {
-    let stat =
-        at::fstat(fd).map_err(|error| DirectoryError::system(path, "cannot examine it", error))?;
-    let path = path.to_owned();
-    if Mode::from_raw_mode(stat.st_mode).contains(Mode::WOTH) {
-        return Err(DirectoryError::OthersCanWrite(path));
+/// Who else may own files in the directory, and write to them.
+#[derive(Debug, Clone, Copy)]
+struct Trust {
+    owner: u32,
+    /// The group of the directory, if it may write to the directory.
+    group: Option<u32>,
+}
+
+impl Trust {
+    /// What the directory itself says, if it can be trusted.
+    fn of(fd: &OwnedFd, path: &Path) -> Result<Self, DirectoryError> {
+        let stat = at::fstat(fd)
+            .map_err(|error| DirectoryError::system(path, "cannot examine it", error))?;
+        let path = path.to_owned();
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        if mode.contains(Mode::WOTH) {
+            return Err(DirectoryError::OthersCanWrite(path));
+        }
+        let (owner, user) = (stat.st_uid, geteuid().as_raw());
+        if !is_trusted_owner(owner, user, || owner_of_new_file(fd)) {
+            return Err(DirectoryError::ForeignOwner { path, owner, user });
+        }
+        let group = mode.contains(Mode::WGRP).then_some(stat.st_gid);
+        Ok(Trust { owner, group })
     }
-    let (owner, user) = (stat.st_uid, geteuid().as_raw());
-    if !is_trusted_owner(owner, user, || owner_of_new_file(fd)) {
-        return Err(DirectoryError::ForeignOwner { path, owner, user });
-    }
-    Ok(owner)
 }
 
 /// Opens the directory itself, never one that a symbolic link leads to.
@@ -223,23 +246,32 @@ pub(super) fn is_trusted_owner(
 
 /// The owner that the file system gives to files of this process.
 fn owner_of_new_file(directory: &OwnedFd) -> Option<u32> {
-    let name = format!("probe-{}", std::process::id());
-    let probe = at::openat(directory, &name, NEW_FILE, Mode::RUSR | Mode::WUSR).ok()?;
-    let stat = at::fstat(&probe);
-    let _ = at::unlinkat(directory, &name, AtFlags::empty());
-    Some(stat.ok()?.st_uid)
+    let file = unnamed_file(directory).ok()?;
+    Some(at::fstat(&file).ok()?.st_uid)
 }
 
-/// Whether an opened file may be used in a directory of `owner`.
-fn check(file: &OwnedFd, owner: u32) -> io::Result<()> {
+/// A new file whose name is removed already.
+fn unnamed_file(directory: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    let name = format!("probe-{}", std::process::id());
+    // A process of this number may have been killed before it removed its own.
+    let _ = at::unlinkat(directory, &name, AtFlags::empty());
+    let file = at::openat(directory, &name, NEW_FILE, Mode::RUSR | Mode::WUSR)?;
+    at::unlinkat(directory, &name, AtFlags::empty())?;
+    Ok(file)
+}
+
+/// Whether an opened file may be used.
+fn check(file: &OwnedFd, trust: Trust) -> io::Result<()> {
     let stat = at::fstat(file)?;
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    let group_writes = mode.contains(Mode::WGRP) && trust.group != Some(stat.st_gid);
     let why = if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         "it is not a regular file"
     } else if stat.st_nlink > 1 {
         "it has a second name (a hard link)"
-    } else if ![owner, geteuid().as_raw()].contains(&stat.st_uid) {
+    } else if ![trust.owner, geteuid().as_raw()].contains(&stat.st_uid) {
         "it belongs to another user"
-    } else if Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
+    } else if group_writes || mode.contains(Mode::WOTH) {
         "others may write to it"
     } else {
         return Ok(());

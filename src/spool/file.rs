@@ -25,7 +25,7 @@ pub(crate) struct SpoolFile {
     /// The records that are to be read.
     pub(crate) unread: RecordAmount,
     /// Where the first record begins.
-    start: u64,
+    pub(super) start: u64,
     /// End of the last whole record.
     pub size: u64,
     /// Bytes behind that.
@@ -37,7 +37,7 @@ pub(crate) struct SpoolFile {
     /// Whether the file is kept when all of its records are settled.
     is_given_up: bool,
     /// Open from the first read or write until all is settled.
-    handle: Option<File>,
+    pub(super) handle: Option<File>,
     /// Where to go on reading.
     cursor: u64,
     /// Records that were read and are not settled, with what they hold.
@@ -61,17 +61,6 @@ pub(crate) enum NextRecord {
         offsets: Range<u64>,
     },
     Nothing,
-}
-
-impl NextRecord {
-    /// Nothing more of the file will be read.
-    fn lost_rest(amount: RecordAmount, reason: LossReason) -> Self {
-        NextRecord::Lost {
-            amount,
-            reason,
-            offsets: 0..u64::MAX,
-        }
-    }
 }
 
 impl SpoolFile {
@@ -198,16 +187,6 @@ impl SpoolFile {
         }
     }
 
-    /// The open file.
-    pub(super) fn handle(&self) -> Option<&File> {
-        self.handle.as_ref()
-    }
-
-    /// Where its first record begins.
-    pub(super) fn start(&self) -> u64 {
-        self.start
-    }
-
     /// Whether it can be read although its name was removed.
     pub(super) fn is_open(&self) -> bool {
         self.handle.is_some()
@@ -246,18 +225,15 @@ impl SpoolFile {
             if self.handle.is_none() {
                 match directory.open_file(number) {
                     Ok(handle) => self.handle = Some(handle),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        let reason = LossReason::Vanished;
-                        let amount = self.give_up();
-                        return Ok(NextRecord::lost_rest(amount, reason));
+                    Err(error) => {
+                        let reason = match error.kind() {
+                            io::ErrorKind::NotFound => LossReason::Vanished,
+                            io::ErrorKind::InvalidData => LossReason::Unreadable,
+                            // There may be no free descriptor at this moment.
+                            _ => return Err(error),
+                        };
+                        return Ok(self.lose_rest(reason));
                     }
-                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                        let reason = LossReason::Unreadable;
-                        let amount = self.give_up();
-                        return Ok(NextRecord::lost_rest(amount, reason));
-                    }
-                    // There may be no free descriptor at this moment.
-                    Err(error) => return Err(error),
                 }
             }
             match self.try_read_next() {
@@ -269,12 +245,10 @@ impl SpoolFile {
                 }
                 Err(error) => {
                     self.failed_reads += 1;
-                    if self.failed_reads >= MAX_FAILED_READS {
-                        let reason = LossReason::Unreadable;
-                        let amount = self.give_up();
-                        return Ok(NextRecord::lost_rest(amount, reason));
+                    if self.failed_reads < MAX_FAILED_READS {
+                        return Err(error);
                     }
-                    return Err(error);
+                    return Ok(self.lose_rest(LossReason::Unreadable));
                 }
             }
         }
@@ -306,10 +280,9 @@ impl SpoolFile {
                 let offsets = start..reader.offset();
                 let amount = RecordAmount::of(documents, bytes);
                 self.unread = self.unread.saturating_sub(amount);
-                let reason = LossReason::Damaged;
                 Some(NextRecord::Lost {
                     amount,
-                    reason,
+                    reason: LossReason::Damaged,
                     offsets,
                 })
             }
@@ -319,6 +292,14 @@ impl SpoolFile {
             | ReaderStep::TornTail
             | ReaderStep::End => None,
         })
+    }
+
+    fn lose_rest(&mut self, reason: LossReason) -> NextRecord {
+        NextRecord::Lost {
+            amount: self.give_up(),
+            reason,
+            offsets: 0..u64::MAX,
+        }
     }
 
     /// This process reads nothing more from this file. Returns what was still to be read.
@@ -338,11 +319,14 @@ impl SpoolFile {
         number: u64,
         offset: u64,
     ) -> io::Result<()> {
-        let is_wanted = self.outstanding.remove(&offset).is_some()
-            || self.take_unread(directory, number, offset)?;
-        if !is_wanted {
+        let was_read = self.outstanding.remove(&offset).is_some();
+        let unread = match was_read {
+            true => Some(RecordAmount::default()),
+            false => self.unread_record(directory, number, offset)?,
+        };
+        let Some(unread) = unread else {
             return Ok(());
-        }
+        };
         // The last record too: the file may be one that cannot be removed.
         let marked = match &self.handle {
             Some(handle) if offset < self.size => {
@@ -350,7 +334,12 @@ impl SpoolFile {
             }
             _ => Ok(()),
         };
-        self.finish_if_settled();
+        // A record that was not read, and has no mark, will be read.
+        if was_read || marked.is_ok() {
+            self.released.remove(&offset);
+            self.unread = self.unread.saturating_sub(unread);
+            self.finish_if_settled();
+        }
         marked
     }
 
@@ -368,31 +357,28 @@ impl SpoolFile {
         (self.cursor..self.size).contains(&offset) || self.released.contains(&offset)
     }
 
-    /// Takes a record out of what is to be read. Returns whether it was there.
-    fn take_unread(
+    /// What a record holds that is still to be read. `None`: it is not to be read.
+    fn unread_record(
         &mut self,
         directory: Option<&SpoolDirectory>,
         number: u64,
         offset: u64,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<RecordAmount>> {
         if !self.is_unread(offset) {
-            return Ok(false);
+            return Ok(None);
         }
         let missing = io::ErrorKind::NotFound;
-        if self.handle.is_none() {
-            self.handle = Some(directory.ok_or(missing)?.open_file(number)?);
-        }
-        let handle = self.handle.as_ref().ok_or(missing)?;
-        let mut reader = RecordReader::new(handle, self.marker, offset, self.size);
-        let amount = match reader.next_header()? {
-            HeaderStep::Header(at, header) if at == offset && !header.settled => {
-                RecordAmount::of(header.count, header.opened)
-            }
-            _ => return Ok(false),
+        let handle = match &mut self.handle {
+            Some(handle) => handle,
+            none => none.insert(directory.ok_or(missing)?.open_file(number)?),
         };
-        self.released.remove(&offset);
-        self.unread = self.unread.saturating_sub(amount);
-        Ok(true)
+        let mut reader = RecordReader::new(handle, self.marker, offset, self.size);
+        Ok(match reader.next_header()? {
+            HeaderStep::Header(at, header) if at == offset && !header.settled => {
+                Some(RecordAmount::of(header.count, header.opened))
+            }
+            _ => None,
+        })
     }
 
     /// The record is to be read again, or for the first time. Returns whether it can be.

@@ -50,14 +50,18 @@ pub(super) fn index_all(
         let indexed = index(directory, number, identity)
             .unwrap_or_else(|error| Indexed::Foreign(format!("it cannot be read: {error}")));
         match indexed {
-            Indexed::Ours { file, damaged } => {
+            Indexed::Ours {
+                file,
+                damaged,
+                is_torn,
+            } => {
                 let known = files.get(&number);
                 if known.is_some_and(|known| known.marker == file.marker) {
                     continue;
                 }
                 *found.amounts.entry(file.destination).or_default() += file.unread;
                 found.damaged += damaged;
-                found.torn += u64::from(file.torn > 0);
+                found.torn += u64::from(is_torn);
                 let replaced = files.insert(number, *file);
                 found
                     .vanished
@@ -87,6 +91,8 @@ enum Indexed {
         file: Box<SpoolFile>,
         /// Damaged places.
         damaged: u64,
+        /// Whether the last record is incomplete.
+        is_torn: bool,
     },
     /// The process ended between creating the file and writing its header.
     Empty,
@@ -109,11 +115,12 @@ fn index(directory: &SpoolDirectory, number: u64, identity: &SpoolIdentity) -> i
     let why = match FileHeader::decode(&bytes) {
         Ok((header, start)) if header.identity == *identity => {
             let mut indexed = Box::new(SpoolFile::existing(&header, start as u64));
-            let damaged = count(&mut indexed, &file, file.metadata()?.len())?;
+            let (damaged, is_torn) = count(&mut indexed, &file, file.metadata()?.len())?;
             indexed.finish_if_settled();
             return Ok(Indexed::Ours {
                 file: indexed,
                 damaged,
+                is_torn,
             });
         }
         Ok((header, _)) => format!("it was written for {}", header.identity),
@@ -126,9 +133,10 @@ fn index(directory: &SpoolDirectory, number: u64, identity: &SpoolIdentity) -> i
     Ok(Indexed::Foreign(why))
 }
 
-/// Counts all records up to `end`. Returns how many damaged places there are.
-fn count(file: &mut SpoolFile, source: impl Read + Seek, end: u64) -> io::Result<u64> {
-    let mut damaged = 0;
+/// Counts all records up to `end`. Returns how many damaged places there are, and whether the last
+/// record is incomplete.
+fn count(file: &mut SpoolFile, source: impl Read + Seek, end: u64) -> io::Result<(u64, bool)> {
+    let (mut damaged, mut is_torn) = (0, false);
     let mut reader = RecordReader::new(source, file.marker, file.size, end);
     loop {
         match reader.next_header()? {
@@ -140,8 +148,11 @@ fn count(file: &mut SpoolFile, source: impl Read + Seek, end: u64) -> io::Result
                 }
             }
             HeaderStep::Gap => damaged += 1,
-            HeaderStep::TornTail => file.torn = end - file.size,
-            HeaderStep::End => return Ok(damaged),
+            HeaderStep::TornTail => is_torn = true,
+            HeaderStep::End => {
+                file.torn = end - file.size;
+                return Ok((damaged, is_torn));
+            }
         }
     }
 }

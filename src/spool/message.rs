@@ -129,7 +129,7 @@ pub(crate) enum SpoolEvent {
     /// The item is not on disk; the uploader keeps it.
     StoreFailed {
         id: u64,
-        item: SpoolItem,
+        destination: XRayApi,
         error: StoreError,
     },
     /// A record was read. It stays on disk until it is `Settled`.
@@ -155,8 +155,8 @@ pub(crate) enum SpoolEvent {
     Problem(String),
     /// It works again.
     Recovered,
-    /// The answer to `Flush`: whether all that was stored survives the end of the host.
-    Flushed { synchronised: bool },
+    /// The answer to `Flush`. Where something could not be synchronised, a `Problem` came before.
+    Flushed,
 }
 
 /// How much is on disk.

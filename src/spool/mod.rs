@@ -10,8 +10,8 @@
 //! * The end of the process, `kill -9` and a crash included: every item that was answered with
 //!   `Stored`. The operating system has it then.
 //! * The end of the host, power included: what was `Stored` more than `SYNC_INTERVAL` before, and
-//!   everything up to a `SpoolEvent::Flushed` without an error. A file is also synchronised when
-//!   it is full.
+//!   everything up to a `SpoolEvent::Flushed`, unless the log says that the directory cannot be
+//!   synchronised. A file is also synchronised when it is full.
 //! * A torn tail (the record that was being written) costs that record alone, and it was not yet
 //!   answered with `Stored`. A damaged record costs itself alone.
 //!
@@ -26,8 +26,7 @@
 //!
 //! One daemon uses a directory at a time; a lock on a file in it sees to that. Files that were
 //! written for another region, endpoint or role, or by another version, are left alone and named in
-//! the log. The module `directory` says what a
-//! directory must look like.
+//! the log. The module `directory` says what a directory must look like.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -25,7 +25,7 @@ pub enum ReaderStep {
         /// Bytes of the opened body.
         bytes: usize,
     },
-    /// Damaged bytes in front of a record.
+    /// Damaged bytes in front of a record, or in the place of the last one.
     Gap,
     /// The last record is incomplete, because its write was interrupted.
     TornTail,
@@ -117,6 +117,8 @@ impl<R: Read + Seek> RecordReader<R> {
     /// Moves to the next header after damaged bytes.
     fn skip_damage(&mut self) -> io::Result<HeaderStep> {
         let (pending, settled) = (self.marker.pending(), self.marker.settled());
+        // An interrupted write leaves a whole header or only a part of one.
+        let is_torn = self.end - self.offset < RECORD_HEADER as u64;
         let mut from = self.offset + 1;
         while self.end.saturating_sub(from) >= RECORD_HEADER as u64 {
             let length = usize::try_from(self.end - from).map_or(SEARCH, |rest| rest.min(SEARCH));
@@ -137,7 +139,10 @@ impl<R: Read + Seek> RecordReader<R> {
             from += 1;
         }
         self.offset = self.end;
-        Ok(HeaderStep::TornTail)
+        Ok(match is_torn {
+            true => HeaderStep::TornTail,
+            false => HeaderStep::Gap,
+        })
     }
 
     fn header_at(&mut self, offset: u64) -> io::Result<Option<RecordHeader>> {

@@ -38,6 +38,7 @@ impl Spool {
                 Ok(record)
             }
             Err(error) => {
+                self.unwritten = record_len(item);
                 self.fail_to("cannot write to it", error, now);
                 Err(StoreError::Unavailable)
             }
@@ -135,6 +136,9 @@ impl Spool {
         not_before: SystemTime,
         now: Instant,
     ) -> bool {
+        if self.directory.is_none() {
+            return false;
+        }
         let mut bytes = 0;
         while bytes < max_bytes.max(1) {
             let mut files = self.files.iter();

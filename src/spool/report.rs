@@ -34,6 +34,8 @@ pub(super) struct Report {
     events: Vec<SpoolEvent>,
     /// Whether a problem was reported and the recovery was not.
     is_problem: bool,
+    /// Whether the log says that there is a problem.
+    is_logged: bool,
     /// The usage that was last reported.
     usage: Usage,
     losses: BTreeMap<(XRayApi, LossReason), Losses>,
@@ -60,16 +62,23 @@ impl Report {
         }
         self.is_problem = true;
         if let Some(held_back) = PROBLEMS.allow(now) {
+            self.is_logged = true;
             log::error!("{error}; what cannot be sent waits in memory meanwhile{held_back}");
         }
         self.push(SpoolEvent::Problem(error.to_string()));
+    }
+
+    pub(super) fn is_problem(&self) -> bool {
+        self.is_problem
     }
 
     /// The disk works.
     pub(super) fn recovered(&mut self) {
         if self.is_problem {
             self.is_problem = false;
-            log::info!("The spool directory can be used again");
+            if std::mem::take(&mut self.is_logged) {
+                log::info!("The spool directory can be used again");
+            }
             self.push(SpoolEvent::Recovered);
         }
     }
@@ -107,23 +116,13 @@ impl Report {
         untold.map(|losses| losses.next_line).min()
     }
 
-    /// Logs the sum of what was lost: one line a minute for each reason.
-    pub(super) fn log_losses(&mut self, now: Instant) {
+    /// Logs the sum of what was lost: one line a minute for each reason, and the rest at the end.
+    pub(super) fn log_losses(&mut self, now: Instant, is_end: bool) {
         for ((destination, reason), losses) in &mut self.losses {
-            if losses.documents > 0 && losses.next_line <= now {
+            if losses.documents > 0 && (is_end || losses.next_line <= now) {
                 let documents = std::mem::take(&mut losses.documents);
                 log::warn!("Lost {documents} {destination} from the spool: {reason}");
                 losses.next_line = now + MINUTE;
-            }
-        }
-    }
-
-    /// Logs the remaining losses at the end.
-    pub(super) fn log_all_losses(&mut self) {
-        for ((destination, reason), losses) in &mut self.losses {
-            match std::mem::take(&mut losses.documents) {
-                0 => {}
-                documents => log::warn!("Lost {documents} {destination} from the spool: {reason}"),
             }
         }
     }

@@ -56,9 +56,9 @@ impl Spool {
     /// Writes what was not read of this file into another one. Returns how much that was.
     fn write_again(&mut self, file: &SpoolFile) -> Option<RecordAmount> {
         let mut kept = RecordAmount::default();
-        let handle = file.handle()?;
+        let handle = file.handle.as_ref()?;
         self.directory.as_ref()?;
-        let mut reader = RecordReader::new(handle, file.marker, file.start(), file.size);
+        let mut reader = RecordReader::new(handle, file.marker, file.start, file.size);
         loop {
             match reader.read_next() {
                 Ok(ReaderStep::Record { offset, item }) if file.is_unread(offset) => {

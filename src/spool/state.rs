@@ -27,6 +27,8 @@ pub(crate) struct Spool {
     pub(super) next_number: u64,
     /// Set after a disk error: when to try again.
     pub(super) retry_at: Option<Instant>,
+    /// Bytes of the record that could not be written last.
+    pub(super) unwritten: usize,
     /// Set while there are unsynchronised writes: when to synchronise.
     pub(super) synchronise_at: Option<Instant>,
     pub(super) report: Report,
@@ -41,6 +43,7 @@ impl Spool {
             files: BTreeMap::new(),
             next_number: 0,
             retry_at: None,
+            unwritten: 0,
             synchronise_at: None,
             report: Report::default(),
         }
@@ -66,11 +69,12 @@ impl Spool {
             self.retry_at = None;
             self.open(now);
             self.remove_finished(now);
+            self.check(now);
         }
         if self.synchronise_at.is_some_and(|at| now >= at) {
             self.synchronise(now);
         }
-        self.report.log_losses(now);
+        self.report.log_losses(now, false);
     }
 
     pub(super) fn handle(&mut self, message: SpoolMessage, now: Instant) {
@@ -82,7 +86,11 @@ impl Spool {
             SpoolMessage::Store { id, item } => {
                 let event = match self.store(&item, now) {
                     Ok(record) => SpoolEvent::Stored { id, record },
-                    Err(error) => SpoolEvent::StoreFailed { id, item, error },
+                    Err(error) => SpoolEvent::StoreFailed {
+                        id,
+                        destination: item.kind.destination(),
+                        error,
+                    },
                 };
                 self.report.push(event);
             }
@@ -99,9 +107,9 @@ impl Spool {
             SpoolMessage::Release(record) => self.release(record, now),
             SpoolMessage::Flush => {
                 self.keep_what_was_removed(now);
-                let synchronised = self.synchronise(now);
-                self.report.log_all_losses();
-                self.report.push(SpoolEvent::Flushed { synchronised });
+                self.synchronise(now);
+                self.report.log_losses(now, true);
+                self.report.push(SpoolEvent::Flushed);
             }
         }
     }
@@ -156,9 +164,24 @@ impl Spool {
         }
     }
 
+    /// Finds out whether the directory works again, although there may be nothing to be stored.
+    fn check(&mut self, now: Instant) {
+        let is_time = self.report.is_problem() && self.retry_at.is_none();
+        if !is_time || !self.synchronise(now) {
+            return;
+        }
+        let directory = self.directory.as_ref();
+        match directory.map(|directory| directory.try_to_write(self.unwritten)) {
+            None => {}
+            Some(Ok(())) => self.report.recovered(),
+            Some(Err(error)) => self.fail_to("cannot write to it", error, now),
+        }
+    }
+
     /// The disk has failed. It is tried again later. The error is logged once.
     fn fail(&mut self, error: &DirectoryError, now: Instant) {
-        self.retry_at = Some(now + RETRY_INTERVAL);
+        // Another error must not put off the next attempt: the uploader reads once a second.
+        self.retry_at.get_or_insert(now + RETRY_INTERVAL);
         self.report.problem(error, now);
     }
 

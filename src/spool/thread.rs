@@ -23,8 +23,9 @@ pub(crate) fn run(
             Ok(message) => spool.handle(message, Instant::now()),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                spool.synchronise(Instant::now());
-                spool.report.log_all_losses();
+                let now = Instant::now();
+                spool.synchronise(now);
+                spool.report.log_losses(now, true);
                 return;
             }
         }

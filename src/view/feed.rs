@@ -6,13 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::SharedStore;
+use super::{OtlpError, SharedStore, plain_body};
 use crate::batch::Batch;
-use crate::http::server::Request;
 use crate::logging::RateLimit;
-
-/// Most bytes that wait for the thread `view`.
-const MAX_WAITING: usize = 2 * 1024 * 1024;
+use crate::upload::spans::SpanRequest;
 
 static NOT_SHOWN: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
@@ -21,6 +18,8 @@ static NOT_SHOWN: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 pub struct Feed {
     sender: Sender<FeedItem>,
     waiting: Arc<AtomicUsize>,
+    /// Most bytes that wait for the thread `view`.
+    limit: usize,
 }
 
 /// The receiving side, for the thread `view`.
@@ -31,27 +30,28 @@ pub(crate) struct FeedReceiver {
 
 enum FeedItem {
     Documents(Batch),
-    /// The body of a `POST /v1/traces`.
-    Spans(Arc<Request>),
+    Spans(SpanRequest),
 }
 
 impl FeedItem {
     fn bytes(&self) -> usize {
         match self {
             FeedItem::Documents(batch) => batch.body().len(),
-            FeedItem::Spans(request) => request.memory(),
+            FeedItem::Spans(request) => request.body.len(),
         }
     }
 }
 
 impl Feed {
-    /// Both sides of a feed in which nothing waits.
-    pub(crate) fn new() -> (Feed, FeedReceiver) {
+    /// Both sides of a feed in which nothing waits, and at most `limit` bytes will, or a single batch or
+    /// request.
+    pub(crate) fn new(limit: usize) -> (Feed, FeedReceiver) {
         let (sender, receiver) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let feed = Feed {
             sender,
             waiting: Arc::clone(&waiting),
+            limit,
         };
         (feed, FeedReceiver { receiver, waiting })
     }
@@ -63,15 +63,15 @@ impl Feed {
         }
     }
 
-    /// Shows the spans in the body of a request. Never waits.
-    pub(crate) fn spans(&self, request: &Arc<Request>) {
-        self.show(request.memory(), || FeedItem::Spans(Arc::clone(request)));
+    /// Shows the spans of a request. Never waits.
+    pub(crate) fn spans(&self, request: SpanRequest) {
+        self.show(request.body.len(), || FeedItem::Spans(request));
     }
 
     fn show(&self, bytes: usize, shown: impl FnOnce() -> FeedItem) {
         let before = self.waiting.fetch_add(bytes, Relaxed);
         // A single one always fits.
-        if before > 0 && before + bytes > MAX_WAITING {
+        if before > 0 && before + bytes > self.limit {
             self.waiting.fetch_sub(bytes, Relaxed);
             if let Some(held_back) = NOT_SHOWN.allow(Instant::now()) {
                 log::warn!(
@@ -97,7 +97,7 @@ impl FeedReceiver {
                     }
                 }
                 FeedItem::Spans(request) => {
-                    if let Err(error) = store.request(request) {
+                    if let Err(error) = store_spans(store, request) {
                         log::debug!("spans are not shown: {error}");
                     }
                 }
@@ -107,10 +107,17 @@ impl FeedReceiver {
     }
 }
 
+fn store_spans(store: &SharedStore, request: &SpanRequest) -> Result<(), OtlpError> {
+    let body = plain_body(&request.body, request.is_gzip)?;
+    store.otlp(&body, request.content_type())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::view::store::DaemonInfo;
+
+    const LIMIT: usize = 100_000;
 
     fn batch(note: usize) -> Batch {
         let mut batch = Batch::new();
@@ -132,13 +139,13 @@ mod tests {
 
     #[test]
     fn what_fits_is_kept_and_the_rest_is_let_go() {
-        let (feed, feeder) = Feed::new();
+        let (feed, feeder) = Feed::new(LIMIT);
         feed.documents(&Batch::new());
-        feed.documents(&batch(2 * MAX_WAITING));
+        feed.documents(&batch(2 * LIMIT));
         feed.documents(&batch(1));
         assert_eq!(feeder.receiver.try_iter().count(), 1, "one always fits");
         feeder.waiting.store(0, Relaxed);
-        let half = MAX_WAITING / 2;
+        let half = LIMIT / 2;
         for note in [1, half, half + 1, 2] {
             feed.documents(&batch(note));
         }
@@ -152,30 +159,25 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_kept_as_their_content_type_says() {
-        let request = |content_type: &str, coding: Option<&str>| {
-            let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
-            let coding = coding.map(|coding| header("Content-Encoding", coding));
-            Arc::new(Request {
-                method: "POST".to_owned(),
-                target: "/v1/traces".to_owned(),
-                http10: false,
-                keep_alive: true,
-                headers: std::iter::once(header("Content-Type", content_type))
-                    .chain(coding)
-                    .collect(),
-                body: br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5759e988bd862e3fe1be46a994272793","spanId":"53995c3f42cd8ad8","name":"n"}]}]}]}"#.to_vec().into(),
-            })
+    fn spans_are_kept_as_the_request_says_that_they_are_written() {
+        let request = |is_json, is_gzip| {
+            SpanRequest {
+            body: Arc::new(br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5759e988bd862e3fe1be46a994272793","spanId":"53995c3f42cd8ad8","name":"n"}]}]}]}"#.to_vec()),
+            is_json,
+            is_gzip,
+            spans: 1,
+            hash: None,
+        }
         };
-        let (feed, feeder) = Feed::new();
-        feed.spans(&request("application/x-protobuf", None));
-        feed.spans(&request("application/json", Some("gzip")));
+        let (feed, feeder) = Feed::new(LIMIT);
+        feed.spans(request(false, false));
+        feed.spans(request(true, true));
         drop(feed);
         let kept = store();
         feeder.run(&kept);
         assert_eq!(kept.used(), 0);
-        let (feed, feeder) = Feed::new();
-        feed.spans(&request("application/json", Some("identity")));
+        let (feed, feeder) = Feed::new(LIMIT);
+        feed.spans(request(true, false));
         drop(feed);
         feeder.run(&kept);
         assert!(kept.used() > 0);

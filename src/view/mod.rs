@@ -1,8 +1,9 @@
 //! Traces for developers, with or without AWS: drawn as waterfalls in the terminal (`--exporter
 //! console`), printed as lines of JSON (`--exporter json`), and kept for the page.
 //!
-//! All of it is pure: documents and a clock in, text out. Documents may come from an attacker, so
-//! their text reaches the terminal only through `terminal::text::Text` or as JSON.
+//! All but `printer`, `feed` and `shared` is pure: documents and a clock in, text out. Documents may
+//! come from an attacker, so their text reaches the terminal only through `terminal::text::Text` or
+//! as JSON.
 
 pub mod api;
 mod document;

@@ -4,9 +4,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use super::api::{self, ApiRequest, ApiResponse};
-use super::otlp::{OtlpError, request_body};
+use super::otlp::OtlpError;
 use super::store::{DaemonInfo, EventStream, Store, StreamStep, Streams};
-use crate::http;
 
 /// Traces that are read under one lock.
 const MAX_READ: usize = 200;
@@ -42,12 +41,6 @@ impl SharedStore {
         let taken = self.lock().otlp(body, content_type, seconds_now());
         self.changed.notify_all();
         taken
-    }
-
-    /// The same, for the request itself.
-    pub(crate) fn request(&self, request: &http::server::Request) -> Result<(), OtlpError> {
-        let (body, content_type) = request_body(request)?;
-        self.otlp(&body, &content_type)
     }
 
     /// Bytes of memory that the kept traces take, roughly.

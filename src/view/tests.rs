@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 
 use super::{Console, Options};
 
@@ -192,6 +193,19 @@ fn a_request_of_opentelemetry_is_drawn_like_a_datagram() {
     assert!(out.starts_with("✗ holds no segment"), "{out}");
 }
 
+/// A combining mark takes no column of its own.
+#[test]
+fn a_mark_without_a_letter_fits_nowhere_behind_the_end_of_a_line() {
+    for width in 60..80 {
+        for length in [8, 9_999, 60_000] {
+            let document = format!("\u{301}{}", "x".repeat(length));
+            let out = drawn(&document, Options { width, ..PLAIN });
+            let most = out.lines().map(|line| line.width()).max();
+            assert!(most.is_some_and(|most| most <= width), "{width}: {out}");
+        }
+    }
+}
+
 #[test]
 fn a_terminal_may_change_its_width() {
     let mut out = String::new();
@@ -323,7 +337,7 @@ fn without_colours(out: &str) -> String {
 
 proptest! {
     // A case draws up to seven traces.
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 2))]
 
     #[test]
     fn no_document_breaks_a_line(

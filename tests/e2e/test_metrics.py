@@ -3,9 +3,11 @@
 import json
 import re
 import socket
+import time
 import urllib.request
 from pathlib import Path
 
+from processes import DEADLINE
 from prometheus_client.parser import text_string_to_metric_families
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "deploy/grafana/xray-daemon.json"
@@ -34,7 +36,9 @@ def test_the_books_by_the_official_parser(backend, daemon):
 
     families = scrape(daemon)
     values = samples(families)
+    end = time.monotonic() + DEADLINE
     while values["xray_segments_sent_total",] == 0:
+        assert time.monotonic() < end, values
         families = scrape(daemon)
         values = samples(families)
     assert values["xray_segments_received_total",] == 2

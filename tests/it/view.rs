@@ -17,6 +17,7 @@ use xray_test_support::xray::FakeXray;
 
 #[cfg(target_os = "linux")]
 use crate::network::in_own_network;
+use crate::otlp::gzip;
 
 /// Two spans of one trace, as OTLP/JSON.
 const SPANS: &str = r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"spans-shop"}}]},"scopeSpans":[{"spans":[{"traceId":"6553f1005f84c7a3e7d24ab39c55c2e0","spanId":"53995c3f42cd8ad8","name":"GET /basket","kind":2,"startTimeUnixNano":"1700000000000000000","endTimeUnixNano":"1700000000500000000"}]}]}]}"#;
@@ -49,15 +50,17 @@ fn wait_total(daemon: &Running, count: u64) {
     });
 }
 
-fn post_spans(to: SocketAddr, headers: &str, body: &str) -> Response {
-    let request = format!(
-        "POST /v1/traces HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+fn post_spans(to: SocketAddr, headers: &str, body: impl AsRef<[u8]>) -> Response {
+    let body = body.as_ref();
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
         body.len()
     );
+    let request = [head.as_bytes(), body].concat();
     // On a busy machine the printer or the uploader may not answer in time.
     let end = Instant::now() + DEADLINE;
     loop {
-        let answer = exchange(to, request.as_bytes()).unwrap();
+        let answer = exchange(to, &request).unwrap();
         if answer.status != 503 || Instant::now() > end {
             return answer;
         }
@@ -328,6 +331,14 @@ fn spans_by_tcp_are_drawn_and_kept_or_refused() {
     wait_until("both in one trace", || {
         json(&daemon, "/api/traces")["traces"][0]["segments"] == 2
     });
+    // What gzip has compressed is opened.
+    let another = SPANS
+        .replace("spans-shop", "gzip-shop")
+        .replace("6553", "6554");
+    let headers = "Content-Type: application/json\r\nContent-Encoding: gzip\r\n";
+    let answer = post_spans(daemon.tcp, headers, gzip(another.as_bytes()));
+    assert_eq!(answer.status, 200);
+    daemon.wait_log("gzip-shop  GET /basket");
     daemon.stop();
 }
 

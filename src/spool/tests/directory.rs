@@ -204,6 +204,33 @@ fn only_plain_files_of_this_user_are_read() {
     assert_eq!(spool.drain_items(), [item(1)]);
 }
 
+/// As Kubernetes leaves a volume with `fsGroup` each time that it mounts it.
+#[test]
+fn the_group_of_the_directory_may_write_to_files_where_it_may_write_to_the_directory() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    spool.store(&item(1));
+    drop(spool);
+    let (file, lock) = (temp.files().remove(0), temp.spool().join("lock"));
+    chmod(&temp.spool(), 0o2770);
+    chmod(&file, 0o660);
+    chmod(&lock, 0o660);
+    let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
+    assert_eq!(events, [found(&[item(1)])]);
+    assert_eq!(spool.drain_items(), [item(1)]);
+    drop(spool);
+
+    // Not one more: neither everybody, nor where the directory is the owner's alone.
+    chmod(&file, 0o666);
+    let (_, events) = Tested::start(&temp.spool(), LIMIT);
+    assert_eq!(events, []);
+    chmod(&file, 0o660);
+    chmod(&lock, 0o600);
+    chmod(&temp.spool(), 0o700);
+    let (_, events) = Tested::start(&temp.spool(), LIMIT);
+    assert_eq!(events, []);
+}
+
 fn make_pipe(path: &Path) {
     let status = Command::new("mkfifo").arg(path).status().unwrap();
     assert!(status.success());

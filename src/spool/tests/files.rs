@@ -213,7 +213,7 @@ fn what_is_being_sent_is_never_dropped_for_the_limit() {
     let error = StoreError::NoRoom;
     let failed = SpoolEvent::StoreFailed {
         id: 1,
-        item: item(number),
+        destination: XRayApi::Segments,
         error,
     };
     assert_eq!(store(&mut spool, number), [failed]);
@@ -384,6 +384,53 @@ fn a_damaged_record_is_skipped_and_counted() {
     assert_eq!(temp.files(), Vec::<PathBuf>::new());
 }
 
+/// An interrupted write leaves no whole header that is damaged.
+#[test]
+fn a_damaged_last_record_is_counted_too() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    spool.store(&item(0));
+    let last = spool.store(&item(1)).offset;
+    drop(spool);
+    damage(&temp.files()[0], last + 20);
+    let length = temp.files()[0].metadata().unwrap().len();
+
+    let (mut spool, events) = Tested::start(&temp.spool(), LIMIT);
+    let damaged = SpoolEvent::Damaged { places: 1 };
+    assert_eq!(events, [found(&[item(0)]), damaged]);
+    assert_eq!(spool.usage(), length);
+    let (read, others) = spool.drain();
+    assert_eq!((read.len(), others), (1, vec![]));
+    spool.settle(read[0].0);
+    assert_eq!(temp.files(), Vec::<PathBuf>::new());
+}
+
+/// A record whose mark cannot be written is read again, and takes no other one with it.
+#[test]
+fn what_cannot_be_marked_as_settled_costs_no_other_record() {
+    let temp = TempDir::new();
+    let mut spool = Tested::empty(&temp.spool(), LIMIT);
+    let first = spool.store(&item(1));
+    spool.store(&item(2));
+    let path = temp.files().remove(0);
+    let reopen = |spool: &mut Tested, write| {
+        let handle = OpenOptions::new().read(true).write(write).open(&path);
+        spool.spool.files.get_mut(&first.file).unwrap().handle = Some(handle.unwrap());
+    };
+    reopen(&mut spool, false);
+    let [SpoolEvent::Problem(_)] = spool.send(SpoolMessage::Settled(first))[..] else {
+        panic!("it was marked");
+    };
+    reopen(&mut spool, true);
+    let events = spool.read(XRayApi::Segments, 1);
+    let [SpoolEvent::Restored { record, .. }, _] = events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(record, first);
+    spool.settle(record);
+    assert_eq!(spool.drain_items(), [item(2)]);
+}
+
 /// Damage that comes after the records were counted is in the counts all the same.
 #[test]
 fn damage_while_the_process_runs_is_counted_too() {
@@ -510,12 +557,11 @@ fn nothing_is_stored_before_it_is_known_whose_it_is() {
         lost: Vec::new(),
     };
     let item = item(1);
-    let events = spool.send(SpoolMessage::Store {
-        id: 1,
-        item: item.clone(),
-    });
-    let error = StoreError::Unavailable;
-    assert_eq!(events, [SpoolEvent::StoreFailed { id: 1, item, error }]);
+    let events = spool.send(SpoolMessage::Store { id: 1, item });
+    let [SpoolEvent::StoreFailed { error, .. }] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(*error, StoreError::Unavailable);
     assert_eq!(spool.drain_items(), []);
     assert!(!temp.spool().exists());
 }
@@ -569,8 +615,7 @@ fn what_was_stored_is_synchronised_within_the_interval() {
     assert_eq!(spool.spool.next_deadline(), None);
 
     spool.store(&item(3));
-    let flushed = SpoolEvent::Flushed { synchronised: true };
-    assert_eq!(spool.send(SpoolMessage::Flush), [flushed]);
+    assert_eq!(spool.send(SpoolMessage::Flush), [SpoolEvent::Flushed]);
     assert_eq!(spool.spool.next_deadline(), None);
 }
 
@@ -626,12 +671,12 @@ fn losses_are_logged_with_their_sum_and_once_a_minute() {
         let report = &mut spool.spool.report;
         report.lost(XRayApi::Segments, one, LossReason::Limit, None, now);
         report.lost(XRayApi::Segments, one, LossReason::Damaged, None, now);
-        report.log_losses(now);
+        report.log_losses(now, false);
     }
     // The first lines come after a second, and the next ones a minute later.
     let next = start + Duration::from_secs(61);
     assert_eq!(spool.spool.report.next_line(), Some(next));
     assert_eq!(spool.spool.next_deadline(), Some(next));
-    spool.spool.report.log_losses(next);
+    spool.spool.report.log_losses(next, false);
     assert_eq!(spool.spool.report.next_line(), None);
 }

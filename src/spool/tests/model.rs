@@ -123,7 +123,7 @@ impl Model {
                 }
                 SpoolEvent::ReadFinished { more, .. } => readable = more,
                 SpoolEvent::Damaged { .. } => {}
-                SpoolEvent::Flushed { synchronised } => assert!(synchronised),
+                SpoolEvent::Flushed => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -286,7 +286,7 @@ fn destination(spans: bool) -> XRayApi {
 
 proptest! {
     // Each case synchronises files many times.
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8))]
 
     #[test]
     fn everything_stored_is_read_once_or_counted_as_lost(

@@ -42,8 +42,7 @@ fn the_thread_does_what_it_is_told_in_order_and_ends_with_its_senders() {
             "{event:?}"
         );
     }
-    let flushed = SpoolEvent::Flushed { synchronised: true };
-    assert_eq!(from_spool.recv(), Ok(flushed));
+    assert_eq!(from_spool.recv(), Ok(SpoolEvent::Flushed));
     to_spool
         .send(SpoolMessage::Read {
             destination: XRayApi::Segments,

@@ -41,10 +41,14 @@ impl Uploader {
                     Stored::Superfluous => self.tell_spool(SpoolMessage::Settled(record)),
                 }
             }
-            SpoolEvent::StoreFailed { id, item, error } => {
+            SpoolEvent::StoreFailed {
+                id,
+                destination,
+                error,
+            } => {
                 log::debug!("not stored: {error}");
-                let api = item.kind.destination();
-                spooling.store_at.insert(api, now.instant + STORE_PAUSE);
+                let until = now.instant + STORE_PAUSE;
+                spooling.store_at.insert(destination, until);
                 if let Some(item) = spooling.copies.failed(id) {
                     self.destinations.of_mut(item.body.api()).put_back(item);
                 }
@@ -85,7 +89,7 @@ impl Uploader {
                 spooling.problem = None;
                 spooling.store_at.clear();
             }
-            SpoolEvent::Flushed { .. } => spooling.flush = Flush::Done,
+            SpoolEvent::Flushed => spooling.flush = Flush::Done,
         }
     }
 

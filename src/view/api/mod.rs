@@ -152,19 +152,13 @@ fn filter(query: &str, may_limit: bool) -> Result<Filter, String> {
 
 fn file(asset: &'static Asset, known: Option<&str>) -> ApiResponse {
     let is_known = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == asset.etag));
-    let mut response = if is_known {
-        response(304, asset.content_type, Cow::Borrowed(b""))
-    } else {
-        response(200, asset.content_type, Cow::Borrowed(asset.gzip))
+    let (status, body): (u16, &[u8]) = match is_known {
+        true => (304, b""),
+        false => (200, asset.gzip),
     };
-    response
-        .headers
-        .retain(|(name, _)| *name != "Cache-Control");
-    response.headers.extend(
-        page::HEADERS
-            .iter()
-            .filter(|(name, _)| *name == "Cache-Control"),
-    );
+    // The browser may keep it, but must ask each time whether it has changed, because a newer daemon
+    // has a newer page.
+    let mut response = cached("no-cache", status, asset.content_type, Cow::Borrowed(body));
     response.headers.push(("ETag", asset.etag));
     if !is_known {
         response.headers.push(("Content-Encoding", "gzip"));
@@ -182,17 +176,20 @@ fn error(status: u16, why: &str) -> ApiResponse {
     response(status, "application/json", body(&json!({ "error": why })))
 }
 
-/// An answer that is not to be kept, with the headers of everything that traces are in.
+/// An answer that is not to be kept.
 fn response(status: u16, content_type: &'static str, body: Cow<'static, [u8]>) -> ApiResponse {
-    let mut headers = vec![
-        ("Content-Type", content_type),
-        ("Cache-Control", "no-store"),
-    ];
-    headers.extend(
-        page::HEADERS
-            .iter()
-            .filter(|(name, _)| *name != "Cache-Control"),
-    );
+    cached("no-store", status, content_type, body)
+}
+
+/// An answer with this `Cache-Control`.
+fn cached(
+    cache: &'static str,
+    status: u16,
+    content_type: &'static str,
+    body: Cow<'static, [u8]>,
+) -> ApiResponse {
+    let mut headers = vec![("Content-Type", content_type), ("Cache-Control", cache)];
+    headers.extend(page::HEADERS);
     ApiResponse {
         status,
         headers,

@@ -15,7 +15,6 @@ use std::fmt;
 
 use super::json::SyntaxError;
 use crate::http::gunzip::gunzip;
-use crate::http::server::Request;
 
 pub(crate) use span::spans;
 pub(crate) use split::split;
@@ -62,21 +61,6 @@ impl From<SyntaxError> for OtlpError {
 
 /// Most bytes of a body that was compressed. X-Ray takes 5 MB.
 const MAX_PLAIN: usize = 8 << 20;
-
-/// The body of a `POST /v1/traces`, not compressed, and its `Content-Type`.
-pub(crate) fn request_body(request: &Request) -> Result<(Cow<'_, [u8]>, String), OtlpError> {
-    let header = |name| {
-        let value = request.header(name).unwrap_or_default();
-        String::from_utf8_lossy(&value).trim().to_ascii_lowercase()
-    };
-    let is_gzip = match header("content-encoding").as_str() {
-        "" | "identity" => false,
-        "gzip" => true,
-        _ => return Err(OtlpError::Compressed),
-    };
-    let body = plain_body(&request.body, is_gzip)?;
-    Ok((body, header("content-type")))
-}
 
 /// A body without its compression.
 pub(crate) fn plain_body(body: &[u8], is_gzip: bool) -> Result<Cow<'_, [u8]>, OtlpError> {

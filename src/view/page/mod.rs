@@ -22,20 +22,17 @@ pub(crate) fn asset(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path == path)
 }
 
-/// Headers of every file, beside its own.
+/// Headers of every file and of every answer with traces, beside their own.
 ///
 /// Traces may come from an attacker. The policy allows the page to load only its own files, and
 /// forbids inline scripts, inline styles and converting text to markup, so that text of a trace
 /// could not be executed even if the page had a mistake.
-pub(crate) const HEADERS: [(&str, &str); 6] = [
+pub(crate) const HEADERS: [(&str, &str); 5] = [
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
-    // The browser may keep it, but must ask each time whether it has changed, because a newer
-    // daemon has a newer page.
-    ("Cache-Control", "no-cache"),
 ];
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \

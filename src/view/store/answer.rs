@@ -21,7 +21,7 @@ pub struct DaemonInfo {
     pub version: &'static str,
     /// Where segments are taken.
     pub udp: String,
-    /// `console` or `xray`.
+    /// `console`, `json` or `xray`.
     pub exporter: &'static str,
 }
 

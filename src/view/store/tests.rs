@@ -611,7 +611,7 @@ fn events_name_what_was_let_go() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn any_documents_fit_and_are_answered(

@@ -124,7 +124,8 @@ impl<'a> Pen<'a> {
     fn put(&mut self, style: PenStyle, text: &str) {
         let (text, _) = fit(text, self.left());
         let visible = text.trim_end_matches(' ');
-        if !visible.is_empty() {
+        // A mark without a letter takes no column, and fits where nothing is left.
+        if !visible.is_empty() && self.gap <= self.left {
             self.out.extend(std::iter::repeat_n(' ', self.gap));
             self.left -= self.gap + columns(visible);
             self.gap = 0;

@@ -293,7 +293,7 @@ fn large_bodies_share_a_budget_and_small_ones_need_none() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
     #[test]
     fn nothing_a_client_sends_stops_the_others(
         garbage in prop::collection::vec(any::<u8>(), 0..2000),

@@ -365,7 +365,9 @@ fn requests_that_cannot_be_sent_on_are_the_clients_fault() {
 fn any_target_is_sent_as_it_is_or_refused() {
     let service = Endpoint::start(|_, _| ok());
     let proxy = ProxyHarness::new(&service);
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(500));
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(
+        ProptestConfig::default().cases * 2,
+    ));
     let targets = prop_oneof!["/[!-~]{0,40}", "/[a-c/.%?&=+:@;]{0,40}"];
     let outcome = runner.run(&targets, |target| {
         let answer = proxy

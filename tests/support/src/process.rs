@@ -143,6 +143,16 @@ impl Process {
         self.state.read(|state| state.log.clone())
     }
 
+    /// The lines of both outputs of a process that ends now. What it has started may keep the outputs open,
+    /// so this does not wait for long.
+    pub fn last_lines(&self) -> Vec<String> {
+        let _ = self
+            .state
+            .wait(Duration::from_secs(5), |state| state.status);
+        let lines = |state: &State| state.log.iter().chain(&state.stderr).cloned().collect();
+        self.state.read(lines)
+    }
+
     /// Sends a signal; does nothing where the process has ended.
     pub fn signal(&self, signal: Signal) {
         self.state.read(|state| {

@@ -98,6 +98,24 @@ impl FakeSpool {
         })
     }
 
+    fn store(&mut self, id: u64, item: SpoolItem) -> SpoolEvent {
+        let destination = item.kind.destination();
+        let error = match () {
+            () if self.refuses || !self.is_open => StoreError::Unavailable,
+            () if self.has_no_room_for_spans && destination == XRayApi::Otlp => StoreError::NoRoom,
+            () => {
+                let record = self.new_record();
+                self.unread.push_back((record, item));
+                return SpoolEvent::Stored { id, record };
+            }
+        };
+        SpoolEvent::StoreFailed {
+            id,
+            destination,
+            error,
+        }
+    }
+
     pub(super) fn answer(&mut self, message: SpoolMessage) -> Vec<SpoolEvent> {
         match message {
             SpoolMessage::Open(_) => {
@@ -108,21 +126,7 @@ impl FakeSpool {
                 });
                 found.into()
             }
-            SpoolMessage::Store { id, item } if self.refuses || !self.is_open => {
-                let error = StoreError::Unavailable;
-                vec![SpoolEvent::StoreFailed { id, item, error }]
-            }
-            SpoolMessage::Store { id, item }
-                if self.has_no_room_for_spans && item.kind.destination() == XRayApi::Otlp =>
-            {
-                let error = StoreError::NoRoom;
-                vec![SpoolEvent::StoreFailed { id, item, error }]
-            }
-            SpoolMessage::Store { id, item } => {
-                let record = self.new_record();
-                self.unread.push_back((record, item));
-                vec![SpoolEvent::Stored { id, record }]
-            }
+            SpoolMessage::Store { id, item } => vec![self.store(id, item)],
             SpoolMessage::Read {
                 destination,
                 max_bytes,
@@ -151,7 +155,7 @@ impl FakeSpool {
             }
             SpoolMessage::Flush => {
                 self.flushes += 1;
-                vec![SpoolEvent::Flushed { synchronised: true }]
+                vec![SpoolEvent::Flushed]
             }
         }
     }
