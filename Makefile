@@ -108,7 +108,7 @@ size: ## sizes of both static binaries; fails above 2.75 MB
 
 bench: static ## measure against the floor: make bench QUICK=1 THEIRS=/path/to/another/xray
 	cargo bench --locked --bench load -- --ours $(STATIC) --json target/bench.json \
-		$(if $(THEIRS),--theirs $(THEIRS)) $(if $(QUICK),--quick)
+		$(if $(THEIRS),--theirs $(THEIRS)) $(if $(QUICK),--quick) $(if $(SPANS),--spans)
 
 outage: static ## how long -m 16 holds everything while X-Ray is away, and at what cost: make outage THEIRS=/path/to/another/xray
 	cargo bench --locked --bench load -- outage 75 $(STATIC) $(THEIRS)

@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 const USAGE: &str = "\
-usage: load [--quick] [--ours PATH] [--theirs PATH] [--json PATH]
+usage: load [--quick] [--spans] [--ours PATH] [--theirs PATH] [--json PATH]
        load outage SECONDS PATH...      how long `-m 16` holds all segments of an outage, for each daemon
        load floor LISTEN BACKEND [PEM]  the floor alone; with an authority's certificate, by TLS
        load send DAEMON RATE SECONDS    the sender alone
@@ -88,6 +88,7 @@ fn options_of(words: &[&str]) -> Result<run::Options, String> {
         let mut path = || words.next().map(PathBuf::from).ok_or(USAGE);
         match *word {
             "--quick" => options.quick = true,
+            "--spans" => options.spans = true,
             "--ours" => options.ours = Some(path()?),
             "--theirs" => options.theirs = Some(path()?),
             "--json" => options.json = Some(path()?),

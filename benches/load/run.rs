@@ -16,6 +16,8 @@ use crate::{backend, exporter, sender};
 #[derive(Default)]
 pub struct Options {
     pub quick: bool,
+    /// Only the loads with spans.
+    pub spans: bool,
     pub ours: Option<PathBuf>,
     pub theirs: Option<PathBuf>,
     pub json: Option<PathBuf>,
@@ -141,7 +143,8 @@ pub fn all(options: &Options) -> io::Result<()> {
     }
 
     let mut plan = Vec::new();
-    for load in LOADS {
+    let is_wanted = |load: &Load| !options.spans || load.kind != Kind::Segments;
+    for load in LOADS.into_iter().filter(is_wanted) {
         for (name, program) in &programs {
             if has_floor(load) || *program != Program::Floor {
                 plan.push((Row::new(name, load), program));
