@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use libfuzzer_sys::fuzz_target;
 use xray::aws::profile::{Profile, ProfileFile, Sections, parse};
 
-/// Writes sections in the spelling that leaves nothing to interpretation: values in quotes, and
-/// line ends of Windows, so that a carriage return at the end of a value stays in it.
+/// Writes sections in the spelling that leaves nothing to interpretation: values in quotes that they do
+/// not hold themselves, if there are such, and line ends of Windows, so that a carriage return at the end
+/// of a value stays in it.
 fn write(sections: &BTreeMap<String, Profile>, prefix: &str, out: &mut String) {
     for (name, profile) in sections {
         *out += &format!("[{prefix}{name}]\r\n");
@@ -16,7 +17,11 @@ fn write(sections: &BTreeMap<String, Profile>, prefix: &str, out: &mut String) {
             let mut lines = value.split('\n');
             match lines.next().unwrap_or_default() {
                 "" => *out += &format!("{key} =\r\n"),
-                first => *out += &format!("{key} = \"{first}\"\r\n"),
+                first => {
+                    let quote = ["\"", "'"].into_iter().find(|quote| !first.contains(quote));
+                    let quote = quote.unwrap_or_default();
+                    *out += &format!("{key} = {quote}{first}{quote}\r\n");
+                }
             }
             lines.for_each(|line| *out += &format!(" {line}\r\n"));
         }
