@@ -76,7 +76,7 @@ pub(super) fn goes_by(connection: &Weak<dyn ShutdownHandle>) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -89,7 +89,8 @@ mod tests {
 
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-    fn agent(address: SocketAddr) -> Agent {
+    /// With one connection that stays open between calls.
+    pub(crate) fn agent(address: SocketAddr) -> Agent {
         let factory = HttpClientFactory::new(HttpClientConfig {
             resolver: Resolver::start().unwrap(),
             proxy_address: "",

@@ -129,8 +129,7 @@ impl Drop for UpstreamBody {
 mod tests {
     use super::*;
     use crate::aws::clock::Clock;
-    use crate::http::client::{HttpClientConfig, HttpClientFactory};
-    use crate::http::dns::Resolver;
+    use crate::http::call::tests::agent;
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
     use std::thread;
@@ -139,7 +138,7 @@ mod tests {
     #[test]
     fn a_client_that_leaves_after_an_error_was_read_closes_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
         let server = thread::spawn(move || {
             // Both requests come by one connection.
             let (stream, _) = listener.accept().unwrap();
@@ -150,16 +149,8 @@ mod tests {
                 (&stream).write_all(answer).unwrap();
             }
         });
-        let factory = HttpClientFactory::new(HttpClientConfig {
-            resolver: Resolver::start().unwrap(),
-            proxy_address: "",
-            no_verify_ssl: false,
-            profile_ca_bundle: None,
-            connections: 1,
-            user_agent: "xray/test",
-            env: &|_| None,
-        });
-        let agent = factory.unwrap().agent(&url).unwrap();
+        let agent = agent(address);
+        let url = format!("http://{address}/");
         let ask = |call: &Arc<CancellableCall>| Asked {
             response: call.send(|| agent.get(&url).call()).unwrap(),
             mask: Mask::new([]),

@@ -1,5 +1,7 @@
 //! `credential_process`: what its program does may cost the daemon nothing but the credentials.
 
+use std::path::Path;
+
 use xray_test_support::DEADLINE;
 use xray_test_support::daemon::Launch;
 use xray_test_support::keys::Keys;
@@ -17,6 +19,15 @@ fn processes(mark: &str) -> usize {
         .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
         .filter(|line| String::from_utf8_lossy(line).contains(mark))
         .count()
+}
+
+/// A daemon that has no credentials but those of this file.
+fn with_config(fake: &FakeXray, config: &Path) -> Launch {
+    Launch::against(fake)
+        .without_env("AWS_ACCESS_KEY_ID")
+        .without_env("AWS_SECRET_ACCESS_KEY")
+        .env("PATH", "/usr/bin:/bin")
+        .env("AWS_CONFIG_FILE", config.to_str().unwrap())
 }
 
 /// Each run leaves a process that keeps the program's output open.
@@ -42,12 +53,7 @@ fn a_program_that_leaves_processes_behind_costs_nothing() {
         program.display()
     );
     let config = scratch.file("config", line);
-    let daemon = Launch::against(&fake)
-        .without_env("AWS_ACCESS_KEY_ID")
-        .without_env("AWS_SECRET_ACCESS_KEY")
-        .env("PATH", "/usr/bin:/bin")
-        .env("AWS_CONFIG_FILE", config.to_str().unwrap())
-        .start();
+    let daemon = with_config(&fake, &config).start();
     UdpClient::new(daemon.udp).document(segment(1));
     fake.wait_for("the document", |state| state.accepted.len() == 1);
     let wait_runs = |count| {
@@ -81,11 +87,7 @@ fn a_program_that_hangs_does_not_outlive_the_daemon() {
         let scratch = ScratchDir::new();
         let line = format!("[default]\ncredential_process = sleep {mark}\n");
         let config = scratch.file("config", line);
-        let daemon = Launch::against(&fake)
-            .without_env("AWS_ACCESS_KEY_ID")
-            .without_env("AWS_SECRET_ACCESS_KEY")
-            .env("PATH", "/usr/bin:/bin")
-            .env("AWS_CONFIG_FILE", config.to_str().unwrap())
+        let daemon = with_config(&fake, &config)
             .args(["--shutdown-timeout", if is_twice { "1h" } else { "0s" }])
             .start();
         UdpClient::new(daemon.udp).document(segment(1));
