@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::{Instant, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
-use xray::aws::sigv4::{SignRequest, SignableBody, sign};
+use xray::aws::sigv4::{BodyToSign, SignRequest, sign};
 use xray::batch::Batch;
 use xray::batch::compressed::Compressor;
 use xray::ingest::header;
@@ -87,7 +87,7 @@ fn signature(datagram: &[u8], times: u64) {
             method: "POST",
             url: "https://xray.us-east-1.amazonaws.com/TraceSegments",
             headers: &[("content-type", "application/json")],
-            body: SignableBody::Bytes(black_box(batch.body())),
+            body: BodyToSign::Bytes(black_box(batch.body())),
             region: "us-east-1",
             service: "xray",
             time: UNIX_EPOCH,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use log::LevelFilter;
 
-use crate::app::{check, daemon, exec, exits, healthcheck};
+use crate::app::{allocator, check, daemon, exec, exits, healthcheck};
 use crate::config::cli::{self, Command, Exporter, Flags, Parsed};
 use crate::config::{self, Config, ConfigError, DEFAULT_ADDRESS};
 use crate::logging::{self, LogSettings};
@@ -125,6 +125,7 @@ fn run(flags: &Flags, ignored: Option<String>, is_hosted: bool) -> ExitCode {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
+    allocator::keep_pages();
     let result = match is_hosted {
         true => exec::run_hosted(config, exits),
         false => daemon::run(config, exits),

@@ -1,5 +1,6 @@
 //! The daemon as a whole: start order, shutdown and what the command line asks for.
 
+mod allocator;
 pub(crate) mod backend;
 mod check;
 mod exec;

@@ -184,7 +184,7 @@ impl ExchangeContext {
             request,
             received: progress.received,
             entrance: progress.entrance,
-            local_address: stream.local_addr().ok(),
+            stream,
             call: &progress.call,
         });
         match handled {

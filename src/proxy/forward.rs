@@ -21,7 +21,7 @@ use super::upstream_answer::{Asked, UpstreamBody};
 use super::upstream_request::{ConnectionChoice, Upstream, broken_off, transport};
 use crate::aws::clock::{Clock, DatedAnswer, Reading};
 use crate::aws::error_codes;
-use crate::aws::sigv4::{SignRequest, SignableBody, sign};
+use crate::aws::sigv4::{BodyToSign, SignRequest, sign};
 use crate::credentials::target::Target;
 use crate::credentials::{CredentialCache, IssuedCredentials};
 use crate::http::call::CancellableCall;
@@ -254,7 +254,7 @@ impl Forwarder {
             method: &request.method,
             url: &url,
             headers: &to_sign,
-            body: SignableBody::Bytes(&request.body),
+            body: BodyToSign::Bytes(&request.body),
             region: &target.region,
             service: service.signing_name(),
             time: signed.time(),

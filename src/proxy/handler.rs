@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,8 +37,8 @@ pub struct Incoming<'a> {
     pub received: Instant,
     /// The socket that the client connected to.
     pub(crate) entrance: Entrance,
-    /// The address that the client connected to.
-    pub(crate) local_address: Option<SocketAddr>,
+    /// The connection, for its addresses.
+    pub(crate) stream: &'a TcpStream,
     /// Cancelled when the client has gone.
     pub(crate) call: &'a Arc<CancellableCall>,
 }

@@ -106,7 +106,7 @@ impl OtlpFront {
         };
         // First, since this reads the body from its beginning to its end, which is the fastest way to
         // bring it into the cache for what follows.
-        let hash = hex::encode(Sha256::digest(&*request.body));
+        let hash = Sha256::digest(&*request.body);
         let spans = otlp::read(&request.method, content_type, &coding, &request.body)?;
         if spans.count == 0 {
             return Ok(otlp::accepted(spans.encoding));

@@ -60,7 +60,10 @@ impl TracePage {
         .map(header);
         // An address that is not known is none of this machine.
         let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let address = incoming.local_address.map_or(unknown, |local| local.ip());
+        let address = incoming
+            .stream
+            .local_addr()
+            .map_or(unknown, |local| local.ip());
         let answer = self.store.respond(&api::ApiRequest {
             method: &incoming.request.method,
             target: &incoming.request.target,

@@ -341,7 +341,7 @@ impl Runner {
             method: "POST",
             url: &url,
             headers: own,
-            body: payload.signable(),
+            body: payload.body_to_sign(),
             region: &target.region,
             service: "xray",
             time,

@@ -15,7 +15,7 @@ use super::message::Event;
 use super::response::XRayResponse;
 use super::spans::SpanRequest;
 use crate::aws::clock::Reading;
-use crate::aws::sigv4::SignableBody;
+use crate::aws::sigv4::BodyToSign;
 use crate::batch::Batch;
 use crate::http::error::TransportError;
 use crate::http::url;
@@ -50,10 +50,10 @@ impl Payload {
         }
     }
 
-    pub(super) fn signable(&self) -> SignableBody<'_> {
+    pub(super) fn body_to_sign(&self) -> BodyToSign<'_> {
         match self {
-            Payload::Otlp(request) => request.signable(),
-            _ => SignableBody::Bytes(self.body()),
+            Payload::Otlp(request) => request.body_to_sign(),
+            _ => BodyToSign::Bytes(self.body()),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use crate::aws::sigv4::SignableBody;
+use crate::aws::sigv4::BodyToSign;
 use crate::batch::compressed::{CompressedBody, Compressor};
 use crate::spool::{self, BodyKind};
 
@@ -22,9 +22,9 @@ pub struct SpanRequest {
     pub(crate) is_gzip: bool,
     /// Its spans.
     pub spans: usize,
-    /// The SHA-256 of the body in hexadecimal. The thread that has received a body hashes it at the least
-    /// cost: it is in the cache of its processor. `None` for a body that has waited, compressed.
-    pub(crate) hash: Option<Arc<str>>,
+    /// The SHA-256 of the body. The thread that has received a body hashes it at the least cost: it is in
+    /// the cache of its processor. `None` for a body that has waited, compressed.
+    pub(crate) hash: Option<[u8; 32]>,
 }
 
 impl SpanRequest {
@@ -47,10 +47,10 @@ impl SpanRequest {
     }
 
     /// What a signature covers.
-    pub(super) fn signable(&self) -> SignableBody<'_> {
-        match &self.hash {
-            Some(hash) => SignableBody::Precomputed(hash.to_string()),
-            None => SignableBody::Bytes(&self.body),
+    pub(super) fn body_to_sign(&self) -> BodyToSign<'_> {
+        match self.hash {
+            Some(hash) => BodyToSign::Hash(hash),
+            None => BodyToSign::Bytes(&self.body),
         }
     }
 

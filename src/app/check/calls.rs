@@ -5,7 +5,7 @@ use ureq::http;
 
 use crate::aws::clock::{Clock, DatedAnswer, Reading};
 use crate::aws::error_codes;
-use crate::aws::sigv4::{SignRequest, SignableBody, sign};
+use crate::aws::sigv4::{BodyToSign, SignRequest, sign};
 use crate::credentials::target::Target;
 use crate::http::client::ServiceEndpoint;
 use crate::http::error::{TransportError, TransportErrorKind as Kind};
@@ -77,7 +77,7 @@ fn post(
         method: "POST",
         url: &url,
         headers: &own,
-        body: SignableBody::Bytes(body.as_bytes()),
+        body: BodyToSign::Bytes(body.as_bytes()),
         region: &target.region,
         service: "xray",
         time: signed.time(),

@@ -4,8 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-pub use aws_sigv4::http_request::SignableBody;
-use aws_sigv4::http_request::{SignableRequest, SigningSettings};
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
 use aws_sigv4::sign::v4;
 
 /// A request as it will be sent, and what to sign it with.
@@ -17,8 +16,8 @@ pub struct SignRequest<'a> {
     /// Headers to sign besides `host` and the `x-amz-*` ones that signing adds. Pass only what
     /// no hop changes: never `connection`, `expect`, `accept-encoding` or `user-agent`.
     pub headers: &'a [(&'a str, &'a str)],
-    /// The body, byte for byte, or its SHA-256 in hexadecimal.
-    pub body: SignableBody<'a>,
+    /// The body.
+    pub body: BodyToSign<'a>,
     /// Region of the credential scope.
     pub region: &'a str,
     /// Service of the credential scope: `xray`, `sts`.
@@ -27,6 +26,15 @@ pub struct SignRequest<'a> {
     pub time: SystemTime,
     /// Keys to sign with.
     pub credentials: &'a Credentials,
+}
+
+/// The body of a request that is signed.
+#[derive(Clone, Copy)]
+pub enum BodyToSign<'a> {
+    /// Its bytes.
+    Bytes(&'a [u8]),
+    /// Its SHA-256.
+    Hash([u8; 32]),
 }
 
 /// 9999-12-31, the last day whose year has the four digits of a signature's date. Later times, and
@@ -67,11 +75,15 @@ pub fn sign(request: &SignRequest<'_>) -> Result<Vec<(String, String)>, SignErro
         .build()
         .map_err(|e| fail("parameters", &e))?
         .into();
+    let body = match request.body {
+        BodyToSign::Bytes(bytes) => SignableBody::Bytes(bytes),
+        BodyToSign::Hash(hash) => SignableBody::Precomputed(hex::encode(hash)),
+    };
     let signable = SignableRequest::new(
         request.method,
         request.url,
         request.headers.iter().copied(),
-        request.body.clone(),
+        body,
     )
     .map_err(|e| fail("request", &e))?;
     let (instructions, _) = aws_sigv4::http_request::sign(signable, &params)

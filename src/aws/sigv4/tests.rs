@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 const BODY: &str = r#"{"TraceSegmentDocuments":["{\"trace_id\":\"1-5759e988-bd862e3fe1be46a994272793\",\"id\":\"defdfd9912dc5a56\",\"start_time\":1461096053.37518,\"end_time\":1461096053.4042,\"name\":\"test.elasticbeanstalk.com\"}"]}"#;
 const TOKEN: &str = "AQoDYXdzEPT//////////wEXAMPLE==";
@@ -53,7 +54,7 @@ fn golden_signatures() {
         method: "POST",
         url: "https://xray.us-east-1.amazonaws.com/TraceSegments",
         headers: &[JSON],
-        body: SignableBody::Bytes(BODY.as_bytes()),
+        body: BodyToSign::Bytes(BODY.as_bytes()),
         region: "us-east-1",
         service: "xray",
         time: at(1_440_938_160),
@@ -64,6 +65,14 @@ fn golden_signatures() {
     for golden in [
         Golden {
             request: base(),
+            signed_headers: "content-type;host;x-amz-date",
+            signature: "6e28ff2a6f0f0b3ca7a516880341a943cc8fe2c4f25652ae136b8d82dd318510",
+        },
+        Golden {
+            request: SignRequest {
+                body: BodyToSign::Hash(Sha256::digest(BODY).into()),
+                ..base()
+            },
             signed_headers: "content-type;host;x-amz-date",
             signature: "6e28ff2a6f0f0b3ca7a516880341a943cc8fe2c4f25652ae136b8d82dd318510",
         },
@@ -107,7 +116,7 @@ fn golden_signatures() {
             request: SignRequest {
                 url: "http://127.0.0.1:8080/GetSamplingRules",
                 region: "us-west-2",
-                body: SignableBody::Bytes(b""),
+                body: BodyToSign::Bytes(b""),
                 ..base()
             },
             signed_headers: "content-type;host;x-amz-date",
@@ -125,7 +134,7 @@ fn golden_signatures() {
                     ),
                     ("accept", "application/json"),
                 ],
-                body: SignableBody::Bytes(
+                body: BodyToSign::Bytes(
                     b"Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A\
                     123456789012%3Arole%2Fxray&RoleSessionName=xray-daemon&DurationSeconds=900",
                 ),
@@ -147,7 +156,7 @@ fn what_cannot_be_signed_is_an_error_without_secrets() {
         method: "POST",
         url: "https://xray.us-east-1.amazonaws.com/",
         headers: &[],
-        body: SignableBody::Bytes(b""),
+        body: BodyToSign::Bytes(b""),
         region: "us-east-1",
         service: "xray",
         time: at(0),
@@ -210,7 +219,7 @@ proptest! {
             method: "POST",
             url: &url,
             headers: &[(&name, &value)],
-            body: SignableBody::Bytes(&body),
+            body: BodyToSign::Bytes(&body),
             region: "us-east-1",
             service: "xray",
             time: at(seconds),

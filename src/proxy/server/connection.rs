@@ -1,6 +1,7 @@
 //! One client connection while no request is being answered: bytes in, a request out. Never blocks.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
@@ -154,16 +155,16 @@ impl ClientConnection {
             let (received, _) = recv(&*self.stream, spare_capacity(body), RecvFlags::empty())?;
             return Ok(received);
         }
-        let mut piece = [0; PIECE];
+        let mut piece = [MaybeUninit::uninit(); PIECE];
         let most = match self.phase {
             ConnectionPhase::Idle => FIRST_PIECE,
             _ => PIECE,
         };
-        let received = (&*self.stream).read(&mut piece[..most])?;
+        let ((received, _), _) = recv(&*self.stream, &mut piece[..most], RecvFlags::empty())?;
         if !matches!(self.phase, ConnectionPhase::Draining) {
-            self.reader.feed(&piece[..received]);
+            self.reader.feed(received);
         }
-        Ok(received)
+        Ok(received.len())
     }
 
     /// Parses the bytes that were read.

@@ -6,7 +6,7 @@ use aws_credential_types::Credentials;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use xray::aws::sigv4::{SignRequest, SignableBody, sign};
+use xray::aws::sigv4::{BodyToSign, SignRequest, sign};
 
 /// What is not run, and why. Paths: `sign` offers what the services that this daemon calls want.
 const SKIPPED: [(&str, &str); 11] = [
@@ -169,7 +169,7 @@ fn signature(request: &Request, context: &Context) -> String {
         method: &request.method,
         url: &request.url,
         headers: &headers,
-        body: SignableBody::Bytes(request.body.as_bytes()),
+        body: BodyToSign::Bytes(request.body.as_bytes()),
         region: &context.region,
         service: &context.service,
         time: SystemTime::try_from(time).unwrap(),

@@ -13,7 +13,7 @@ use aws_credential_types::Credentials;
 use crate::aws::clock::{Clock, DatedAnswer, Reading};
 use crate::aws::endpoint::Endpoints;
 use crate::aws::error_codes;
-use crate::aws::sigv4::{SignRequest, SignableBody, sign};
+use crate::aws::sigv4::{BodyToSign, SignRequest, sign};
 use crate::credentials::metadata::{AttemptError, MetadataRequest, attempts, exchange};
 use crate::credentials::{SourceError, Timing, plain};
 use crate::env::{Lookup, set};
@@ -107,7 +107,7 @@ impl StsClient {
                 method: "POST",
                 url: &url,
                 headers: &headers,
-                body: SignableBody::Bytes(body.as_bytes()),
+                body: BodyToSign::Bytes(body.as_bytes()),
                 region,
                 service: "sts",
                 time: signed.time(),
