@@ -21,8 +21,8 @@ use crate::view::Feed;
 /// The path for spans.
 const TRACES: &str = "/v1/traces";
 
-/// How long to wait for the uploader's answer, and for memory for decompression. Exporters wait for
-/// ten seconds, and keep their spans after a 503.
+/// How long to wait for memory for decompression. Exporters wait for ten seconds, and keep their spans after
+/// a 503.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 static REFUSED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
@@ -119,17 +119,16 @@ impl OtlpFront {
             hash: Some(hash.into()),
         };
         let shown = self.feed.as_ref().map(|feed| (feed, taken.clone()));
-        match self.channel.offer_spans(taken, PATIENCE) {
-            Some(SpanVerdict::Taken) => {
+        match self.channel.offer_spans(taken) {
+            SpanVerdict::Taken => {
                 if let Some((feed, spans)) = shown {
                     feed.spans(spans);
                 }
                 Ok(otlp::accepted(spans.encoding))
             }
-            Some(SpanVerdict::TooLong(limit)) => Err(OtlpRefusal::TooLongForMemory(limit)),
-            Some(SpanVerdict::Unreadable) => Err(OtlpRefusal::Malformed(spans.encoding)),
-            Some(SpanVerdict::Full) => Err(OtlpRefusal::Full),
-            None => Err(OtlpRefusal::Late),
+            SpanVerdict::TooLong(limit) => Err(OtlpRefusal::TooLongForMemory(limit)),
+            SpanVerdict::Full => Err(OtlpRefusal::Full),
+            SpanVerdict::Stopping => Err(OtlpRefusal::Stopping),
         }
     }
 }

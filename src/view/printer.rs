@@ -7,10 +7,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
+use crate::logging::RateLimit;
+use crate::upload::SpanRoom;
 use crate::upload::counters::{ReaderLedger, SegmentCounts};
 use crate::upload::message::{Event, Message};
 use crate::upload::metrics::Snapshot;
-use crate::upload::spans::{SpanAmount, SpanCounts, SpanOffer, SpanRequest, SpanVerdict};
+use crate::upload::spans::{SpanAmount, SpanCounts, SpanRequest};
 use crate::upload::{Health, UploadChannel};
 use crate::view::{
     Console, OtlpError, SharedStore, json_line, otlp_line, plain_body, terminal_columns,
@@ -18,6 +20,8 @@ use crate::view::{
 
 /// Interval between two checks of incomplete traces. Only used while there are any.
 const TICK: Duration = Duration::from_millis(250);
+
+static UNREADABLE: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
 /// How documents are shown.
 pub(crate) enum PrintStyle {
@@ -39,10 +43,12 @@ pub(crate) struct Printer {
     store: Option<Arc<SharedStore>>,
     text: String,
     limit: usize,
+    /// No more segments or spans will come than those that wait in the channel.
+    is_ending: bool,
 }
 
 impl Printer {
-    /// With nothing to show yet. `limit` is that of the buffer, for the metrics.
+    /// With nothing to show yet. `limit` is that of the buffer, in bytes: so much may wait in the channel.
     pub(crate) fn new(
         messages: Receiver<Message>,
         channel: UploadChannel,
@@ -51,7 +57,7 @@ impl Printer {
         store: Option<Arc<SharedStore>>,
         limit: usize,
     ) -> Self {
-        Printer {
+        let printer = Printer {
             messages,
             channel,
             readers,
@@ -61,7 +67,19 @@ impl Printer {
             store,
             text: String::new(),
             limit,
-        }
+            is_ending: false,
+        };
+        printer.make_room();
+        printer
+    }
+
+    /// Lets clients bring more spans: as many as may wait here.
+    fn make_room(&self) {
+        self.channel.set_span_room(SpanRoom {
+            most: self.limit,
+            spans: self.limit,
+            all: self.limit,
+        });
     }
 
     /// Prints until the readers have ended. Returns how every segment ended. `on_drained` is called
@@ -84,20 +102,16 @@ impl Printer {
             {
                 console.resize(columns);
             }
-            let is_over = match message {
+            match message {
                 Ok(Message::Event(Event::ReadersEnded)) | Err(RecvTimeoutError::Disconnected) => {
-                    true
+                    self.channel.close();
+                    self.is_ending = true;
                 }
-                Ok(Message::Event(Event::BeginShutdown(_))) => {
-                    on_drained();
-                    false
-                }
-                Ok(message) => {
-                    self.take(message, kernel_drops, now);
-                    false
-                }
-                Err(RecvTimeoutError::Timeout) => false,
-            };
+                Ok(Message::Event(Event::BeginShutdown(_))) => on_drained(),
+                Ok(message) => self.take(message, kernel_drops, now),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let is_over = self.is_ending && self.channel.is_empty();
             if let PrintStyle::Console(console) = &mut self.style {
                 if is_over {
                     console.finish(&mut self.text);
@@ -106,6 +120,7 @@ impl Printer {
                 }
             }
             self.print();
+            self.make_room();
             if is_over {
                 self.count_drops(kernel_drops);
                 return self.counts;
@@ -124,21 +139,22 @@ impl Printer {
                 self.counts.shown += documents as u64;
                 self.show(&hand_over.batch, now);
             }
-            Message::Event(Event::Spans(SpanOffer { request, reply })) => {
-                let verdict = match self.show_spans(&request, now) {
-                    Ok(()) => {
-                        let amount = SpanAmount::one(request.spans, request.body.len());
-                        self.spans.count(|fates| &mut fates.accepted, amount);
-                        self.spans.count(|fates| &mut fates.shown, amount);
-                        SpanVerdict::Taken
-                    }
+            Message::Event(Event::Spans(request)) => {
+                self.channel.spans_received(&request);
+                let amount = SpanAmount::one(request.spans, request.body.len());
+                self.spans.count(|fates| &mut fates.accepted, amount);
+                match self.show_spans(&request, now) {
+                    Ok(()) => self.spans.count(|fates| &mut fates.shown, amount),
                     Err(error) => {
-                        log::debug!("spans cannot be shown: {error}");
-                        SpanVerdict::Unreadable
+                        self.spans.count(|fates| &mut fates.refused, amount);
+                        if let Some(held_back) = UNREADABLE.allow(now) {
+                            log::warn!(
+                                "{} spans cannot be shown: {error}{held_back}",
+                                request.spans
+                            );
+                        }
                     }
-                };
-                // The client may have given up.
-                reply.give(verdict);
+                }
             }
             Message::Event(_) => {}
             // The asking thread may have given up.

@@ -1,6 +1,7 @@
 //! Spans beside segments: neither stops the other, and what was taken is kept to the end.
 
 use super::*;
+use crate::upload::message::Event;
 use crate::upload::spans::SpanVerdict;
 
 const LIMIT: usize = 200_000;
@@ -116,13 +117,20 @@ fn the_shutdown_delivers_spans_or_says_that_they_are_lost() {
     assert_eq!((spans.accepted, spans.dropped), (5, 5));
 }
 
-/// It sends them again: held as well, they would arrive twice.
+/// Its client has been told that they were taken.
 #[test]
-fn spans_of_a_client_that_has_left_are_not_taken() {
+fn what_was_taken_in_the_last_moment_is_received_before_the_end() {
     let mut simulation = Simulation::ready(1, 3_000_000);
-    simulation.spans_of_a_client_that_left();
-    let counts = simulation.uploader.span_counts();
-    assert_eq!(counts, crate::upload::spans::SpanCounts::default());
+    simulation.event(Event::BeginShutdown(simulation.now));
+    assert_eq!(simulation.offer(5, 100, false), SpanVerdict::Taken);
+    simulation.event(Event::ReadersEnded);
+    assert_eq!(simulation.offer(5, 100, false), SpanVerdict::Stopping);
+    assert!(!simulation.uploader.is_over(simulation.now));
+    simulation.receive();
+    assert!(simulation.uploader.is_over(simulation.now));
+    simulation.uploader.close();
+    let spans = simulation.uploader.span_counts().spans;
+    assert_eq!((spans.accepted, spans.dropped), (5, 5));
 }
 
 #[test]
