@@ -254,6 +254,7 @@ impl Simulation {
         while let Ok(Message::Event(event)) = self.messages.try_recv() {
             self.event(event);
         }
+        assert_eq!(self.channel.bytes().waiting(), 0);
     }
 
     fn hand_over(&mut self, batch: Batch) {
@@ -533,6 +534,5 @@ impl Simulation {
         });
         let in_flight: usize = batches.clone().sum();
         assert!(batches.count() <= 1 || in_flight <= snapshot.buffer_limit / 2);
-        assert_eq!(self.channel.bytes().waiting(), 0);
     }
 }
