@@ -25,6 +25,10 @@ const TRACES: &str = "/v1/traces";
 /// a 503.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Bytes of a body that are hashed and counted in so short a time that no other client has to wait for it: about
+/// 0.3 ms for the usual 512 spans.
+const SHORT: usize = 256 * 1024;
+
 static REFUSED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
 /// Takes OTLP, and leaves everything else to another handler.
@@ -58,6 +62,11 @@ impl RequestHandler for OtlpFront {
             return Ok(Response::text(404, text));
         }
         self.next.handle(incoming)
+    }
+
+    fn answers_at_once(&self, request: &Request) -> bool {
+        let is_compressed = request.header("content-encoding").is_some();
+        request.path() == TRACES && !is_compressed && request.body.len() <= SHORT
     }
 
     fn judges_web_pages(&self, request: &Request) -> bool {

@@ -152,6 +152,42 @@ fn hostile_bodies_are_refused_and_the_next_client_is_served() {
     stop(&front.server);
 }
 
+#[test]
+fn short_requests_with_spans_need_no_thread() {
+    // A quarter of it is for threads, and is too little for one.
+    let front = front(100 << 10, Limits::DEFAULT);
+    let forwarded = "POST /v1/logs HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
+    let mut others = HttpClient::connect(front.main);
+    others.send(forwarded);
+    // Also those that stand one behind the other, and beside others that wait for a thread.
+    let request = [head(SPAN.len(), "").as_bytes(), SPAN].concat();
+    for to in [front.main, front.otlp] {
+        let mut client = HttpClient::connect(to);
+        client.send(request.repeat(20));
+        for _ in 0..20 {
+            assert_eq!(client.response().status, 200);
+            assert!(front.taken().is_some());
+        }
+    }
+    assert_eq!(others.response().status, 503);
+    // What may take longer waits for a thread.
+    let gzip = "Content-Encoding: gzip\r\n";
+    assert_eq!(export(front.otlp, gzip, SPAN).status, 503);
+    stop(&front.server);
+}
+
+/// Otherwise the thread that answers it could answer nobody else.
+#[test]
+fn a_client_that_reads_no_answers_loses_its_connection() {
+    let front = front(64 << 20, Limits::DEFAULT);
+    let mut greedy = TcpStream::connect(front.otlp).unwrap();
+    let requests = head(0, "").repeat(1000).into_bytes();
+    // The connection ends when the kernel holds no more of its answers.
+    while greedy.write_all(&requests).is_ok() {}
+    assert_eq!(export(front.otlp, "", SPAN).status, 200);
+    stop(&front.server);
+}
+
 /// A body that is not even read is refused in the client's encoding, too, and by its limit.
 #[test]
 fn a_body_that_is_too_long_to_be_read_is_told_the_limit() {
