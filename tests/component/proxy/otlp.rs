@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use xray::proxy::{ClientResources, LocalSampling, OtlpFront, ProxyServer};
 use xray::upload::message::{Event, Message};
 use xray::upload::spans::SpanRequest;
@@ -180,10 +181,17 @@ fn short_requests_with_spans_need_no_thread() {
 #[test]
 fn a_client_that_reads_no_answers_loses_its_connection() {
     let front = front(64 << 20, Limits::DEFAULT);
-    let mut greedy = TcpStream::connect(front.otlp).unwrap();
-    let requests = head(0, "").repeat(1000).into_bytes();
-    // The connection ends when the kernel holds no more of its answers.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    // Soon the kernel holds no more of its answers.
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&front.otlp.into()).unwrap();
+    let mut greedy = TcpStream::from(socket);
+    // The answer is longer than the request.
+    front.channel.set_span_room(SpanRoom { most: 0, ..MUCH });
+    let request = [head(SPAN.len(), "").as_bytes(), SPAN].concat();
+    let requests = request.repeat(100);
     while greedy.write_all(&requests).is_ok() {}
+    front.channel.set_span_room(MUCH);
     assert_eq!(export(front.otlp, "", SPAN).status, 200);
     stop(&front.server);
 }
