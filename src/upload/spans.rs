@@ -91,7 +91,7 @@ pub struct Fates {
     pub delivered: u64,
     /// Shown here instead of being sent. Not for those that are sent too.
     pub shown: u64,
-    /// X-Ray will never take them.
+    /// X-Ray will never take them, or they cannot be shown.
     pub refused: u64,
     /// Lost because the time of the shutdown was over, or lost from the spool.
     pub dropped: u64,
