@@ -61,8 +61,8 @@ pub enum OtlpRefusal {
     Full,
     /// Other clients use all the memory for reading compressed requests.
     Busy,
-    /// The daemon takes no more spans.
-    Stopping,
+    /// The uploader did not answer in time.
+    Late,
 }
 
 impl OtlpRefusal {
@@ -73,7 +73,7 @@ impl OtlpRefusal {
             OtlpRefusal::ContentType | OtlpRefusal::Coding => 415,
             OtlpRefusal::Gzip | OtlpRefusal::Malformed(_) | OtlpRefusal::TooManySpans(_) => 400,
             OtlpRefusal::TooLong | OtlpRefusal::TooLongForMemory(_) => 413,
-            OtlpRefusal::Full | OtlpRefusal::Busy | OtlpRefusal::Stopping => 503,
+            OtlpRefusal::Full | OtlpRefusal::Busy | OtlpRefusal::Late => 503,
         }
     }
 
@@ -85,7 +85,7 @@ impl OtlpRefusal {
             OtlpRefusal::TooLong
             | OtlpRefusal::TooLongForMemory(_)
             | OtlpRefusal::TooManySpans(_) => 8,
-            OtlpRefusal::Full | OtlpRefusal::Busy | OtlpRefusal::Stopping => 14,
+            OtlpRefusal::Full | OtlpRefusal::Busy | OtlpRefusal::Late => 14,
             _ => 3,
         }
     }
@@ -129,9 +129,10 @@ impl fmt::Display for OtlpRefusal {
                 "the requests of other clients use all memory there is for them; send the spans \
                  again later",
             ),
-            OtlpRefusal::Stopping => {
-                f.write_str("the daemon is about to end; send the spans again later")
-            }
+            OtlpRefusal::Late => f.write_str(
+                "the daemon had no time to take the spans; send them again later (give it more CPU \
+                 if this happens often)",
+            ),
         }
     }
 }

@@ -25,12 +25,6 @@ pub trait RequestHandler: Send + Sync {
         false
     }
 
-    /// Whether [`handle`](Self::handle) waits for nothing at this request and needs less time than receiving
-    /// it took, so that the thread that has received it may answer it.
-    fn answers_at_once(&self, _request: &Request) -> bool {
-        false
-    }
-
     /// Lets the requests under way, and all after them, fail at once.
     fn stop(&self) {}
 }

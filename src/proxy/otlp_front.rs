@@ -21,13 +21,9 @@ use crate::view::Feed;
 /// The path for spans.
 const TRACES: &str = "/v1/traces";
 
-/// How long to wait for memory for decompression. Exporters wait for ten seconds, and keep their spans after
-/// a 503.
+/// How long to wait for the uploader's answer, and for memory for decompression. Exporters wait for
+/// ten seconds, and keep their spans after a 503.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Bytes of a body that are hashed and counted in so short a time that no other client has to wait for it: about
-/// 0.3 ms for the usual 512 spans.
-const SHORT: usize = 256 * 1024;
 
 static REFUSED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
@@ -62,11 +58,6 @@ impl RequestHandler for OtlpFront {
             return Ok(Response::text(404, text));
         }
         self.next.handle(incoming)
-    }
-
-    fn answers_at_once(&self, request: &Request) -> bool {
-        let is_compressed = request.header("content-encoding").is_some();
-        request.path() == TRACES && !is_compressed && request.body.len() <= SHORT
     }
 
     fn judges_web_pages(&self, request: &Request) -> bool {
@@ -128,16 +119,17 @@ impl OtlpFront {
             hash: Some(hash.into()),
         };
         let shown = self.feed.as_ref().map(|feed| (feed, taken.clone()));
-        match self.channel.offer_spans(taken) {
-            SpanVerdict::Taken => {
+        match self.channel.offer_spans(taken, PATIENCE) {
+            Some(SpanVerdict::Taken) => {
                 if let Some((feed, spans)) = shown {
                     feed.spans(spans);
                 }
                 Ok(otlp::accepted(spans.encoding))
             }
-            SpanVerdict::TooLong(limit) => Err(OtlpRefusal::TooLongForMemory(limit)),
-            SpanVerdict::Full => Err(OtlpRefusal::Full),
-            SpanVerdict::Stopping => Err(OtlpRefusal::Stopping),
+            Some(SpanVerdict::TooLong(limit)) => Err(OtlpRefusal::TooLongForMemory(limit)),
+            Some(SpanVerdict::Unreadable) => Err(OtlpRefusal::Malformed(spans.encoding)),
+            Some(SpanVerdict::Full) => Err(OtlpRefusal::Full),
+            None => Err(OtlpRefusal::Late),
         }
     }
 }

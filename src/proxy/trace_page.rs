@@ -35,10 +35,6 @@ impl RequestHandler for TracePage {
 
     /// The page's own rules are stricter: a page of another origin is refused even where
     /// `--allow-origin` lets it send requests.
-    fn answers_at_once(&self, request: &Request) -> bool {
-        self.others.answers_at_once(request)
-    }
-
     fn judges_web_pages(&self, request: &Request) -> bool {
         api::is_own(request.path())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::health::Health;
 use super::message::{Event, HandOver, Message};
 use super::metrics::Snapshot;
-use super::spans::{SpanRequest, SpanVerdict};
+use super::spans::{SpanOffer, SpanRequest, SpanVerdict};
 
 /// The sending side. Every thread that has something for the uploader has a clone.
 #[derive(Clone)]
@@ -41,18 +41,16 @@ impl UploadChannel {
         let _ = self.sender.send(Message::Event(event));
     }
 
-    /// Gives spans to the uploader, if it has room for them. Never waits.
-    pub(crate) fn offer_spans(&self, request: SpanRequest) -> SpanVerdict {
-        let verdict = self.bytes.reserve(request.body.len());
-        if verdict == SpanVerdict::Taken {
-            self.send(Event::Spans(request));
-        }
-        verdict
-    }
-
-    /// Says how much room there is for spans. Without room, or after the end, nothing is taken.
-    pub fn set_span_room(&self, room: SpanRoom) {
-        self.bytes.set_span_room(room);
+    /// Offers spans to the uploader. `None`: it did not answer within `patience`, and has not
+    /// accepted them.
+    pub(crate) fn offer_spans(
+        &self,
+        request: SpanRequest,
+        patience: Duration,
+    ) -> Option<SpanVerdict> {
+        let (offer, answer) = SpanOffer::new(request);
+        self.send(Event::Spans(offer));
+        answer.within(patience)
     }
 
     /// Whether uploads go on. `None`: the uploader did not answer within `patience`.
@@ -74,27 +72,12 @@ impl UploadChannel {
         self.bytes.release(hand_over.batch.body().len());
     }
 
-    /// A request with spans has been received. It takes of the room for them.
-    pub fn spans_received(&self, request: &SpanRequest) {
-        self.bytes.release_spans(request.body.len());
-    }
-
-    /// Takes no more spans. Those that wait have to be received.
-    pub fn close(&self) {
-        self.bytes.close();
-    }
-
-    /// Whether neither batches nor spans wait.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.waiting() == 0
-    }
-
     pub(super) fn bytes(&self) -> Arc<ChannelBytes> {
         Arc::clone(&self.bytes)
     }
 }
 
-/// The bytes that wait in the channel, and those for which there is room behind it.
+/// The bytes of the batches that wait in the channel.
 pub(super) struct ChannelBytes {
     limit: usize,
     waiting: Mutex<Waiting>,
@@ -103,30 +86,15 @@ pub(super) struct ChannelBytes {
 
 #[derive(Default)]
 struct Waiting {
-    batches: usize,
-    spans: usize,
+    bytes: usize,
     /// Threads in `acquire`: while there are none, nobody has to be woken, which is a system call.
     readers: usize,
-    span_room: SpanRoom,
-    /// No more spans are taken, whatever room there is.
-    is_closed: bool,
-}
-
-/// The memory that is free for spans behind the channel, in bytes.
-#[derive(Clone, Copy, Default)]
-pub struct SpanRoom {
-    /// Most bytes of one request.
-    pub most: usize,
-    /// What spans may still take.
-    pub spans: usize,
-    /// What everything may still take. The batches in the channel will take some of it.
-    pub all: usize,
 }
 
 impl ChannelBytes {
     fn acquire(&self, bytes: usize) {
         let is_full =
-            |waiting: &mut Waiting| waiting.batches > 0 && waiting.batches + bytes > self.limit;
+            |waiting: &mut Waiting| waiting.bytes > 0 && waiting.bytes + bytes > self.limit;
         let mut waiting = self.lock();
         waiting.readers += 1;
         let mut waiting = self
@@ -134,62 +102,21 @@ impl ChannelBytes {
             .wait_while(waiting, is_full)
             .unwrap_or_else(PoisonError::into_inner);
         waiting.readers -= 1;
-        waiting.batches += bytes;
+        waiting.bytes += bytes;
     }
 
     /// A batch has left the channel.
     pub(super) fn release(&self, bytes: usize) {
         let mut waiting = self.lock();
-        waiting.batches -= bytes;
-        waiting.span_room.all = waiting.span_room.all.saturating_sub(bytes);
+        waiting.bytes -= bytes;
         if waiting.readers > 0 {
             self.taken.notify_all();
         }
     }
 
-    /// Makes sure that there is room for a request with spans.
-    pub(super) fn reserve(&self, bytes: usize) -> SpanVerdict {
-        let mut waiting = self.lock();
-        let room = waiting.span_room;
-        let spans = waiting.spans + bytes;
-        if waiting.is_closed {
-            SpanVerdict::Stopping
-        } else if bytes > room.most {
-            SpanVerdict::TooLong(room.most)
-        } else if spans > room.spans || spans + waiting.batches > room.all {
-            SpanVerdict::Full
-        } else {
-            waiting.spans = spans;
-            SpanVerdict::Taken
-        }
-    }
-
-    /// A request with spans has left the channel.
-    pub(super) fn release_spans(&self, bytes: usize) {
-        let mut waiting = self.lock();
-        waiting.spans -= bytes;
-        let room = &mut waiting.span_room;
-        room.spans = room.spans.saturating_sub(bytes);
-        room.all = room.all.saturating_sub(bytes);
-    }
-
-    pub(super) fn set_span_room(&self, room: SpanRoom) {
-        self.lock().span_room = room;
-    }
-
-    pub(super) fn close(&self) {
-        self.lock().is_closed = true;
-    }
-
-    /// Bytes of batches and spans that wait now.
+    /// Bytes that wait now.
     pub(super) fn waiting(&self) -> usize {
-        let waiting = self.lock();
-        waiting.batches + waiting.spans
-    }
-
-    /// Bytes of spans that wait now.
-    pub(super) fn waiting_spans(&self) -> usize {
-        self.lock().spans
+        self.lock().bytes
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -202,6 +129,7 @@ impl ChannelBytes {
 mod tests {
     use super::*;
     use crate::batch::Batch;
+    use std::sync::Barrier;
     use std::sync::mpsc::TryRecvError;
     use std::thread;
 
@@ -214,58 +142,30 @@ mod tests {
         }
     }
 
-    fn spans(bytes: usize) -> SpanRequest {
-        SpanRequest {
-            body: vec![b's'; bytes].into(),
+    /// Otherwise the client would send again what was accepted.
+    #[test]
+    fn an_answer_at_the_last_moment_reaches_the_client_or_nobody() {
+        let request = SpanRequest {
+            body: Arc::default(),
             hash: None,
             is_json: false,
             is_gzip: false,
             spans: 1,
-        }
-    }
-
-    #[test]
-    fn spans_are_taken_as_long_as_there_is_room_behind_the_channel() {
-        let (channel, receiver) = UploadChannel::new(1000);
-        let offer = |bytes| channel.offer_spans(spans(bytes));
-        assert_eq!(offer(1), SpanVerdict::TooLong(0));
-        let room = SpanRoom {
-            most: 60,
-            spans: 100,
-            all: 150,
         };
-        channel.set_span_room(room);
-        assert_eq!(offer(61), SpanVerdict::TooLong(60));
-        assert_eq!(
-            (offer(60), offer(41)),
-            (SpanVerdict::Taken, SpanVerdict::Full)
-        );
-        // Segments that wait take the room that all have together.
-        let batch = hand_over(&[b'x'; 40]);
-        let segments = batch.batch.body().len();
-        assert!((51..=89).contains(&segments), "{segments}");
-        channel.hand_over(batch);
-        let left = 150 - 60 - segments;
-        assert_eq!(offer(left + 1), SpanVerdict::Full);
-        assert_eq!(offer(left), SpanVerdict::Taken);
-        assert_eq!(channel.bytes.waiting(), 150);
-        // What is received takes room until the uploader says what is left.
-        channel.bytes.release_spans(60);
-        channel.bytes.release(segments);
-        assert_eq!(
-            (offer(1), channel.bytes.waiting()),
-            (SpanVerdict::Full, left)
-        );
-        channel.set_span_room(room);
-        assert_eq!(offer(60), SpanVerdict::Taken);
-        // What was taken is in the channel, also when no more is.
-        channel.bytes.close();
-        assert_eq!(offer(1), SpanVerdict::Stopping);
-        let taken = receiver.try_iter().filter_map(|message| match message {
-            Message::Event(Event::Spans(request)) => Some(request.body.len()),
-            _ => None,
-        });
-        assert_eq!(taken.collect::<Vec<_>>(), [60, left, 60]);
+        for n in 0..20_000u32 {
+            let (offer, answer) = SpanOffer::new(request.clone());
+            let starting = Barrier::new(2);
+            let (is_taken, told) = thread::scope(|scope| {
+                let uploader = scope.spawn(|| {
+                    starting.wait();
+                    offer.reply.give(SpanVerdict::Taken)
+                });
+                starting.wait();
+                let told = answer.within(Duration::ZERO);
+                (uploader.join().unwrap(), told)
+            });
+            assert_eq!(told, is_taken.then_some(SpanVerdict::Taken), "{n}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::health::Health;
 use super::metrics::Snapshot;
 use super::sender::Finished;
-use super::spans::SpanRequest;
+use super::spans::SpanOffer;
 use crate::batch::Batch;
 use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
@@ -27,8 +27,8 @@ pub enum Message {
 pub enum Event {
     /// From a reader: documents, and what else it has counted.
     Batch(HandOver),
-    /// From a client, which has been told that they were taken.
-    Spans(SpanRequest),
+    /// A client offers spans, and waits for the answer.
+    Spans(SpanOffer),
     /// Region, endpoint and credential source are known.
     Target(Arc<Target>),
     /// The instance id and the host name, from the metadata service.

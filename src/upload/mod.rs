@@ -28,7 +28,7 @@ pub mod spans;
 mod telemetry;
 mod uploader;
 
-pub use channel::{SpanRoom, UploadChannel};
+pub use channel::UploadChannel;
 pub use health::Health;
 pub(crate) use report::explain;
 pub(crate) use runner::SpoolParts;

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::ops::AddAssign;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use crate::aws::sigv4::BodyToSign;
 use crate::batch::compressed::{CompressedBody, Compressor};
@@ -68,17 +71,70 @@ impl fmt::Debug for SpanRequest {
     }
 }
 
+/// A request for which a client waits.
+pub struct SpanOffer {
+    /// What is offered.
+    pub request: SpanRequest,
+    /// For the answer.
+    pub reply: SpanReply,
+}
+
+impl SpanOffer {
+    /// Offers a request; with the wait for the answer.
+    pub(crate) fn new(request: SpanRequest) -> (SpanOffer, SpanWait) {
+        let (verdict, answer) = sync_channel(1);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let reply = SpanReply {
+            is_over: Arc::clone(&is_over),
+            verdict,
+        };
+        (SpanOffer { request, reply }, SpanWait { is_over, answer })
+    }
+}
+
+/// The uploader's side of an offer. Either its answer arrives, or the client has stopped waiting: both
+/// sides know which.
+pub struct SpanReply {
+    is_over: Arc<AtomicBool>,
+    verdict: SyncSender<SpanVerdict>,
+}
+
+impl SpanReply {
+    /// Answers, once. `false`: nobody waits any more, so the request must not be accepted.
+    pub fn give(self, verdict: SpanVerdict) -> bool {
+        !self.is_over.swap(true, SeqCst) && self.verdict.try_send(verdict).is_ok()
+    }
+}
+
+/// The client's side of an offer.
+pub(crate) struct SpanWait {
+    is_over: Arc<AtomicBool>,
+    answer: Receiver<SpanVerdict>,
+}
+
+impl SpanWait {
+    /// The answer. `None`: there was none within `patience`, and there will be none.
+    pub(crate) fn within(self, patience: Duration) -> Option<SpanVerdict> {
+        match self.answer.recv_timeout(patience) {
+            Ok(verdict) => Some(verdict),
+            // The uploader was about to send it.
+            Err(_) if self.is_over.swap(true, SeqCst) => self.answer.recv().ok(),
+            Err(_) => None,
+        }
+    }
+}
+
 /// Whether a request was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SpanVerdict {
-    /// It will be delivered.
+pub enum SpanVerdict {
+    /// It is held, and will be delivered.
     Taken,
     /// It has more bytes than all spans together may take: so many.
     TooLong(usize),
     /// There is no memory for more.
     Full,
-    /// The daemon takes no more.
-    Stopping,
+    /// It cannot be shown.
+    Unreadable,
 }
 
 /// The fates of spans, requests or bytes: `accepted + restored = delivered + shown + refused +
@@ -91,7 +147,7 @@ pub struct Fates {
     pub delivered: u64,
     /// Shown here instead of being sent. Not for those that are sent too.
     pub shown: u64,
-    /// X-Ray will never take them, or they cannot be shown.
+    /// X-Ray will never take them.
     pub refused: u64,
     /// Lost because the time of the shutdown was over, or lost from the spool.
     pub dropped: u64,

@@ -7,12 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
-use crate::logging::RateLimit;
-use crate::upload::SpanRoom;
 use crate::upload::counters::{ReaderLedger, SegmentCounts};
 use crate::upload::message::{Event, Message};
 use crate::upload::metrics::Snapshot;
-use crate::upload::spans::{SpanAmount, SpanCounts, SpanRequest};
+use crate::upload::spans::{SpanAmount, SpanCounts, SpanOffer, SpanRequest, SpanVerdict};
 use crate::upload::{Health, UploadChannel};
 use crate::view::{
     Console, OtlpError, SharedStore, json_line, otlp_line, plain_body, terminal_columns,
@@ -20,8 +18,6 @@ use crate::view::{
 
 /// Interval between two checks of incomplete traces. Only used while there are any.
 const TICK: Duration = Duration::from_millis(250);
-
-static UNREADABLE: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
 /// How documents are shown.
 pub(crate) enum PrintStyle {
@@ -43,12 +39,10 @@ pub(crate) struct Printer {
     store: Option<Arc<SharedStore>>,
     text: String,
     limit: usize,
-    /// No more segments or spans will come than those that wait in the channel.
-    is_ending: bool,
 }
 
 impl Printer {
-    /// With nothing to show yet. `limit` is that of the buffer, in bytes: so much may wait in the channel.
+    /// With nothing to show yet. `limit` is that of the buffer, for the metrics.
     pub(crate) fn new(
         messages: Receiver<Message>,
         channel: UploadChannel,
@@ -57,7 +51,7 @@ impl Printer {
         store: Option<Arc<SharedStore>>,
         limit: usize,
     ) -> Self {
-        let printer = Printer {
+        Printer {
             messages,
             channel,
             readers,
@@ -67,19 +61,7 @@ impl Printer {
             store,
             text: String::new(),
             limit,
-            is_ending: false,
-        };
-        printer.make_room();
-        printer
-    }
-
-    /// Lets clients bring more spans: as many as may wait here.
-    fn make_room(&self) {
-        self.channel.set_span_room(SpanRoom {
-            most: self.limit,
-            spans: self.limit,
-            all: self.limit,
-        });
+        }
     }
 
     /// Prints until the readers have ended. Returns how every segment ended. `on_drained` is called
@@ -102,16 +84,20 @@ impl Printer {
             {
                 console.resize(columns);
             }
-            match message {
+            let is_over = match message {
                 Ok(Message::Event(Event::ReadersEnded)) | Err(RecvTimeoutError::Disconnected) => {
-                    self.channel.close();
-                    self.is_ending = true;
+                    true
                 }
-                Ok(Message::Event(Event::BeginShutdown(_))) => on_drained(),
-                Ok(message) => self.take(message, kernel_drops, now),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let is_over = self.is_ending && self.channel.is_empty();
+                Ok(Message::Event(Event::BeginShutdown(_))) => {
+                    on_drained();
+                    false
+                }
+                Ok(message) => {
+                    self.take(message, kernel_drops, now);
+                    false
+                }
+                Err(RecvTimeoutError::Timeout) => false,
+            };
             if let PrintStyle::Console(console) = &mut self.style {
                 if is_over {
                     console.finish(&mut self.text);
@@ -120,7 +106,6 @@ impl Printer {
                 }
             }
             self.print();
-            self.make_room();
             if is_over {
                 self.count_drops(kernel_drops);
                 return self.counts;
@@ -139,22 +124,21 @@ impl Printer {
                 self.counts.shown += documents as u64;
                 self.show(&hand_over.batch, now);
             }
-            Message::Event(Event::Spans(request)) => {
-                self.channel.spans_received(&request);
-                let amount = SpanAmount::one(request.spans, request.body.len());
-                self.spans.count(|fates| &mut fates.accepted, amount);
-                match self.show_spans(&request, now) {
-                    Ok(()) => self.spans.count(|fates| &mut fates.shown, amount),
-                    Err(error) => {
-                        self.spans.count(|fates| &mut fates.refused, amount);
-                        if let Some(held_back) = UNREADABLE.allow(now) {
-                            log::warn!(
-                                "{} spans cannot be shown: {error}{held_back}",
-                                request.spans
-                            );
-                        }
+            Message::Event(Event::Spans(SpanOffer { request, reply })) => {
+                let verdict = match self.show_spans(&request, now) {
+                    Ok(()) => {
+                        let amount = SpanAmount::one(request.spans, request.body.len());
+                        self.spans.count(|fates| &mut fates.accepted, amount);
+                        self.spans.count(|fates| &mut fates.shown, amount);
+                        SpanVerdict::Taken
                     }
-                }
+                    Err(error) => {
+                        log::debug!("spans cannot be shown: {error}");
+                        SpanVerdict::Unreadable
+                    }
+                };
+                // The client may have given up.
+                reply.give(verdict);
             }
             Message::Event(_) => {}
             // The asking thread may have given up.

@@ -49,49 +49,16 @@ impl Server {
         waiting.sort_unstable();
         let mut is_full = false;
         for (_, id) in waiting {
-            let index = self.index_of(id);
             // Those of the operator have their own places.
-            let may_start = |index: &usize| {
-                !is_full || self.is_operators(*index) || self.answers_at_once(*index)
-            };
-            let Some(index) = index.filter(may_start) else {
-                continue;
-            };
-            match self.make_regular(index, now) {
-                Some(index) if self.answers_at_once(index) => self.answer_here(index, now),
-                Some(index) => is_full |= !self.start(index, now),
-                None => {}
+            if let Some(index) = self.index_of(id)
+                && (!is_full || self.is_operators(index))
+                && let Some(index) = self.make_regular(index, now)
+            {
+                is_full |= !self.start(index, now);
             }
         }
         if is_full {
             self.end_slow_requests(now);
-        }
-    }
-
-    fn answers_at_once(&self, index: usize) -> bool {
-        match &self.connections[index].phase {
-            ConnectionPhase::Waiting(request) => self.service.handler.answers_at_once(request),
-            _ => false,
-        }
-    }
-
-    /// Answers requests on this thread, until the connection brings none of this kind any more. A client
-    /// that does not read its answers loses its connection, because the stream does not block.
-    fn answer_here(&mut self, index: usize, now: Instant) {
-        let mut index = Some(index);
-        while let Some(at) = index.filter(|at| self.answers_at_once(*at)) {
-            let connection = &mut self.connections[at];
-            let progress = Progress::new(connection.entrance, connection.since);
-            let busy = ConnectionPhase::Busy(Arc::clone(&progress));
-            let ConnectionPhase::Waiting(request) = std::mem::replace(&mut connection.phase, busy)
-            else {
-                return;
-            };
-            let (id, stream) = (connection.id, Arc::clone(&connection.stream));
-            let keep_open = self.service.exchange(&stream, &request, &progress);
-            drop(request);
-            self.finished(id, keep_open, now);
-            index = self.index_of(id);
         }
     }
 

@@ -138,7 +138,7 @@ impl Uploader {
         spool_role: Option<String>,
         now: Instant,
     ) -> Self {
-        let uploader = Uploader {
+        Uploader {
             limits,
             channel,
             target: None,
@@ -159,16 +159,14 @@ impl Uploader {
             shutdown: None,
             ticked: now,
             actions: Vec::new(),
-        };
-        uploader.channel.set_span_room(uploader.span_room());
-        uploader
+        }
     }
 
     /// Something has happened.
     pub(super) fn handle(&mut self, event: Event, now: Now) {
         match event {
             Event::Batch(hand_over) => self.received(hand_over, now.instant),
-            Event::Spans(request) => self.spans_taken(request, now.instant),
+            Event::Spans(offer) => self.offered(offer, now.instant),
             Event::Target(target) => {
                 self.open_spool(&target);
                 self.target = Some(target);
@@ -194,7 +192,6 @@ impl Uploader {
                 });
             }
             Event::ReadersEnded => {
-                self.channel.close();
                 if let Some(shutdown) = &mut self.shutdown {
                     shutdown.readers_ended = true;
                 }
@@ -230,7 +227,6 @@ impl Uploader {
         let ended = self.senders.end_idle(now.instant);
         self.actions
             .extend(ended.into_iter().map(Action::EndSender));
-        self.channel.set_span_room(self.span_room());
         self.report_drained();
     }
 
@@ -278,7 +274,6 @@ impl Uploader {
         self.shutdown.is_some_and(|shutdown| {
             let is_delivered = self.is_drained() && self.is_last_record_sent(shutdown);
             shutdown.readers_ended
-                && self.channel.waiting() == 0
                 && (now >= shutdown.deadline || is_delivered)
                 && self.is_spool_done(shutdown, now)
         })

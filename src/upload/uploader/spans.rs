@@ -1,22 +1,34 @@
-//! Spans of OpenTelemetry: how much room there is for them, and what a finished request does to them.
+//! Spans of OpenTelemetry: whether a request is taken, and what a finished one does to them.
 
 use std::time::Instant;
 
 use super::spooling::Spooling;
 use super::{Now, Uploader};
 use crate::spool::XRayApi;
-use crate::upload::SpanRoom;
 use crate::upload::item::{Item, ItemBody};
 use crate::upload::report;
 use crate::upload::response::XRayResponse;
 use crate::upload::sender::Finished;
-use crate::upload::spans::{Fates, SpanAmount, SpanCounts, SpanRequest};
+use crate::upload::spans::{Fates, SpanAmount, SpanCounts, SpanOffer, SpanVerdict};
 
 impl Uploader {
-    /// A client has got rid of a request, for which there is room.
-    pub(super) fn spans_taken(&mut self, request: SpanRequest, now: Instant) {
+    /// A client offers a request. Spans take at most half of the buffer, and nothing that was taken
+    /// before is dropped for them: while there is no room, the client keeps them.
+    pub(super) fn offered(&mut self, offer: SpanOffer, now: Instant) {
+        let SpanOffer { request, reply } = offer;
         let bytes = request.body.len();
-        self.channel.release_spans(bytes);
+        let limit = self.span_limit();
+        let verdict = if bytes > limit {
+            SpanVerdict::TooLong(limit)
+        } else if self.has_room_for_spans(bytes) {
+            SpanVerdict::Taken
+        } else {
+            SpanVerdict::Full
+        };
+        // A client that does not get the answer sends it again.
+        if !reply.give(verdict) || verdict != SpanVerdict::Taken {
+            return;
+        }
         let amount = SpanAmount::one(request.spans, bytes);
         self.span_counts.count(|fates| &mut fates.accepted, amount);
         let item = Item::of_body(ItemBody::Otlp(request), now);
@@ -24,25 +36,13 @@ impl Uploader {
         self.report_waiting(now);
     }
 
-    /// The room for spans beside what is held. They take at most half of the buffer, and nothing that was
-    /// taken before is dropped for them: while there is no room, the client keeps them.
-    pub(super) fn span_room(&self) -> SpanRoom {
+    /// Whether there is memory for a request of this many bytes, now and when it is sent.
+    pub(super) fn has_room_for_spans(&self, bytes: usize) -> bool {
         // A compressed item takes more memory when it is sent, and that must fit too.
         let waiting = self.destinations.otlp.largest_growth();
         let growth = waiting.max(self.spans_at_the_spool_growth());
-        let most = self.span_limit();
-        SpanRoom {
-            most,
-            spans: most.saturating_sub(self.span_memory_held() + growth),
-            all: self.limits.buffer.saturating_sub(self.memory_held()),
-        }
-    }
-
-    /// Whether there is memory for a request of this many bytes, now and when it is sent.
-    pub(super) fn has_room_for_spans(&self, bytes: usize) -> bool {
-        let room = self.span_room();
-        bytes + self.channel.waiting_spans() <= room.spans
-            && bytes + self.channel.waiting() <= room.all
+        self.span_memory() + growth + bytes <= self.span_limit()
+            && self.buffer_used() + bytes <= self.limits.buffer
     }
 
     /// The most additional bytes of memory that an item on its way to the spool takes when it is
@@ -144,13 +144,8 @@ impl Uploader {
         self.buffer_used().saturating_sub(self.span_memory())
     }
 
-    /// Bytes of memory of spans, those in the channel among them.
-    pub(super) fn span_memory(&self) -> usize {
-        self.channel.waiting_spans() + self.span_memory_held()
-    }
-
     /// Bytes of memory of spans that wait or are in flight.
-    fn span_memory_held(&self) -> usize {
+    pub(super) fn span_memory(&self) -> usize {
         let in_flight = self.senders.in_flight();
         let in_flight = in_flight.filter(|one| one.payload.api() == Some(XRayApi::Otlp));
         let in_flight: usize = in_flight.map(|one| one.payload.document_bytes()).sum();

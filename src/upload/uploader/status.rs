@@ -104,14 +104,9 @@ impl Uploader {
     }
 
     pub(super) fn buffer_used(&self) -> usize {
-        self.channel.waiting() + self.memory_held()
-    }
-
-    /// The same without what waits in the channel.
-    pub(super) fn memory_held(&self) -> usize {
         let waiting: usize = self.destinations.iter().map(Destination::bytes).sum();
         let spooling = self.spooling.as_ref().map_or(0, Spooling::bytes);
-        waiting + self.bytes_in_flight() + spooling
+        self.channel.waiting() + waiting + self.bytes_in_flight() + spooling
     }
 
     /// Segments or spans that wait or are in flight.

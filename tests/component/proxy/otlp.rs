@@ -4,17 +4,17 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::thread;
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
 use xray::proxy::{ClientResources, LocalSampling, OtlpFront, ProxyServer};
+use xray::upload::UploadChannel;
 use xray::upload::message::{Event, Message};
-use xray::upload::spans::SpanRequest;
-use xray::upload::{SpanRoom, UploadChannel};
+use xray::upload::spans::{SpanOffer, SpanVerdict};
 
 use xray_test_support::http::Response;
 use xray_test_support::http_client::HttpClient;
-use xray_test_support::watch::wait_until;
+use xray_test_support::watch::{DEADLINE, wait_until};
 
 use super::harness::{connections, parts, started, stop};
 use xray::proxy::{Counts, Limits};
@@ -22,29 +22,21 @@ use xray::proxy::{Counts, Limits};
 /// A request with one span.
 const SPAN: &[u8] = b"\x0a\x04\x12\x02\x12\x00";
 
-const MUCH: SpanRoom = SpanRoom {
-    most: 1 << 20,
-    spans: 1 << 20,
-    all: 1 << 20,
-};
-
 struct Front {
     server: ProxyServer,
     main: SocketAddr,
     otlp: SocketAddr,
     counts: Arc<Counts>,
-    channel: UploadChannel,
     messages: Receiver<Message>,
 }
 
 fn front(memory: usize, limits: Limits) -> Front {
     let (channel, messages) = UploadChannel::new(1 << 20);
-    channel.set_span_room(MUCH);
     let resources = ClientResources::new(memory, 0);
     let counts = Arc::<Counts>::default();
     let handler = OtlpFront {
         next: Arc::new(LocalSampling),
-        channel: channel.clone(),
+        channel,
         resources: Arc::clone(&resources),
         feed: None,
         is_enabled: true,
@@ -59,17 +51,16 @@ fn front(memory: usize, limits: Limits) -> Front {
         main,
         otlp,
         counts,
-        channel,
         messages,
     }
 }
 
 impl Front {
-    /// What has come to the uploader.
-    fn taken(&self) -> Option<SpanRequest> {
-        match self.messages.try_recv().ok()? {
-            Message::Event(Event::Spans(request)) => Some(request),
-            _ => panic!("something else than spans"),
+    #[track_caller]
+    fn offer(&self) -> SpanOffer {
+        match self.messages.recv_timeout(DEADLINE) {
+            Ok(Message::Event(Event::Spans(offer))) => offer,
+            _ => panic!("no spans are offered"),
         }
     }
 }
@@ -87,47 +78,50 @@ fn export(to: SocketAddr, coding: &str, body: &[u8]) -> Response {
 }
 
 #[test]
-fn a_client_is_told_whether_its_spans_were_taken() {
+fn a_client_is_told_what_the_uploader_says() {
     let front = front(64 << 20, Limits::DEFAULT);
-    for (room, status, words) in [
-        (MUCH, 200, ""),
+    for (verdict, status, words) in [
+        (SpanVerdict::Taken, 200, ""),
         (
-            SpanRoom { most: 5, ..MUCH },
+            SpanVerdict::TooLong(99),
             413,
-            "5 that all waiting spans may take",
+            "99 that all waiting spans may take",
         ),
-        (SpanRoom { spans: 5, ..MUCH }, 503, "send them again later"),
-        (SpanRoom { all: 5, ..MUCH }, 503, "send them again later"),
+        (SpanVerdict::Full, 503, "send them again later"),
+        (SpanVerdict::Unreadable, 400, "no ExportTraceServiceRequest"),
     ] {
         for to in [front.main, front.otlp] {
-            front.channel.set_span_room(room);
-            let answer = export(to, "", SPAN);
+            let client = thread::spawn(move || export(to, "", SPAN));
+            let offer = front.offer();
+            assert_eq!((&**offer.request.body, offer.request.spans), (SPAN, 1));
+            assert!(offer.reply.give(verdict));
+            let answer = client.join().unwrap();
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             assert_eq!(answer.status, status, "{text}");
             assert!(text.contains(words), "{text}");
             assert_eq!(answer.header("retry-after").is_some(), status == 503);
-            // The uploader has them as soon as the client is told so.
-            let taken = front.taken();
-            assert_eq!(taken.is_some(), status == 200);
-            if let Some(request) = taken {
-                assert_eq!((&**request.body, request.spans), (SPAN, 1));
-                front.channel.spans_received(&request);
-            }
         }
     }
-    // There is always room for nothing.
+    // Nobody has to be asked about nothing.
     assert_eq!(export(front.otlp, "", b"").status, 200);
-    assert!(front.taken().is_none());
-    front.channel.close();
+    assert!(front.messages.try_recv().is_err());
+    stop(&front.server);
+}
+
+/// The client sends them again, so that they must not be held as well.
+#[test]
+fn what_the_uploader_takes_too_late_is_not_taken() {
+    let front = front(64 << 20, Limits::DEFAULT);
     let answer = export(front.otlp, "", SPAN);
     assert_eq!(
         (answer.status, answer.header("retry-after")),
         (503, Some("1"))
     );
-    let words = String::from_utf8_lossy(&answer.body).into_owned();
-    assert!(words.contains("about to end"), "{words}");
-    assert!(front.taken().is_none());
+    let offer = front.offer();
+    assert!(!offer.reply.give(SpanVerdict::Taken));
     stop(&front.server);
+    let words = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(words.contains("no time to take the spans"), "{words}");
 }
 
 #[test]
@@ -148,51 +142,10 @@ fn hostile_bodies_are_refused_and_the_next_client_is_served() {
     ] {
         assert_eq!(export(front.otlp, coding, body).status, status, "{coding}");
     }
-    assert_eq!(export(front.otlp, "", SPAN).status, 200);
-    assert!(front.taken().is_some());
-    stop(&front.server);
-}
-
-#[test]
-fn short_requests_with_spans_need_no_thread() {
-    // A quarter of it is for threads, and is too little for one.
-    let front = front(100 << 10, Limits::DEFAULT);
-    let forwarded = "POST /v1/logs HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
-    let mut others = HttpClient::connect(front.main);
-    others.send(forwarded);
-    // Also those that stand one behind the other, and beside others that wait for a thread.
-    let request = [head(SPAN.len(), "").as_bytes(), SPAN].concat();
-    for to in [front.main, front.otlp] {
-        let mut client = HttpClient::connect(to);
-        client.send(request.repeat(20));
-        for _ in 0..20 {
-            assert_eq!(client.response().status, 200);
-            assert!(front.taken().is_some());
-        }
-    }
-    assert_eq!(others.response().status, 503);
-    // What may take longer waits for a thread.
-    let gzip = "Content-Encoding: gzip\r\n";
-    assert_eq!(export(front.otlp, gzip, SPAN).status, 503);
-    stop(&front.server);
-}
-
-/// Otherwise the thread that answers it could answer nobody else.
-#[test]
-fn a_client_that_reads_no_answers_loses_its_connection() {
-    let front = front(64 << 20, Limits::DEFAULT);
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    // Soon the kernel holds no more of its answers.
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&front.otlp.into()).unwrap();
-    let mut greedy = TcpStream::from(socket);
-    // The answer is longer than the request.
-    front.channel.set_span_room(SpanRoom { most: 0, ..MUCH });
-    let request = [head(SPAN.len(), "").as_bytes(), SPAN].concat();
-    let requests = request.repeat(100);
-    while greedy.write_all(&requests).is_ok() {}
-    front.channel.set_span_room(MUCH);
-    assert_eq!(export(front.otlp, "", SPAN).status, 200);
+    let to = front.otlp;
+    let client = thread::spawn(move || export(to, "", SPAN));
+    assert!(front.offer().reply.give(SpanVerdict::Taken));
+    assert_eq!(client.join().unwrap().status, 200);
     stop(&front.server);
 }
 
@@ -252,7 +205,9 @@ fn slow_clients_hold_up_nobody_on_the_other_port() {
         connections(&front.counts, "receiving") == 50
     });
     for to in [front.main, front.otlp] {
-        assert_eq!(export(to, "", SPAN).status, 200);
+        let client = thread::spawn(move || export(to, "", SPAN));
+        assert!(front.offer().reply.give(SpanVerdict::Taken));
+        assert_eq!(client.join().unwrap().status, 200);
     }
     drop(slow);
     stop(&front.server);

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -21,11 +20,11 @@ use crate::http::error::{TransportError, TransportErrorKind};
 use crate::spool::SpoolEvent;
 use crate::upload::channel::UploadChannel;
 use crate::upload::counters::SegmentCounts;
-use crate::upload::message::{Event, HandOver, Message, SpoolAnswer};
+use crate::upload::message::{Event, HandOver, SpoolAnswer};
 use crate::upload::response::XRayResponse;
 use crate::upload::sender::{Finished, Payload, SenderId};
 use crate::upload::sender_pool::Choice;
-use crate::upload::spans::{SpanRequest, SpanVerdict};
+use crate::upload::spans::{SpanOffer, SpanRequest, SpanVerdict, SpanWait};
 use crate::upload::telemetry::{Identity, Telemetry};
 use crate::upload::uploader::{Action, Now, UploadLimits, Uploader};
 
@@ -124,7 +123,6 @@ pub(super) struct Out {
 pub(super) struct Simulation {
     pub uploader: Uploader,
     channel: UploadChannel,
-    messages: Receiver<Message>,
     target: Arc<Target>,
     pub now: Instant,
     pub out: Vec<Out>,
@@ -163,7 +161,7 @@ impl Simulation {
     }
 
     pub(super) fn with_spool(concurrency: usize, buffer: usize, spool: Option<FakeSpool>) -> Self {
-        let (channel, messages) = UploadChannel::new(buffer);
+        let (channel, _) = UploadChannel::new(buffer);
         let now = Instant::now();
         let limits = UploadLimits {
             concurrency,
@@ -186,7 +184,6 @@ impl Simulation {
                 credentials: CredentialCache::new(Box::new(NoSource), timing),
             }),
             channel,
-            messages,
             now,
             out: Vec::new(),
             threads: true,
@@ -229,13 +226,24 @@ impl Simulation {
 
     /// A client offers a request with so many spans.
     pub(super) fn spans(&mut self, spans: usize, size: usize, is_gzip: bool) -> SpanVerdict {
-        let verdict = self.offer(spans, size, is_gzip);
-        self.receive();
-        verdict
+        let answer = self.offer(spans, size, is_gzip, Some);
+        let verdict = answer.and_then(|answer| answer.within(Duration::ZERO));
+        verdict.expect("an answer at once")
     }
 
-    /// The same, while the uploader has not received it.
-    pub(super) fn offer(&mut self, spans: usize, size: usize, is_gzip: bool) -> SpanVerdict {
+    /// A client offers spans, and leaves before it gets an answer.
+    pub(super) fn spans_of_a_client_that_left(&mut self) {
+        self.offer(1, 100, false, |_| None);
+    }
+
+    /// The client's side is what `keep` leaves of it.
+    fn offer(
+        &mut self,
+        spans: usize,
+        size: usize,
+        is_gzip: bool,
+        keep: fn(SpanWait) -> Option<SpanWait>,
+    ) -> Option<SpanWait> {
         self.next_id += 1;
         let body = format!("{}-{}", self.next_id, "s".repeat(size));
         let request = SpanRequest {
@@ -246,15 +254,10 @@ impl Simulation {
             hash: None,
         };
         self.taken.insert(request.body.clone());
-        self.channel.offer_spans(request)
-    }
-
-    /// The uploader receives what waits in the channel.
-    pub(super) fn receive(&mut self) {
-        while let Ok(Message::Event(event)) = self.messages.try_recv() {
-            self.event(event);
-        }
-        assert_eq!(self.channel.bytes().waiting(), 0);
+        let (offer, answer) = SpanOffer::new(request);
+        let answer = keep(answer);
+        self.event(Event::Spans(offer));
+        answer
     }
 
     fn hand_over(&mut self, batch: Batch) {
@@ -438,7 +441,7 @@ impl Simulation {
         self.uploader.destinations.segments.back_off.is_healthy()
     }
 
-    pub(super) fn event(&mut self, event: Event) {
+    fn event(&mut self, event: Event) {
         self.uploader.handle(event, self.times());
         self.act();
     }
@@ -534,5 +537,6 @@ impl Simulation {
         });
         let in_flight: usize = batches.clone().sum();
         assert!(batches.count() <= 1 || in_flight <= snapshot.buffer_limit / 2);
+        assert_eq!(self.channel.bytes().waiting(), 0);
     }
 }

@@ -1,7 +1,6 @@
 //! Spans beside segments: neither stops the other, and what was taken is kept to the end.
 
 use super::*;
-use crate::upload::message::Event;
 use crate::upload::spans::SpanVerdict;
 
 const LIMIT: usize = 200_000;
@@ -117,20 +116,13 @@ fn the_shutdown_delivers_spans_or_says_that_they_are_lost() {
     assert_eq!((spans.accepted, spans.dropped), (5, 5));
 }
 
-/// Its client has been told that they were taken.
+/// It sends them again: held as well, they would arrive twice.
 #[test]
-fn what_was_taken_in_the_last_moment_is_received_before_the_end() {
+fn spans_of_a_client_that_has_left_are_not_taken() {
     let mut simulation = Simulation::ready(1, 3_000_000);
-    simulation.event(Event::BeginShutdown(simulation.now));
-    assert_eq!(simulation.offer(5, 100, false), SpanVerdict::Taken);
-    simulation.event(Event::ReadersEnded);
-    assert_eq!(simulation.offer(5, 100, false), SpanVerdict::Stopping);
-    assert!(!simulation.uploader.is_over(simulation.now));
-    simulation.receive();
-    assert!(simulation.uploader.is_over(simulation.now));
-    simulation.uploader.close();
-    let spans = simulation.uploader.span_counts().spans;
-    assert_eq!((spans.accepted, spans.dropped), (5, 5));
+    simulation.spans_of_a_client_that_left();
+    let counts = simulation.uploader.span_counts();
+    assert_eq!(counts, crate::upload::spans::SpanCounts::default());
 }
 
 #[test]
