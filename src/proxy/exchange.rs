@@ -96,11 +96,39 @@ impl ExchangeContext {
         request: &Arc<Request>,
         progress: &Progress,
     ) -> bool {
-        let CountedAnswer { response, outcome } = self.answer(stream, request, progress);
-        progress.set(match response.body {
+        let answer = self.answer(stream, request, progress);
+        progress.set(match answer.response.body {
             Body::Live(_) => Stage::Live,
             _ => Stage::Writing(Instant::now()),
         });
+        let time = match progress.is_brief.load(Relaxed) {
+            true => BRIEF_ANSWER_TIME,
+            false => self.answer_time,
+        };
+        self.write(&mut ClientOutput::new(stream, time), request, answer)
+    }
+
+    /// Whether the thread `tcp` itself may answer `request`, by `exchange_at_once`.
+    pub(super) fn is_short(&self, request: &Request) -> bool {
+        self.handler.is_short(request)
+            && matches!(self.origins.judge(request), OriginVerdict::NoPage)
+    }
+
+    /// Answers a short request that came by a stream that does not block. Returns whether the connection can
+    /// be used for another one, which it cannot if the client does not read its answers. `None`:
+    /// `exchange` has to answer it, on another thread.
+    pub(super) fn exchange_at_once(
+        &self,
+        stream: &TcpStream,
+        request: &Arc<Request>,
+    ) -> Option<bool> {
+        let response = self.handler.handle_at_once(request)?;
+        let answer = CountedAnswer::of(request, response);
+        Some(self.write(&mut ClientOutput::at_once(stream), request, answer))
+    }
+
+    fn write(&self, out: &mut ClientOutput<'_>, request: &Request, answer: CountedAnswer) -> bool {
+        let CountedAnswer { response, outcome } = answer;
         let persistence = match request.keep_alive && !self.is_stopping.load(Relaxed) {
             false => Persistence::Close,
             true if request.http10 => Persistence::KeepAlive,
@@ -115,12 +143,7 @@ impl ExchangeContext {
             false => (None, outcome),
         };
         now.map(count);
-        let time = match progress.is_brief.load(Relaxed) {
-            true => BRIEF_ANSWER_TIME,
-            false => self.answer_time,
-        };
-        let mut out = ClientOutput::new(stream, time);
-        match write_response(&mut out, request, response, persistence) {
+        match write_response(out, request, response, persistence) {
             Ok(open) => {
                 later.map(count);
                 open
@@ -135,7 +158,7 @@ impl ExchangeContext {
                 // After a part has been sent, an error can be shown only by closing the connection.
                 let instead = Response::empty(502);
                 out.is_fresh()
-                    && write_response(&mut out, request, instead, persistence).unwrap_or(false)
+                    && write_response(out, request, instead, persistence).unwrap_or(false)
             }
         }
     }
@@ -188,17 +211,7 @@ impl ExchangeContext {
             call: &progress.call,
         });
         match handled {
-            Ok(response) => {
-                log::debug!("{request:?}: {}", response.status);
-                CountedAnswer {
-                    outcome: match response.origin {
-                        AnswerOrigin::Service => Some(AnswerOutcome::Status(response.status)),
-                        AnswerOrigin::Kept => Some(AnswerOutcome::Kept),
-                        AnswerOrigin::Daemon => None,
-                    },
-                    response,
-                }
-            }
+            Ok(response) => CountedAnswer::of(request, response),
             Err(error) => {
                 log::debug!("{request:?}: {error}");
                 CountedAnswer {
@@ -230,6 +243,19 @@ struct CountedAnswer {
 }
 
 impl CountedAnswer {
+    /// A handler's.
+    fn of(request: &Request, response: Response) -> Self {
+        log::debug!("{request:?}: {}", response.status);
+        CountedAnswer {
+            outcome: match response.origin {
+                AnswerOrigin::Service => Some(AnswerOutcome::Status(response.status)),
+                AnswerOrigin::Kept => Some(AnswerOutcome::Kept),
+                AnswerOrigin::Daemon => None,
+            },
+            response,
+        }
+    }
+
     fn own(response: Response) -> Self {
         CountedAnswer {
             response,

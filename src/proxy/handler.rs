@@ -19,6 +19,17 @@ pub trait RequestHandler: Send + Sync {
     /// When there is no answer. The client gets the error's status and an empty body.
     fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError>;
 
+    /// Whether `request` can be answered in about the time that receiving it took.
+    fn is_short(&self, _request: &Request) -> bool {
+        false
+    }
+
+    /// Answers a short request on the thread that receives all requests. `None`: it would have to wait, so
+    /// [`handle`](Self::handle) has to answer it on another thread.
+    fn handle_at_once(&self, _request: &Arc<Request>) -> Option<Response> {
+        None
+    }
+
     /// Whether this handler itself decides if a web page may send `request`. Otherwise only pages
     /// of allowed origins may.
     fn judges_web_pages(&self, _request: &Request) -> bool {

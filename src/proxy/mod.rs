@@ -36,8 +36,6 @@ use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
-
 pub use counts::Counts;
 pub use forward::SigningForwarder;
 pub(crate) use handler::Entrance;
@@ -55,10 +53,6 @@ use server::{Mailbox, Server, ServerMessage};
 
 /// The stack of the thread `tcp`. It may answer health itself.
 const STACK: usize = 256 * 1024;
-
-/// Bytes from one client that the kernel keeps until they are read. With the kernel's default many
-/// clients could fill a small container.
-const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// What clients may do.
 #[derive(Clone, Copy, Debug)]
@@ -161,10 +155,6 @@ impl ProxyServer {
     pub fn start(listener: TcpListener, parts: ProxyParts) -> io::Result<ProxyServer> {
         let mut listeners = vec![(Entrance::Main, listener)];
         listeners.extend(parts.otlp.map(|socket| (Entrance::Otlp, socket)));
-        for (_, listener) in &listeners {
-            // The connections inherit it. The system's own size will do, too.
-            let _ = SockRef::from(listener).set_recv_buffer_size(RECEIVE_BUFFER);
-        }
         let service = Arc::new(ExchangeContext {
             handler: parts.handler,
             operator: parts.operator,

@@ -13,7 +13,7 @@ use super::server::retry_after;
 use crate::http::gunzip::GUNZIP_MEMORY;
 use crate::http::server::{MAX_BODY, Request};
 use crate::logging::RateLimit;
-use crate::otlp::{self, Coding, OtlpAnswer, OtlpRefusal};
+use crate::otlp::{self, Coding, OtlpAnswer, OtlpEncoding, OtlpRefusal};
 use crate::upload::UploadChannel;
 use crate::upload::spans::{SpanRequest, SpanVerdict};
 use crate::view::Feed;
@@ -24,6 +24,13 @@ const TRACES: &str = "/v1/traces";
 /// How long to wait for the uploader's answer, and for memory for decompression. Exporters wait for
 /// ten seconds, and keep their spans after a 503.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The same on the thread that receives all requests. Usually the uploader answers within 0.1 ms.
+const BRIEF_PATIENCE: Duration = Duration::from_millis(5);
+
+/// Longest body of protobuf that is hashed and counted on that thread: it takes less than a millisecond. The
+/// usual 512 spans have about 200 KB.
+const SHORT_BODY: usize = 512 * 1024;
 
 static REFUSED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
 
@@ -46,7 +53,11 @@ impl RequestHandler for OtlpFront {
     fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError> {
         let request = incoming.request;
         if request.path() == TRACES {
-            return Ok(self.spans(request));
+            let content_type = content_type(request);
+            return Ok(match self.take(request, &content_type, PATIENCE) {
+                Ok(answer) => response(answer),
+                Err(refusal) => refused(refusal, &content_type),
+            });
         }
         let is_otlp = ApiAction::of(request).service() != AwsService::XRay;
         if is_otlp && !self.is_enabled {
@@ -60,6 +71,23 @@ impl RequestHandler for OtlpFront {
         self.next.handle(incoming)
     }
 
+    /// JSON takes far longer to be counted, and what is compressed takes longer to be opened.
+    fn is_short(&self, request: &Request) -> bool {
+        request.path() == TRACES
+            && request.body.len() <= SHORT_BODY
+            && request.header("content-encoding").is_none()
+            && OtlpEncoding::of(&content_type(request)) == Some(OtlpEncoding::Protobuf)
+    }
+
+    fn handle_at_once(&self, request: &Arc<Request>) -> Option<Response> {
+        let content_type = content_type(request);
+        match self.take(request, &content_type, BRIEF_PATIENCE) {
+            Ok(answer) => Some(response(answer)),
+            Err(OtlpRefusal::Late) => None,
+            Err(refusal) => Some(refused(refusal, &content_type)),
+        }
+    }
+
     fn judges_web_pages(&self, request: &Request) -> bool {
         self.next.judges_web_pages(request)
     }
@@ -70,36 +98,17 @@ impl RequestHandler for OtlpFront {
 }
 
 impl OtlpFront {
-    fn spans(&self, request: &Arc<Request>) -> Response {
-        let content_type = request.header("content-type").unwrap_or_default();
-        match self.take(request, &content_type) {
-            Ok(answer) => response(answer),
-            Err(refusal) => {
-                if let Some(held_back) = REFUSED.allow(Instant::now()) {
-                    log::warn!(
-                        "spans of a client on TCP were answered {}: {refusal}{held_back}",
-                        refusal.status()
-                    );
-                }
-                let mut response = response(otlp::refused(refusal, &content_type));
-                match response.status {
-                    405 => response
-                        .headers
-                        .push(("Allow".to_owned(), b"POST".to_vec())),
-                    503 => response.headers.push(retry_after()),
-                    _ => {}
-                }
-                response
-            }
-        }
-    }
-
-    /// Gives the spans of a request to the uploader.
-    fn take(&self, request: &Arc<Request>, content_type: &[u8]) -> Result<OtlpAnswer, OtlpRefusal> {
+    /// Gives the spans of a request to the uploader, which has to answer within `patience`.
+    fn take(
+        &self,
+        request: &Arc<Request>,
+        content_type: &[u8],
+        patience: Duration,
+    ) -> Result<OtlpAnswer, OtlpRefusal> {
         let coding = request.header("content-encoding").unwrap_or_default();
         let _memory = match Coding::of(&coding) {
             Some(Coding::Gzip) => {
-                let memory = self.resources.forwards.wait(GUNZIP_MEMORY, PATIENCE);
+                let memory = self.resources.forwards.wait(GUNZIP_MEMORY, patience);
                 Some(memory.ok_or(OtlpRefusal::Busy)?)
             }
             _ => None,
@@ -113,13 +122,13 @@ impl OtlpFront {
         }
         let taken = SpanRequest {
             body: Arc::clone(&request.body),
-            is_json: spans.encoding == otlp::OtlpEncoding::Json,
+            is_json: spans.encoding == OtlpEncoding::Json,
             is_gzip: spans.coding == Coding::Gzip,
             spans: spans.count,
             hash: Some(hash.into()),
         };
         let shown = self.feed.as_ref().map(|feed| (feed, taken.clone()));
-        match self.channel.offer_spans(taken, PATIENCE) {
+        match self.channel.offer_spans(taken, patience) {
             Some(SpanVerdict::Taken) => {
                 if let Some((feed, spans)) = shown {
                     feed.spans(spans);
@@ -137,13 +146,35 @@ impl OtlpFront {
 /// The answer to a request of which the server takes no body longer than `most` bytes. `None`: it is not
 /// one with spans.
 pub(super) fn too_long(head: &Request, most: usize) -> Option<OtlpAnswer> {
-    let content_type = head.header("content-type").unwrap_or_default();
+    let content_type = content_type(head);
     let refusal = match most {
         // More than X-Ray takes, in any case.
         MAX_BODY => OtlpRefusal::TooLong,
         _ => OtlpRefusal::TooLongForMemory(most),
     };
     (head.path() == TRACES).then(|| otlp::refused(refusal, &content_type))
+}
+
+fn content_type(request: &Request) -> Vec<u8> {
+    request.header("content-type").unwrap_or_default()
+}
+
+fn refused(refusal: OtlpRefusal, content_type: &[u8]) -> Response {
+    if let Some(held_back) = REFUSED.allow(Instant::now()) {
+        log::warn!(
+            "spans of a client on TCP were answered {}: {refusal}{held_back}",
+            refusal.status()
+        );
+    }
+    let mut response = response(otlp::refused(refusal, content_type));
+    match response.status {
+        405 => response
+            .headers
+            .push(("Allow".to_owned(), b"POST".to_vec())),
+        503 => response.headers.push(retry_after()),
+        _ => {}
+    }
+    response
 }
 
 fn response(answer: OtlpAnswer) -> Response {

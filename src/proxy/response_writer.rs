@@ -113,7 +113,6 @@ fn copy(
 /// Writes to a client within a time.
 pub(super) struct ClientOutput<'a> {
     stream: &'a TcpStream,
-    /// For all of the answer, or for each write.
     limit: Limit,
     /// Nothing has been written yet.
     is_fresh: bool,
@@ -121,8 +120,12 @@ pub(super) struct ClientOutput<'a> {
 
 #[derive(Clone, Copy)]
 enum Limit {
+    /// For all of the answer.
     At(Instant),
+    /// For each write.
     Each(Duration),
+    /// No time at all, by a stream that does not block.
+    None,
 }
 
 /// Limit for one write of a live answer. A client that reads nothing for so long is gone.
@@ -137,6 +140,15 @@ impl<'a> ClientOutput<'a> {
         }
     }
 
+    /// To a stream that does not block. What the kernel does not take at once is an error.
+    pub(super) fn at_once(stream: &'a TcpStream) -> Self {
+        ClientOutput {
+            stream,
+            limit: Limit::None,
+            is_fresh: true,
+        }
+    }
+
     pub(super) fn is_fresh(&self) -> bool {
         self.is_fresh
     }
@@ -147,15 +159,18 @@ impl<'a> ClientOutput<'a> {
 
     fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let deadline = match self.limit {
-            Limit::At(deadline) => deadline,
-            Limit::Each(time) => Instant::now() + time,
+            Limit::At(deadline) => Some(deadline),
+            Limit::Each(time) => Some(Instant::now() + time),
+            Limit::None => None,
         };
         while !bytes.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(ErrorKind::TimedOut.into());
+            if let Some(deadline) = deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(ErrorKind::TimedOut.into());
+                }
+                self.stream.set_write_timeout(Some(left))?;
             }
-            self.stream.set_write_timeout(Some(left))?;
             let mut stream = self.stream;
             match stream.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),

@@ -33,6 +33,14 @@ impl RequestHandler for TracePage {
         self.others.handle(incoming)
     }
 
+    fn is_short(&self, request: &Request) -> bool {
+        self.others.is_short(request)
+    }
+
+    fn handle_at_once(&self, request: &Arc<Request>) -> Option<Response> {
+        self.others.handle_at_once(request)
+    }
+
     /// The page's own rules are stricter: a page of another origin is refused even where
     /// `--allow-origin` lets it send requests.
     fn judges_web_pages(&self, request: &Request) -> bool {

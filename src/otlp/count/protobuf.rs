@@ -97,28 +97,22 @@ impl<R: BufRead> OpenMessage<'_, R> {
 
     fn varint(&mut self) -> Result<u64, NotOtlp> {
         let (mut value, mut shift) = (0, 0);
-        // It may begin in one piece of the source and end in another.
-        loop {
-            let here = self.source.fill_buf().map_err(|_| NotOtlp)?;
-            let mut used = 0;
-            let mut is_over = false;
-            while used < here.len() && !is_over {
-                if shift > 63 {
-                    return Err(NotOtlp);
-                }
-                value |= u64::from(here[used] & 0x7f) << shift;
-                is_over = here[used] < 0x80;
-                shift += 7;
-                used += 1;
-            }
-            if used == 0 {
-                return Err(NotOtlp);
-            }
-            self.source.consume(used);
-            self.left = self.left.checked_sub(used as u64).ok_or(NotOtlp)?;
-            if is_over {
+        while shift < 64 {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
                 return Ok(value);
             }
+            shift += 7;
         }
+        Err(NotOtlp)
+    }
+
+    fn byte(&mut self) -> Result<u8, NotOtlp> {
+        let here = self.source.fill_buf().map_err(|_| NotOtlp)?;
+        let byte = *here.first().ok_or(NotOtlp)?;
+        self.source.consume(1);
+        self.left = self.left.checked_sub(1).ok_or(NotOtlp)?;
+        Ok(byte)
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct ClientConnection {
     pub(super) is_extra: bool,
     /// The current request is an operator's.
     pub(super) is_operators: bool,
+    /// Its receive buffer is one for long bodies.
+    pub(super) has_long_buffer: bool,
     reader: RequestReader,
     max_body: usize,
     spare: Arc<SpareBody>,
@@ -114,6 +116,7 @@ impl ClientConnection {
             client: Client::There,
             is_extra: false,
             is_operators: false,
+            has_long_buffer: false,
             reader: RequestReader::new(max_body, Arc::clone(&spare)),
             max_body,
             spare,
@@ -191,10 +194,7 @@ impl ClientConnection {
     /// The answer has been sent: the next request may come, or have arrived already.
     pub(super) fn next_request(&mut self, now: Instant) -> Received {
         self.enter(ConnectionPhase::Idle, now);
-        match self.stream.set_nonblocking(true) {
-            Ok(()) => self.advance(now),
-            Err(_) => Received::Gone,
-        }
+        self.advance(now)
     }
 
     /// Charges for the memory that the connection takes. `false` when there is not enough.

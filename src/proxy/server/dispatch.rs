@@ -18,6 +18,9 @@ pub(super) const QUEUE_TIME: Duration = Duration::from_secs(1);
 /// How often it is tried again to start what waits.
 pub(super) const TRY_AGAIN: Duration = Duration::from_millis(50);
 
+/// How long short requests are answered before other clients have their turn.
+const SHORT_TIME: Duration = Duration::from_millis(5);
+
 /// Connections, and simultaneous requests, beyond the limits, for operators' requests.
 pub(super) const OPERATOR_SLOTS: usize = 4;
 
@@ -38,20 +41,34 @@ impl Drop for Finish {
 }
 
 impl Server {
-    /// Starts a thread for each request that waits, the oldest first, as far as there are threads
-    /// and memory.
+    /// Answers short requests, and starts a thread for each other one that waits, as far as there are threads
+    /// and memory: first those of the operator, then the oldest. Each connection has one turn.
     pub(super) fn start_waiting(&mut self, now: Instant) {
-        let waiting = self
-            .connections
-            .iter()
-            .filter(|c| matches!(c.phase, ConnectionPhase::Waiting(_)));
-        let mut waiting: Vec<(Instant, u64)> = waiting.map(|c| (c.since, c.id)).collect();
+        let waiting = (0..self.connections.len()).filter_map(|index| {
+            let connection = &self.connections[index];
+            let waits = matches!(connection.phase, ConnectionPhase::Waiting(_));
+            let order = (!self.is_operators(index), connection.since, connection.id);
+            waits.then_some(order)
+        });
+        let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_unstable();
         let mut is_full = false;
-        for (_, id) in waiting {
+        self.has_short = false;
+        for (_, _, id) in waiting {
+            let Some(index) = self.index_of(id) else {
+                continue;
+            };
+            if self.is_short(index) {
+                if Instant::now() >= now + SHORT_TIME {
+                    self.has_short = true;
+                    continue;
+                }
+                if self.answer_at_once(index, now) {
+                    continue;
+                }
+            }
             // Those of the operator have their own places.
-            if let Some(index) = self.index_of(id)
-                && (!is_full || self.is_operators(index))
+            if (!is_full || self.is_operators(index))
                 && let Some(index) = self.make_regular(index, now)
             {
                 is_full |= !self.start(index, now);
@@ -60,6 +77,33 @@ impl Server {
         if is_full {
             self.end_slow_requests(now);
         }
+    }
+
+    fn is_short(&self, index: usize) -> bool {
+        let connection = &self.connections[index];
+        match &connection.phase {
+            ConnectionPhase::Waiting(request) => {
+                !connection.is_extra && self.service.is_short(request)
+            }
+            _ => false,
+        }
+    }
+
+    /// Answers a short request on this thread: waking another one would cost more than the answer. `false`
+    /// when it needs a thread all the same.
+    fn answer_at_once(&mut self, index: usize, now: Instant) -> bool {
+        let connection = &self.connections[index];
+        let ConnectionPhase::Waiting(request) = &connection.phase else {
+            return true;
+        };
+        let Some(keep_open) = self.service.exchange_at_once(&connection.stream, request) else {
+            return false;
+        };
+        let id = connection.id;
+        self.finished(id, keep_open, now);
+        // The next request may have come with this one.
+        self.has_short |= self.index_of(id).is_some_and(|index| self.is_short(index));
+        true
     }
 
     /// Finds a regular place for a connection that was accepted beyond the limit, unless it is
@@ -123,7 +167,8 @@ impl Server {
                     keep_open: false,
                 };
                 finish.keep_open = stream.set_nonblocking(false).is_ok()
-                    && service.exchange(&stream, &request, &progress);
+                    && service.exchange(&stream, &request, &progress)
+                    && stream.set_nonblocking(true).is_ok();
                 // Both are free before the next request of the connection comes.
                 drop((request, memory));
             }

@@ -1,10 +1,11 @@
-//! The thread `tcp`: it alone accepts connections and reads requests, and hands each request that
-//! is whole to a thread `tcp-N`. So a client that is slow or idle costs no thread, and however
+//! The thread `tcp`: it alone accepts connections and reads requests. Short requests with spans it answers
+//! itself, within a limit of time; each other request that is whole it hands to a thread `tcp-N`. So a client that is slow or idle costs no thread, and however
 //! many there are, the daemon's health is answered.
 
 mod accept;
 mod connection;
 mod dispatch;
+mod receive_buffer;
 mod refuse;
 mod shedding;
 mod stop;
@@ -86,6 +87,8 @@ pub(super) struct Server {
     spare_until: Option<Instant>,
     /// Accepting rests until then.
     accept_after: Option<Instant>,
+    /// A short request waits for its turn, which comes when all other clients had theirs.
+    has_short: bool,
     stopping: Option<StoppingServer>,
 }
 
@@ -102,6 +105,7 @@ impl Server {
         }
         for (_, listener) in &listeners {
             listener.set_nonblocking(true)?;
+            receive_buffer::of_connections(listener);
         }
         let (sender, messages) = channel();
         Ok(Server {
@@ -120,6 +124,7 @@ impl Server {
             spare: Arc::default(),
             spare_until: None,
             accept_after: None,
+            has_short: false,
             stopping: None,
         })
     }
@@ -171,11 +176,14 @@ impl Server {
                 polled.push(PollFd::new(&*connection.stream, events));
             }
         }
-        let timeout = self.next_deadline(now).map(|at| {
+        let wait = match self.has_short {
+            true => Some(Duration::ZERO),
             // One millisecond more, so that the deadline has passed after the wait.
-            let left = at.saturating_duration_since(now) + Duration::from_millis(1);
-            Timespec::try_from(left).unwrap_or_default()
-        });
+            false => self
+                .next_deadline(now)
+                .map(|at| at.saturating_duration_since(now) + Duration::from_millis(1)),
+        };
+        let timeout = wait.map(|wait| Timespec::try_from(wait).unwrap_or_default());
         poll(&mut polled, timeout.as_ref())?;
         if !polled[0].revents().is_empty() {
             // What is not read here is read after the next wait.
@@ -216,8 +224,11 @@ impl Server {
     }
 
     fn received(&mut self, index: usize, received: Received, now: Instant) {
-        if received == Received::Request && self.spare.is_kept() {
-            self.spare_until = Some(now + SPARE_TIME);
+        if received == Received::Request {
+            self.lengthen_buffer(index);
+            if self.spare.is_kept() {
+                self.spare_until = Some(now + SPARE_TIME);
+            }
         }
         match received {
             Received::Nothing => self.make_room(index, now),
