@@ -41,13 +41,17 @@ impl UploadChannel {
         let _ = self.sender.send(Message::Event(event));
     }
 
-    /// Offers spans to the uploader. `None`: it did not answer within `patience`, and has not
-    /// accepted them.
+    /// Hands spans over: at once as far as the uploader has given credit, and otherwise by an offer. `None`:
+    /// it did not answer within `patience`, and has not accepted them.
     pub(crate) fn offer_spans(
         &self,
         request: SpanRequest,
         patience: Duration,
     ) -> Option<SpanVerdict> {
+        if self.bytes.use_credit(request.body.len()) {
+            self.send(Event::SpansOnCredit(request));
+            return Some(SpanVerdict::Taken);
+        }
         let (offer, answer) = SpanOffer::new(request);
         self.send(Event::Spans(offer));
         answer.within(patience)
@@ -77,7 +81,7 @@ impl UploadChannel {
     }
 }
 
-/// The bytes of the batches that wait in the channel.
+/// The bytes that wait in the channel, and the credit for spans.
 pub(super) struct ChannelBytes {
     limit: usize,
     waiting: Mutex<Waiting>,
@@ -86,15 +90,26 @@ pub(super) struct ChannelBytes {
 
 #[derive(Default)]
 struct Waiting {
-    bytes: usize,
+    /// Bytes of batches.
+    batches: usize,
+    /// Bytes of requests with spans that were taken on credit.
+    spans: usize,
+    /// The number of such requests.
+    span_requests: usize,
+    /// Most bytes of such requests.
+    credit: usize,
     /// Threads in `acquire`: while there are none, nobody has to be woken, which is a system call.
     readers: usize,
 }
 
+/// Most requests with spans in the channel that were taken on credit. Health, metrics and the shutdown have to
+/// wait for them.
+const MOST_ON_CREDIT: usize = 16;
+
 impl ChannelBytes {
     fn acquire(&self, bytes: usize) {
         let is_full =
-            |waiting: &mut Waiting| waiting.bytes > 0 && waiting.bytes + bytes > self.limit;
+            |waiting: &mut Waiting| waiting.batches > 0 && waiting.batches + bytes > self.limit;
         let mut waiting = self.lock();
         waiting.readers += 1;
         let mut waiting = self
@@ -102,21 +117,53 @@ impl ChannelBytes {
             .wait_while(waiting, is_full)
             .unwrap_or_else(PoisonError::into_inner);
         waiting.readers -= 1;
-        waiting.bytes += bytes;
+        waiting.batches += bytes;
     }
 
     /// A batch has left the channel.
     pub(super) fn release(&self, bytes: usize) {
         let mut waiting = self.lock();
-        waiting.bytes -= bytes;
+        waiting.batches -= bytes;
         if waiting.readers > 0 {
             self.taken.notify_all();
         }
     }
 
-    /// Bytes that wait now.
+    /// Takes a request with spans into the account of the channel, if there is credit for it.
+    pub(super) fn use_credit(&self, bytes: usize) -> bool {
+        let mut waiting = self.lock();
+        let has_credit = waiting.span_requests < MOST_ON_CREDIT
+            && bytes <= waiting.credit.saturating_sub(waiting.spans);
+        if has_credit {
+            waiting.spans += bytes;
+            waiting.span_requests += 1;
+        }
+        has_credit
+    }
+
+    /// A request that was taken on credit has left the channel. The uploader has to say what credit there is
+    /// beside it.
+    pub(super) fn release_spans(&self, bytes: usize) {
+        let mut waiting = self.lock();
+        waiting.spans -= bytes;
+        waiting.span_requests -= 1;
+        waiting.credit = waiting.credit.saturating_sub(bytes);
+    }
+
+    /// Says how many bytes of spans may wait in the channel.
+    pub(super) fn set_credit(&self, bytes: usize) {
+        self.lock().credit = bytes;
+    }
+
+    /// Bytes of batches and spans that wait now.
     pub(super) fn waiting(&self) -> usize {
-        self.lock().bytes
+        let waiting = self.lock();
+        waiting.batches + waiting.spans
+    }
+
+    /// Bytes of spans that wait now.
+    pub(super) fn waiting_spans(&self) -> usize {
+        self.lock().spans
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::health::Health;
 use super::metrics::Snapshot;
 use super::sender::Finished;
-use super::spans::SpanOffer;
+use super::spans::{SpanOffer, SpanRequest};
 use crate::batch::Batch;
 use crate::credentials::CredentialSnapshot;
 use crate::credentials::target::Target;
@@ -29,6 +29,8 @@ pub enum Event {
     Batch(HandOver),
     /// A client offers spans, and waits for the answer.
     Spans(SpanOffer),
+    /// A client has handed spans over for which there was credit, and was told that they were taken.
+    SpansOnCredit(SpanRequest),
     /// Region, endpoint and credential source are known.
     Target(Arc<Target>),
     /// The instance id and the host name, from the metadata service.

@@ -167,6 +167,10 @@ impl Uploader {
         match event {
             Event::Batch(hand_over) => self.received(hand_over, now.instant),
             Event::Spans(offer) => self.offered(offer, now.instant),
+            Event::SpansOnCredit(request) => {
+                self.channel.release_spans(request.body.len());
+                self.accepted(request, now.instant);
+            }
             Event::Target(target) => {
                 self.open_spool(&target);
                 self.target = Some(target);
@@ -227,6 +231,7 @@ impl Uploader {
         let ended = self.senders.end_idle(now.instant);
         self.actions
             .extend(ended.into_iter().map(Action::EndSender));
+        self.channel.set_credit(self.span_credit());
         self.report_drained();
     }
 
@@ -274,6 +279,7 @@ impl Uploader {
         self.shutdown.is_some_and(|shutdown| {
             let is_delivered = self.is_drained() && self.is_last_record_sent(shutdown);
             shutdown.readers_ended
+                && self.channel.waiting() == 0
                 && (now >= shutdown.deadline || is_delivered)
                 && self.is_spool_done(shutdown, now)
         })

@@ -9,7 +9,7 @@ use crate::upload::item::{Item, ItemBody};
 use crate::upload::report;
 use crate::upload::response::XRayResponse;
 use crate::upload::sender::Finished;
-use crate::upload::spans::{Fates, SpanAmount, SpanCounts, SpanOffer, SpanVerdict};
+use crate::upload::spans::{Fates, SpanAmount, SpanCounts, SpanOffer, SpanRequest, SpanVerdict};
 
 impl Uploader {
     /// A client offers a request. Spans take at most half of the buffer, and nothing that was taken
@@ -29,7 +29,12 @@ impl Uploader {
         if !reply.give(verdict) || verdict != SpanVerdict::Taken {
             return;
         }
-        let amount = SpanAmount::one(request.spans, bytes);
+        self.accepted(request, now);
+    }
+
+    /// A request is held from now on.
+    pub(super) fn accepted(&mut self, request: SpanRequest, now: Instant) {
+        let amount = SpanAmount::one(request.spans, request.body.len());
         self.span_counts.count(|fates| &mut fates.accepted, amount);
         let item = Item::of_body(ItemBody::Otlp(request), now);
         self.destinations.otlp.push(item);
@@ -43,6 +48,21 @@ impl Uploader {
         let growth = waiting.max(self.spans_at_the_spool_growth());
         self.span_memory() + growth + bytes <= self.span_limit()
             && self.buffer_used() + bytes <= self.limits.buffer
+    }
+
+    /// Bytes of spans that clients may hand over without waiting for an answer: a half of what is free while no
+    /// spans wait, so that it fits in whatever readers hand over meanwhile. During the shutdown, and while spans
+    /// wait, each client is answered by its own.
+    pub(super) fn span_credit(&self) -> usize {
+        let waits =
+            !self.destinations.otlp.is_empty() || self.spans_at_the_spool().next().is_some();
+        if waits || self.shutdown.is_some() {
+            return 0;
+        }
+        let in_channel = self.channel.waiting_spans();
+        let of_all = (self.limits.buffer / 2 + in_channel).saturating_sub(self.buffer_used());
+        let of_spans = (self.span_limit() + in_channel).saturating_sub(self.span_memory());
+        of_all.min(of_spans) / 2
     }
 
     /// The most additional bytes of memory that an item on its way to the spool takes when it is
@@ -144,12 +164,12 @@ impl Uploader {
         self.buffer_used().saturating_sub(self.span_memory())
     }
 
-    /// Bytes of memory of spans that wait or are in flight.
+    /// Bytes of memory of spans that wait, those in the channel among them, or are in flight.
     pub(super) fn span_memory(&self) -> usize {
         let in_flight = self.senders.in_flight();
         let in_flight = in_flight.filter(|one| one.payload.api() == Some(XRayApi::Otlp));
         let in_flight: usize = in_flight.map(|one| one.payload.document_bytes()).sum();
         let at_the_spool: usize = self.spans_at_the_spool().map(Item::bytes).sum();
-        self.destinations.otlp.bytes() + in_flight + at_the_spool
+        self.channel.waiting_spans() + self.destinations.otlp.bytes() + in_flight + at_the_spool
     }
 }
