@@ -76,6 +76,16 @@ impl UploadChannel {
         self.bytes.release(hand_over.batch.body().len());
     }
 
+    /// A request with spans that was taken on credit has been received.
+    pub fn spans_received(&self, request: &SpanRequest) {
+        self.bytes.release_spans(request.body.len());
+    }
+
+    /// Lets clients hand over this many bytes of spans without waiting for an answer.
+    pub fn give_credit(&self, bytes: usize) {
+        self.bytes.set_credit(bytes);
+    }
+
     pub(super) fn bytes(&self) -> Arc<ChannelBytes> {
         Arc::clone(&self.bytes)
     }
@@ -213,6 +223,31 @@ mod tests {
             });
             assert_eq!(told, is_taken.then_some(SpanVerdict::Taken), "{n}");
         }
+    }
+
+    #[test]
+    fn as_many_spans_are_taken_unasked_as_there_is_credit_for() {
+        let bytes = UploadChannel::new(100).0.bytes();
+        assert!(!bytes.use_credit(1));
+        bytes.set_credit(100);
+        assert!(!bytes.use_credit(101));
+        assert!(bytes.use_credit(60));
+        assert!(!bytes.use_credit(41));
+        assert!(bytes.use_credit(40));
+        assert_eq!((bytes.waiting(), bytes.waiting_spans()), (100, 100));
+        // What is received counts until the uploader says what there is beside it.
+        bytes.release_spans(60);
+        assert!(!bytes.use_credit(1));
+        bytes.set_credit(70);
+        assert!(bytes.use_credit(30));
+        assert!(!bytes.use_credit(1));
+        for _ in 0..2 {
+            bytes.release_spans(bytes.waiting_spans() / 2);
+        }
+        // However short they are, the messages behind them must not wait for many.
+        bytes.set_credit(1000);
+        let taken = (0..1000).filter(|_| bytes.use_credit(1)).count();
+        assert!(taken <= MOST_ON_CREDIT);
     }
 
     #[test]

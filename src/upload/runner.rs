@@ -168,6 +168,7 @@ impl Runner {
                 self.parts.readers.received(hand_over.reader);
                 (self.parts.show)(&hand_over.batch);
             }
+            Event::SpansOnCredit(request) => self.channel.spans_received(request),
             Event::Finished(finished) => self.observe(finished),
             _ => {}
         }

@@ -167,10 +167,7 @@ impl Uploader {
         match event {
             Event::Batch(hand_over) => self.received(hand_over, now.instant),
             Event::Spans(offer) => self.offered(offer, now.instant),
-            Event::SpansOnCredit(request) => {
-                self.channel.release_spans(request.body.len());
-                self.accepted(request, now.instant);
-            }
+            Event::SpansOnCredit(request) => self.accepted(request, now.instant),
             Event::Target(target) => {
                 self.open_spool(&target);
                 self.target = Some(target);

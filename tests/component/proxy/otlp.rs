@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use xray::proxy::{ClientResources, LocalSampling, OtlpFront, ProxyServer};
 use xray::upload::UploadChannel;
 use xray::upload::message::{Event, Message};
-use xray::upload::spans::{SpanOffer, SpanVerdict};
+use xray::upload::spans::{SpanOffer, SpanRequest, SpanVerdict};
 
 use xray_test_support::http::Response;
 use xray_test_support::http_client::HttpClient;
@@ -18,6 +19,9 @@ use xray_test_support::watch::{DEADLINE, wait_until};
 
 use super::harness::{connections, parts, started, stop};
 use xray::proxy::{Counts, Limits};
+
+/// An operator's request.
+const METRICS: &str = "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// A request with one span.
 const SPAN: &[u8] = b"\x0a\x04\x12\x02\x12\x00";
@@ -27,6 +31,7 @@ struct Front {
     main: SocketAddr,
     otlp: SocketAddr,
     counts: Arc<Counts>,
+    channel: UploadChannel,
     messages: Receiver<Message>,
 }
 
@@ -36,7 +41,7 @@ fn front(memory: usize, limits: Limits) -> Front {
     let counts = Arc::<Counts>::default();
     let handler = OtlpFront {
         next: Arc::new(LocalSampling),
-        channel,
+        channel: channel.clone(),
         resources: Arc::clone(&resources),
         feed: None,
         is_enabled: true,
@@ -51,6 +56,7 @@ fn front(memory: usize, limits: Limits) -> Front {
         main,
         otlp,
         counts,
+        channel,
         messages,
     }
 }
@@ -61,6 +67,30 @@ impl Front {
         match self.messages.recv_timeout(DEADLINE) {
             Ok(Message::Event(Event::Spans(offer))) => offer,
             _ => panic!("no spans are offered"),
+        }
+    }
+
+    /// Answers an offer that its client still waits for. A client whose first one was not answered within
+    /// milliseconds makes another.
+    #[track_caller]
+    fn decide(&self, verdict: SpanVerdict) -> SpanRequest {
+        loop {
+            let offer = self.offer();
+            if offer.reply.give(verdict) {
+                return offer.request;
+            }
+        }
+    }
+
+    /// What was taken on credit.
+    #[track_caller]
+    fn taken(&self) -> SpanRequest {
+        match self.messages.recv_timeout(DEADLINE) {
+            Ok(Message::Event(Event::SpansOnCredit(request))) => {
+                self.channel.spans_received(&request);
+                request
+            }
+            _ => panic!("no spans are taken"),
         }
     }
 }
@@ -92,9 +122,8 @@ fn a_client_is_told_what_the_uploader_says() {
     ] {
         for to in [front.main, front.otlp] {
             let client = thread::spawn(move || export(to, "", SPAN));
-            let offer = front.offer();
-            assert_eq!((&**offer.request.body, offer.request.spans), (SPAN, 1));
-            assert!(offer.reply.give(verdict));
+            let request = front.decide(verdict);
+            assert_eq!((&**request.body, request.spans), (SPAN, 1));
             let answer = client.join().unwrap();
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             assert_eq!(answer.status, status, "{text}");
@@ -144,8 +173,91 @@ fn hostile_bodies_are_refused_and_the_next_client_is_served() {
     }
     let to = front.otlp;
     let client = thread::spawn(move || export(to, "", SPAN));
-    assert!(front.offer().reply.give(SpanVerdict::Taken));
+    front.decide(SpanVerdict::Taken);
     assert_eq!(client.join().unwrap().status, 200);
+    stop(&front.server);
+}
+
+#[test]
+fn short_requests_with_spans_need_no_thread() {
+    // A quarter of it is for threads, and is too little for one.
+    let front = front(100 << 10, Limits::DEFAULT);
+    let forwarded = "POST /v1/logs HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
+    let mut others = HttpClient::connect(front.main);
+    others.send(forwarded);
+    let request = [head(SPAN.len(), "").as_bytes(), SPAN].concat();
+    for to in [front.main, front.otlp] {
+        front.channel.give_credit(1000);
+        // Also those that stand one behind the other, and beside others that wait for a thread.
+        let mut client = HttpClient::connect(to);
+        client.send(request.repeat(10));
+        for _ in 0..10 {
+            assert_eq!(client.response().status, 200);
+            assert_eq!(&**front.taken().body, SPAN);
+        }
+    }
+    assert_eq!(others.response().status, 503);
+    // What may take longer waits for a thread.
+    let gzip = "Content-Encoding: gzip\r\n";
+    assert_eq!(export(front.otlp, gzip, SPAN).status, 503);
+    stop(&front.server);
+}
+
+#[test]
+fn an_uploader_that_takes_its_time_holds_up_its_own_client_only() {
+    let front = front(64 << 20, Limits::DEFAULT);
+    let to = front.otlp;
+    let client = thread::spawn(move || export(to, "", SPAN));
+    let first = front.offer();
+    // The thread that receives all requests has given it to another one.
+    let second = front.offer();
+    let metrics = HttpClient::connect(front.main).ask(METRICS);
+    assert_eq!(metrics.status, 200);
+    assert!(!first.reply.give(SpanVerdict::Taken), "it was withdrawn");
+    assert!(second.reply.give(SpanVerdict::Taken));
+    assert_eq!(client.join().unwrap().status, 200);
+    stop(&front.server);
+}
+
+/// They have no end, so that an answer shows that others have their turn.
+#[test]
+fn clients_with_many_requests_at_once_hold_up_nobody() {
+    let front = front(64 << 20, Limits::DEFAULT);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let mut busy = HttpClient::connect(front.otlp);
+            let is_over = &is_over;
+            scope.spawn(move || {
+                while !is_over.load(Relaxed) {
+                    busy.send(head(0, "").repeat(100));
+                    for _ in 0..100 {
+                        assert_eq!(busy.response().status, 200);
+                    }
+                }
+            });
+        }
+        for to in [front.main, front.otlp] {
+            for _ in 0..20 {
+                assert_eq!(export(to, "", b"").status, 200);
+                let metrics = HttpClient::connect(front.main).ask(METRICS);
+                assert_eq!(metrics.status, 200);
+            }
+        }
+        is_over.store(true, Relaxed);
+    });
+    stop(&front.server);
+}
+
+/// Otherwise the thread that answers it could answer nobody else.
+#[test]
+fn a_client_that_reads_no_answers_loses_its_connection() {
+    let front = front(64 << 20, Limits::DEFAULT);
+    let mut greedy = TcpStream::connect(front.otlp).unwrap();
+    let requests = head(0, "").repeat(1000).into_bytes();
+    // The connection ends when the kernel holds no more of its answers.
+    while greedy.write_all(&requests).is_ok() {}
+    assert_eq!(export(front.otlp, "", b"").status, 200);
     stop(&front.server);
 }
 

@@ -20,6 +20,7 @@ enum Step {
     Documents(usize, usize),
     BadDocument,
     Spans(usize, usize, bool),
+    SpansOnCredit(usize, usize),
     Target,
     Credentials(bool),
     Threads(bool),
@@ -52,6 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::BadDocument),
         3 => (1usize..40, 10usize..60_000, any::<bool>())
             .prop_map(|(spans, size, gzip)| Step::Spans(spans, size, gzip)),
+        3 => (1usize..40, 10usize..60_000)
+            .prop_map(|(spans, size)| Step::SpansOnCredit(spans, size)),
         1 => Just(Step::Target),
         1 => prop::bool::weighted(0.6).prop_map(Step::Credentials),
         1 => prop::bool::weighted(0.7).prop_map(Step::Threads),
@@ -67,6 +70,9 @@ impl Simulation {
             Step::Documents(count, size) => self.documents(count, size),
             Step::BadDocument => self.bad_document(),
             Step::Spans(spans, size, gzip) => drop(self.spans(spans, size, gzip)),
+            Step::SpansOnCredit(spans, size) => {
+                self.spans_on_credit(spans, size);
+            }
             Step::Target => self.target(),
             Step::Credentials(available) => self.credentials(available),
             Step::Threads(available) => self.threads = available,

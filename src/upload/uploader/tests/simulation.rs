@@ -244,6 +244,37 @@ impl Simulation {
         is_gzip: bool,
         keep: fn(SpanWait) -> Option<SpanWait>,
     ) -> Option<SpanWait> {
+        let (offer, answer) = SpanOffer::new(self.span_request(spans, size, is_gzip));
+        let answer = keep(answer);
+        self.event(Event::Spans(offer));
+        answer
+    }
+
+    /// A client hands a request over without waiting for an answer, if there is credit for it.
+    pub(super) fn spans_on_credit(&mut self, spans: usize, size: usize) -> bool {
+        let spilled = self.uploader.counts().spilled;
+        let request = self.take_on_credit(spans, size);
+        let has_credit = request.is_some();
+        if let Some(request) = request {
+            self.receive_spans(request);
+        }
+        assert_eq!(self.uploader.counts().spilled, spilled, "segments had to go");
+        has_credit
+    }
+
+    /// The same, while the uploader has not received it.
+    pub(super) fn take_on_credit(&mut self, spans: usize, size: usize) -> Option<SpanRequest> {
+        let request = self.span_request(spans, size, true);
+        let has_credit = self.channel.bytes().use_credit(request.body.len());
+        has_credit.then_some(request)
+    }
+
+    pub(super) fn receive_spans(&mut self, request: SpanRequest) {
+        self.channel.spans_received(&request);
+        self.event(Event::SpansOnCredit(request));
+    }
+
+    fn span_request(&mut self, spans: usize, size: usize, is_gzip: bool) -> SpanRequest {
         self.next_id += 1;
         let body = format!("{}-{}", self.next_id, "s".repeat(size));
         let request = SpanRequest {
@@ -254,10 +285,7 @@ impl Simulation {
             hash: None,
         };
         self.taken.insert(request.body.clone());
-        let (offer, answer) = SpanOffer::new(request);
-        let answer = keep(answer);
-        self.event(Event::Spans(offer));
-        answer
+        request
     }
 
     fn hand_over(&mut self, batch: Batch) {
@@ -441,7 +469,7 @@ impl Simulation {
         self.uploader.destinations.segments.back_off.is_healthy()
     }
 
-    fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, event: Event) {
         self.uploader.handle(event, self.times());
         self.act();
     }

@@ -1,6 +1,7 @@
 //! Spans beside segments: neither stops the other, and what was taken is kept to the end.
 
 use super::*;
+use crate::upload::message::Event;
 use crate::upload::spans::SpanVerdict;
 
 const LIMIT: usize = 200_000;
@@ -112,6 +113,46 @@ fn the_shutdown_delivers_spans_or_says_that_they_are_lost() {
     let mut simulation = Simulation::ready(1, 3_000_000);
     simulation.spans(5, 100, false);
     simulation.shut_down(None, Duration::from_secs(5));
+    let spans = simulation.uploader.span_counts().spans;
+    assert_eq!((spans.accepted, spans.dropped), (5, 5));
+}
+
+#[test]
+fn there_is_credit_only_while_no_spans_wait() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    assert!(simulation.spans_on_credit(5, 100));
+    let sent = &Answer::Delivered;
+    simulation.run(Some(sent), Duration::from_secs(1));
+    assert_eq!(simulation.uploader.span_counts().spans.delivered, 5);
+    // More than half of what is free is not taken unasked.
+    assert!(!simulation.spans_on_credit(5, 750_000));
+    assert!(simulation.spans_on_credit(5, 700_000));
+    // One more is sent, and the next one has to wait.
+    while simulation.spans_on_credit(5, 1_000) {}
+    assert_eq!(simulation.spans(5, 1_000, true), SpanVerdict::Taken);
+    assert!(!simulation.spans_on_credit(5, 1_000));
+    simulation.run(Some(sent), Duration::from_secs(1));
+    assert!(simulation.spans_on_credit(5, 1_000));
+    simulation.run(Some(sent), Duration::from_secs(1));
+    // Segments that wait leave less.
+    simulation.credentials(false);
+    simulation.documents(50, 20_000);
+    assert!(!simulation.spans_on_credit(5, 300_000));
+    assert!(simulation.spans_on_credit(5, 100_000));
+}
+
+/// Its client has been told that they were taken.
+#[test]
+fn what_was_taken_in_the_last_moment_is_received_before_the_end() {
+    let mut simulation = Simulation::ready(1, 3_000_000);
+    let taken = simulation.take_on_credit(5, 100).unwrap();
+    simulation.event(Event::BeginShutdown(simulation.now));
+    assert!(!simulation.spans_on_credit(5, 100));
+    simulation.event(Event::ReadersEnded);
+    assert!(!simulation.uploader.is_over(simulation.now));
+    simulation.receive_spans(taken);
+    assert!(simulation.uploader.is_over(simulation.now));
+    simulation.uploader.close();
     let spans = simulation.uploader.span_counts().spans;
     assert_eq!((spans.accepted, spans.dropped), (5, 5));
 }
