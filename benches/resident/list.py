@@ -1,9 +1,11 @@
-"""Lists the functions that a daemon at rest has run, for the linker to put side by side.
+"""Lists the functions that a daemon at rest has run, and those that spans need, for the linker to put side
+by side.
 
-Usage: list.py <callgrind's output> <the unstripped binary>
+Usage: list.py <the unstripped binary> <callgrind's output of the start> <for segments> <for spans>
 
 The kernel maps code in windows of 64 KB around what is touched. Functions that run at the start and for
-segments are scattered over the binary, so without this nearly all of it would be resident.
+segments are scattered over the binary, so without this nearly all of it would be resident. What only the start
+needs comes first and what only spans need comes last, so that a request touches few pages.
 """
 
 import bisect
@@ -36,10 +38,15 @@ def functions(binary):
             yield row[3], start, start + int(row[1], 16)
 
 
-def main(profile, binary):
-    addresses = executed(profile)
-    for name in sorted({name for name, start, end in functions(binary) if has_run(addresses, start, end)}):
-        print(name)
+def main(binary, *profiles):
+    listed = list(functions(binary))
+    start, segments, spans = (run_by(executed(profile), listed) for profile in profiles)
+    for names in (start - segments, segments, spans - segments - start):
+        print(*sorted(names), sep="\n")
+
+
+def run_by(addresses, listed):
+    return {name for name, start, end in listed if has_run(addresses, start, end)}
 
 
 def has_run(addresses, start, end):
