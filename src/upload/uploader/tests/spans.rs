@@ -134,8 +134,7 @@ fn there_is_credit_only_while_no_spans_wait() {
     simulation.run(Some(sent), Duration::from_secs(1));
     assert!(simulation.spans_on_credit(5, 1_000));
     simulation.run(Some(sent), Duration::from_secs(1));
-    // Segments that wait leave less.
-    simulation.credentials(false);
+    // Segments that are held leave less.
     simulation.documents(50, 20_000);
     assert!(!simulation.spans_on_credit(5, 300_000));
     assert!(simulation.spans_on_credit(5, 100_000));
