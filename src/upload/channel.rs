@@ -8,6 +8,7 @@ use super::health::Health;
 use super::message::{Event, HandOver, Message};
 use super::metrics::Snapshot;
 use super::spans::{SpanOffer, SpanRequest, SpanVerdict};
+use crate::spool::XRayApi;
 
 /// The sending side. Every thread that has something for the uploader has a clone.
 #[derive(Clone)]
@@ -171,9 +172,13 @@ impl ChannelBytes {
         waiting.batches + waiting.spans
     }
 
-    /// Bytes of spans that wait now.
-    pub(super) fn waiting_spans(&self) -> usize {
-        self.lock().spans
+    /// Bytes for one API that wait now.
+    pub(super) fn waiting_of(&self, api: XRayApi) -> usize {
+        let waiting = self.lock();
+        match api {
+            XRayApi::Segments => waiting.batches,
+            XRayApi::Otlp => waiting.spans,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -234,7 +239,10 @@ mod tests {
         assert!(bytes.use_credit(60));
         assert!(!bytes.use_credit(41));
         assert!(bytes.use_credit(40));
-        assert_eq!((bytes.waiting(), bytes.waiting_spans()), (100, 100));
+        assert_eq!(
+            (bytes.waiting(), bytes.waiting_of(XRayApi::Otlp)),
+            (100, 100)
+        );
         // What is received counts until the uploader says what there is beside it.
         bytes.release_spans(60);
         assert!(!bytes.use_credit(1));
@@ -242,7 +250,7 @@ mod tests {
         assert!(bytes.use_credit(30));
         assert!(!bytes.use_credit(1));
         for _ in 0..2 {
-            bytes.release_spans(bytes.waiting_spans() / 2);
+            bytes.release_spans(bytes.waiting_of(XRayApi::Otlp) / 2);
         }
         // However short they are, the messages behind them must not wait for many.
         bytes.set_credit(1000);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::item::Item;
+use super::item::{ITEM_MEMORY, Item};
 use crate::spool::{RecordAmount, RecordId, RecordRange, STORE_WINDOW, SpoolItem, XRayApi};
 
 /// If the spool has not answered after this time, the item may be sent although it is being stored:
@@ -202,7 +202,7 @@ impl SpoolCopies {
             amount: RecordAmount::of_item(item),
         };
         let reference = self.add(copy, item.body.count());
-        self.begin(reference.id, item.body.bytes().len());
+        self.begin(reference.id, item.body.bytes().len() + ITEM_MEMORY);
         (reference.id, reference)
     }
 

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::back_off::BackOff;
-use super::item::{History, Item, RequestRoom, RetryCause, Sizes, Split};
+use super::item::{History, Item, RequestRoom, RetryCause, Split};
 use super::now::Now;
 use super::outage_log::OutageLog;
 use super::packer::Packer;
 use super::queue::Queue;
 use super::retries::Retries;
+use super::sizes::Sizes;
 use super::spans::SpanAmount;
 use crate::spool::XRayApi;
 
@@ -403,9 +404,8 @@ impl Destination {
 
     /// Bytes of memory that one of those that wait takes more when it is sent, at most.
     pub(super) fn largest_growth(&self) -> usize {
-        let all = self.queue.iter().chain(self.restored.iter());
-        let all = all.chain(self.retries.iter());
-        all.map(Item::growth).max().unwrap_or(0)
+        let all = self.all_sizes().map(Sizes::largest_growth);
+        all.max().unwrap_or(0)
     }
 
     /// Requests, documents or spans, and bytes of the requests that wait.
@@ -425,7 +425,7 @@ impl Destination {
         self.all_sizes().map(|sizes| sizes.documents).sum()
     }
 
-    fn all_sizes(&self) -> impl Iterator<Item = Sizes> {
+    fn all_sizes(&self) -> impl Iterator<Item = &Sizes> {
         [
             self.queue.sizes(),
             self.restored.sizes(),

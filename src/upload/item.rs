@@ -1,6 +1,5 @@
 //! What waits to be sent, and its way through the uploader.
 
-use std::ops::{AddAssign, SubAssign};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -41,8 +40,12 @@ pub(super) enum ItemBody {
     },
 }
 
+/// What an item takes besides its body, in bytes: its place in a queue that has just grown, and the allocator's
+/// own. Without it, requests of a few bytes would take far more memory than they count as.
+pub(super) const ITEM_MEMORY: usize = 512;
+
 impl ItemBody {
-    /// Bytes of memory that it takes.
+    /// Bytes of the body in the form in which it is held.
     pub(super) fn bytes(&self) -> usize {
         match self {
             ItemBody::Batch(batch) => batch.body().len(),
@@ -217,8 +220,9 @@ impl Item {
         }
     }
 
+    /// Bytes of memory that it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.body.bytes()
+        self.body.bytes() + ITEM_MEMORY
     }
 
     pub(super) fn documents(&self) -> usize {
@@ -227,7 +231,7 @@ impl Item {
 
     /// Additional bytes of memory that it takes when it is opened to be sent.
     pub(super) fn growth(&self) -> usize {
-        self.body.opened_bytes() - self.bytes()
+        self.body.opened_bytes() - self.body.bytes()
     }
 
     /// Whether it is sent whole or not at all: one document, or a client's request with spans.
@@ -306,54 +310,6 @@ impl<B> Item<B> {
 pub(super) enum Split {
     Halves([Item; 2]),
     Whole(Item),
-}
-
-/// Sums over several items.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Sizes {
-    /// Bytes of memory.
-    pub bytes: usize,
-    /// Those of them that are not compressed.
-    pub plain: usize,
-    pub documents: usize,
-    pub items: usize,
-    /// Bytes of the requests.
-    pub(crate) opened: usize,
-}
-
-impl Sizes {
-    fn of(item: &Item) -> Self {
-        let bytes = item.bytes();
-        Sizes {
-            bytes,
-            plain: if item.body.is_compressed() { 0 } else { bytes },
-            documents: item.documents(),
-            items: 1,
-            opened: item.body.opened_bytes(),
-        }
-    }
-}
-
-impl AddAssign<&Item> for Sizes {
-    fn add_assign(&mut self, item: &Item) {
-        let one = Sizes::of(item);
-        self.bytes += one.bytes;
-        self.plain += one.plain;
-        self.documents += one.documents;
-        self.items += one.items;
-        self.opened += one.opened;
-    }
-}
-
-impl SubAssign<&Item> for Sizes {
-    fn sub_assign(&mut self, item: &Item) {
-        let one = Sizes::of(item);
-        self.bytes -= one.bytes;
-        self.plain -= one.plain;
-        self.documents -= one.documents;
-        self.items -= one.items;
-        self.opened -= one.opened;
-    }
 }
 
 /// Limits for the next request.

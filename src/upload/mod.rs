@@ -24,6 +24,7 @@ mod runner;
 mod sender;
 mod sender_pool;
 mod settlement;
+mod sizes;
 pub mod spans;
 mod telemetry;
 mod uploader;

@@ -3,8 +3,9 @@
 
 use std::time::Instant;
 
-use super::item::{History, Item, RequestRoom, RetryCause, Sizes, Split};
+use super::item::{History, Item, RequestRoom, RetryCause, Split};
 use super::packer::Packer;
+use super::sizes::Sizes;
 
 /// Items with a [`History`], in the order in which they were refused. They wait apart from the
 /// queue, so that a bad document does not hold up its neighbours.
@@ -143,8 +144,8 @@ impl Retries {
         self.items.is_empty()
     }
 
-    pub(super) fn sizes(&self) -> Sizes {
-        self.sizes
+    pub(super) fn sizes(&self) -> &Sizes {
+        &self.sizes
     }
 }
 

@@ -57,7 +57,7 @@ impl Payload {
         }
     }
 
-    /// Bytes of documents in it. Telemetry counts for nothing: there is one call at most.
+    /// Bytes of documents in it.
     pub(super) fn document_bytes(&self) -> usize {
         match self {
             Payload::Segments(batch) => batch.body().len(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::item::Item;
+use super::item::{ITEM_MEMORY, Item};
 use super::sender::{Payload, SenderId};
 
 /// A sender that has carried nothing for this long ends, except the last one.
@@ -29,6 +29,14 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    /// Bytes of memory that it takes. Telemetry counts for nothing: there is one call at most.
+    pub(super) fn memory(&self) -> usize {
+        match self.load {
+            Load::Documents { .. } => self.payload.document_bytes() + ITEM_MEMORY,
+            Load::Telemetry => 0,
+        }
+    }
+
     /// The documents in the request, with their history. `None`: it is telemetry.
     pub(super) fn into_item(self) -> Option<Item> {
         let body = Arc::unwrap_or_clone(self.payload).into_body();

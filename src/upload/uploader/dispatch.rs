@@ -70,7 +70,10 @@ impl Uploader {
             request: (self.limits.buffer / 2).saturating_sub(in_flight),
             growth: match api {
                 XRayApi::Segments => free,
-                XRayApi::Otlp => free.min(self.span_limit().saturating_sub(self.span_memory())),
+                XRayApi::Otlp => free.min(
+                    self.span_limit()
+                        .saturating_sub(self.memory_of(XRayApi::Otlp)),
+                ),
             },
             // A request that hangs at one API must not keep those of another.
             is_idle: self.requests_in_flight(api) == 0,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::spooling::Spooling;
 use super::{Now, Uploader};
 use crate::spool::XRayApi;
-use crate::upload::item::{Item, ItemBody};
+use crate::upload::item::{ITEM_MEMORY, Item, ItemBody};
 use crate::upload::report;
 use crate::upload::response::XRayResponse;
 use crate::upload::sender::Finished;
@@ -17,7 +17,7 @@ impl Uploader {
     pub(super) fn offered(&mut self, offer: SpanOffer, now: Instant) {
         let SpanOffer { request, reply } = offer;
         let bytes = request.body.len();
-        let limit = self.span_limit();
+        let limit = self.longest_span_request();
         let verdict = if bytes > limit {
             SpanVerdict::TooLong(limit)
         } else if self.has_room_for_spans(bytes) {
@@ -46,8 +46,9 @@ impl Uploader {
         // A compressed item takes more memory when it is sent, and that must fit too.
         let waiting = self.destinations.otlp.largest_growth();
         let growth = waiting.max(self.spans_at_the_spool_growth());
-        self.span_memory() + growth + bytes <= self.span_limit()
-            && self.buffer_used() + bytes <= self.limits.buffer
+        let memory = bytes + ITEM_MEMORY;
+        self.memory_of(XRayApi::Otlp) + growth + memory <= self.span_limit()
+            && self.buffer_used() + memory <= self.limits.buffer
     }
 
     /// Bytes of spans that clients may hand over without waiting for an answer: a half of what is free while no
@@ -59,9 +60,10 @@ impl Uploader {
         if waits || self.shutdown.is_some() {
             return 0;
         }
-        let in_channel = self.channel.waiting_spans();
+        let in_channel = self.channel.waiting_of(XRayApi::Otlp);
         let of_all = (self.limits.buffer / 2 + in_channel).saturating_sub(self.buffer_used());
-        let of_spans = (self.span_limit() + in_channel).saturating_sub(self.span_memory());
+        let of_spans =
+            (self.span_limit() + in_channel).saturating_sub(self.memory_of(XRayApi::Otlp));
         of_all.min(of_spans) / 2
     }
 
@@ -148,6 +150,11 @@ impl Uploader {
         held
     }
 
+    /// The longest request with spans for which there may be room.
+    pub(super) fn longest_span_request(&self) -> usize {
+        self.span_limit().saturating_sub(ITEM_MEMORY)
+    }
+
     /// Most bytes of memory that spans may take.
     pub(super) fn span_limit(&self) -> usize {
         self.limits.buffer / 2
@@ -156,20 +163,8 @@ impl Uploader {
     /// Bytes of memory that are reserved for segments: spans that X-Ray does not accept must not
     /// affect segments.
     pub(super) fn segment_limit(&self) -> usize {
-        self.limits.buffer.saturating_sub(self.span_memory())
-    }
-
-    /// Bytes of memory of segments.
-    pub(super) fn segment_memory(&self) -> usize {
-        self.buffer_used().saturating_sub(self.span_memory())
-    }
-
-    /// Bytes of memory of spans that wait, those in the channel among them, or are in flight.
-    pub(super) fn span_memory(&self) -> usize {
-        let in_flight = self.senders.in_flight();
-        let in_flight = in_flight.filter(|one| one.payload.api() == Some(XRayApi::Otlp));
-        let in_flight: usize = in_flight.map(|one| one.payload.document_bytes()).sum();
-        let at_the_spool: usize = self.spans_at_the_spool().map(Item::bytes).sum();
-        self.channel.waiting_spans() + self.destinations.otlp.bytes() + in_flight + at_the_spool
+        self.limits
+            .buffer
+            .saturating_sub(self.memory_of(XRayApi::Otlp))
     }
 }

@@ -139,7 +139,7 @@ impl Uploader {
     /// Whether a request with spans that was read may stay. It may be longer than this daemon would take
     /// from a client, where an earlier one had more memory: then it goes out alone.
     fn can_take_back(&self, bytes: usize) -> bool {
-        let is_alone = bytes > self.span_limit() && self.span_memory() == 0;
+        let is_alone = bytes > self.longest_span_request() && self.memory_of(XRayApi::Otlp) == 0;
         is_alone || self.has_room_for_spans(bytes)
     }
 

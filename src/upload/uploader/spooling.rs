@@ -10,7 +10,7 @@ use crate::credentials::target::Target;
 use crate::logging::RateLimit;
 use crate::spool::{RecordAmount, RecordId, SpoolIdentity, SpoolItem, SpoolMessage, XRayApi};
 use crate::upload::copies::{CopyRef, PutAway, SpoolCopies};
-use crate::upload::item::{Item, ItemBody};
+use crate::upload::item::{ITEM_MEMORY, Item, ItemBody};
 use crate::upload::metrics::SpoolMetrics;
 
 /// Items that have been queued for this long go to the spool, whether X-Ray refuses everything or
@@ -83,11 +83,8 @@ impl Spooling {
         self.copies.waiting().chain(self.releasing.values())
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.waiting().map(Item::bytes).sum()
-    }
-
-    fn bytes_of(&self, api: XRayApi) -> usize {
+    /// Bytes of memory of those for one API.
+    pub(super) fn bytes_of(&self, api: XRayApi) -> usize {
         let of_api = |item: &&Item| item.body.api() == api;
         self.waiting().filter(of_api).map(Item::bytes).sum()
     }
@@ -110,7 +107,7 @@ impl Spooling {
         copy: &mut Option<CopyRef>,
         now: Instant,
     ) -> Option<SpoolMessage> {
-        let bytes = item.body.bytes().len();
+        let bytes = item.body.bytes().len() + ITEM_MEMORY;
         if !self.copies.has_room(bytes) {
             return None;
         }
@@ -292,14 +289,6 @@ impl Uploader {
         let id = spooling.copies.store(item, now.instant);
         self.tell_spool(SpoolMessage::Store { id, item: stored });
         true
-    }
-
-    /// Bytes of memory of the items for this API.
-    pub(super) fn memory_of(&self, api: XRayApi) -> usize {
-        match api {
-            XRayApi::Segments => self.segment_memory(),
-            XRayApi::Otlp => self.span_memory(),
-        }
     }
 
     /// Most bytes of memory that the items for this API may take now.

@@ -6,7 +6,6 @@ use super::Uploader;
 use super::spooling::Spooling;
 use crate::spool::XRayApi;
 use crate::upload::counters::SegmentCounts;
-use crate::upload::destination::Destination;
 use crate::upload::health::Health;
 use crate::upload::item::Item;
 use crate::upload::metrics::{Snapshot, SpoolMetrics};
@@ -99,14 +98,24 @@ impl Uploader {
     }
 
     pub(super) fn bytes_in_flight(&self) -> usize {
-        let bytes = |one: &InFlight| one.payload.document_bytes();
-        self.senders.in_flight().map(bytes).sum()
+        self.senders.in_flight().map(InFlight::memory).sum()
+    }
+
+    /// Bytes of memory of what is held for this API: in the channel, waiting, in flight, or on its way to or
+    /// from the spool.
+    pub(super) fn memory_of(&self, api: XRayApi) -> usize {
+        let in_flight = self.senders.in_flight();
+        let in_flight = in_flight.filter(|one| one.payload.api() == Some(api));
+        let in_flight: usize = in_flight.map(InFlight::memory).sum();
+        let spooling = self.spooling.as_ref().map_or(0, |one| one.bytes_of(api));
+        self.channel.waiting_of(api) + self.destinations.of(api).bytes() + in_flight + spooling
     }
 
     pub(super) fn buffer_used(&self) -> usize {
-        let waiting: usize = self.destinations.iter().map(Destination::bytes).sum();
-        let spooling = self.spooling.as_ref().map_or(0, Spooling::bytes);
-        self.channel.waiting() + waiting + self.bytes_in_flight() + spooling
+        XRayApi::ALL
+            .into_iter()
+            .map(|api| self.memory_of(api))
+            .sum()
     }
 
     /// Segments or spans that wait or are in flight.

@@ -1,6 +1,7 @@
 //! Spans beside segments: neither stops the other, and what was taken is kept to the end.
 
 use super::*;
+use crate::upload::item::{ITEM_MEMORY, Item};
 use crate::upload::message::Event;
 use crate::upload::spans::SpanVerdict;
 
@@ -9,8 +10,8 @@ const LIMIT: usize = 200_000;
 #[test]
 fn spans_take_half_of_the_buffer_and_evict_nothing() {
     let mut simulation = Simulation::new(1, LIMIT);
-    let half = SpanVerdict::TooLong(LIMIT / 2);
-    assert_eq!(simulation.spans(1, LIMIT / 2, true), half);
+    let longest = SpanVerdict::TooLong(LIMIT / 2 - ITEM_MEMORY);
+    assert_eq!(simulation.spans(1, LIMIT / 2, true), longest);
     for _ in 0..3 {
         assert_eq!(simulation.spans(9, 30_000, true), SpanVerdict::Taken);
     }
@@ -29,6 +30,21 @@ fn spans_take_half_of_the_buffer_and_evict_nothing() {
     let before = simulation.uploader.counts();
     assert_eq!(simulation.spans(1, 60_000, true), SpanVerdict::Full);
     assert_eq!(simulation.uploader.counts(), before);
+}
+
+/// Their memory is mostly that of the queue.
+#[test]
+fn requests_of_a_few_bytes_are_limited_too() {
+    assert!(
+        ITEM_MEMORY >= 2 * size_of::<Item>() + 64,
+        "a queue has grown to twice its length"
+    );
+    let mut simulation = Simulation::new(1, LIMIT);
+    let mut taken = 0;
+    while simulation.spans(1, 0, false) == SpanVerdict::Taken {
+        taken += 1;
+    }
+    assert!((1..=LIMIT / 2 / ITEM_MEMORY).contains(&taken), "{taken}");
 }
 
 #[test]
