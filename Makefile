@@ -113,19 +113,17 @@ bench: static ## measure against the floor: make bench QUICK=1 THEIRS=/path/to/a
 outage: static ## how long -m 16 holds everything while X-Ray is away, and at what cost: make outage THEIRS=/path/to/another/xray
 	cargo bench --locked --bench load -- outage 75 $(STATIC) $(THEIRS)
 
-e2e: ## real SDKs, boto3 and moto through the binary, and the image where Docker runs
-	$(rust)
+e2e: static ## real SDKs, boto3 and moto through the static binary, and the image where Docker runs
 	$(python)
-	tests/e2e/run $(ARGS)
+	tests/e2e/run --xray $(STATIC) $(ARGS)
 	@if docker info >/dev/null 2>&1; then \
 		$(MAKE) --no-print-directory image && tests/e2e/run --image $(IMAGE) $(ARGS); \
 	else echo "no Docker engine: the image was not tried"; fi
 
-browser: ## the trace page in Chromium; pictures in target/browser; ARGS=--mock tests the page's files as they are
-	$(rust)
+browser: $(if $(findstring --mock,$(ARGS)),,static) ## the trace page in Chromium; pictures in target/browser; ARGS=--mock tests the page's files as they are
 	$(python)
 	@deploy/need $(CHROMIUM)=chromium
-	tests/e2e/run tests/e2e/browser --chromium $(CHROMIUM) $(ARGS)
+	tests/e2e/run tests/e2e/browser $(if $(findstring --mock,$(ARGS)),,--xray $(STATIC)) --chromium $(CHROMIUM) $(ARGS)
 
 faults: ## every fault at its full length: outages of 10 s and 60 s, poison, overload, attacks
 	$(rust)
