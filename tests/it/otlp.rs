@@ -1,7 +1,9 @@
 //! Spans of OpenTelemetry: taken at once, delivered like segments, and logs and metrics to where they
 //! belong.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
 use std::time::Instant;
 
 use xray_test_support::daemon::{Daemon, Launch};
@@ -14,7 +16,7 @@ use xray_test_support::process::Signal;
 use xray_test_support::protobuf::field;
 use xray_test_support::sigv4::{parse_date, verify};
 use xray_test_support::totals::Totals;
-use xray_test_support::watch::DEADLINE;
+use xray_test_support::watch::{DEADLINE, wait_until};
 use xray_test_support::xray::{FakeXray, Fault, KEY_ID, REGION, SECRET};
 
 pub const PROTOBUF: &str = "application/x-protobuf";
@@ -207,6 +209,56 @@ fn what_the_end_cannot_deliver_is_counted_as_dropped() {
     ] {
         assert!(log.iter().any(|l| l.contains(line)), "{line} in {log:?}");
     }
+}
+
+/// However many requests are under way at SIGTERM: what their clients were told is what the totals say.
+#[test]
+fn what_was_answered_200_up_to_the_end_is_in_the_totals() {
+    let fake = FakeXray::start();
+    let daemon = Launch::against(&fake).start();
+    let to = daemon.tcp;
+    let clients = [(); 8].map(|()| thread::spawn(move || taken_until_the_end(to)));
+    wait_until("some spans are delivered", || bodies(&fake).len() >= 50);
+    daemon.signal(Signal::TERM);
+    let ended = daemon.wait_exit(DEADLINE);
+    assert_eq!(ended.code, Some(0));
+    let told: usize = clients.map(|client| client.join().unwrap()).iter().sum();
+    let line = ended
+        .log
+        .iter()
+        .find(|line| line.contains("Spans: accepted"));
+    let numbers = line.unwrap().split(|c: char| !c.is_ascii_digit());
+    let numbers: Vec<usize> = numbers.filter_map(|text| text.parse().ok()).collect();
+    let [.., accepted, delivered, 0, 0, 0, requests] = numbers[..] else {
+        panic!("{line:?}");
+    };
+    assert_eq!((accepted, requests), (delivered, delivered), "{line:?}");
+    // A client may not have read its last answers.
+    assert!(accepted >= told, "{line:?}, and {told} were answered");
+}
+
+/// Sends one span after the other, some at once, until the daemon takes no more. Returns how many were taken.
+fn taken_until_the_end(to: SocketAddr) -> usize {
+    let body = spans(1, "GET /");
+    let length = body.len();
+    let head = format!(
+        "POST {TRACES} HTTP/1.1\r\nHost: xray\r\nContent-Type: {PROTOBUF}\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let requests = [head.as_bytes(), &body].concat().repeat(4);
+    let mut stream = TcpStream::connect(to).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap()).lines();
+    let mut taken = 0;
+    while stream.write_all(&requests).is_ok() {
+        let of_these = answers.by_ref().map_while(Result::ok);
+        let of_these = of_these.filter(|line| line.starts_with("HTTP/1.1 "));
+        let of_these: Vec<_> = of_these.take(4).collect();
+        let were_taken = of_these.iter().filter(|line| line.contains(" 200 "));
+        taken += were_taken.count();
+        if of_these.len() < 4 {
+            break;
+        }
+    }
+    taken
 }
 
 /// Until somebody has done what the log says, the spans wait.

@@ -1,12 +1,14 @@
 //! Clients that are slow, many, large or not HTTP at all.
 
 use std::io::{Read, Write};
+use std::iter;
 use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use socket2::SockRef;
 use xray::proxy::{
     Body, ClientResources, ForwardError, Incoming, Limits, LocalSampling, RequestHandler, Response,
 };
@@ -18,6 +20,7 @@ use xray_test_support::watch::wait_until;
 use super::harness::{self, counted, parts, server, started, stop};
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+const LONG: usize = 100_000;
 const ASK: &str = "POST /x HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Says when a call has begun, and answers it when told to.
@@ -71,6 +74,41 @@ fn the_connection_idle_longest_makes_room() {
     assert!(second.is_closed());
     assert_eq!(first.ask(HEALTH).status, 200);
     assert_eq!(counts.snapshot().shed, 1);
+    stop(&server);
+}
+
+/// The memory of the kernel has a limit too: only so many clients get a longer receive buffer.
+#[test]
+fn clients_that_send_long_bodies_get_a_longer_receive_buffer() {
+    let (handler, begun, go) = held();
+    let (address, server) = server(Limits::DEFAULT, handler);
+    let long = format!("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: {LONG}\r\n\r\n");
+    let clients = [(); 17].map(|()| {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(long.as_bytes()).unwrap();
+        client.write_all(&[b'x'; LONG]).unwrap();
+        begun.recv_timeout(DEADLINE).unwrap();
+        go.send(()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            answer.extend(byte);
+        }
+        client
+    });
+    // While a request is under way, nothing more is read.
+    let [first, last] = [&clients[0], &clients[16]].map(|mut client| {
+        client.write_all(ASK.as_bytes()).unwrap();
+        begun.recv_timeout(DEADLINE).unwrap();
+        SockRef::from(client).set_send_buffer_size(4096).unwrap();
+        client.set_nonblocking(true).unwrap();
+        iter::from_fn(|| client.write(&[b'x'; 1024]).ok()).sum::<usize>()
+    });
+    assert!(first > last + 50_000, "{first} and {last} bytes");
+    for _ in 0..2 {
+        go.send(()).unwrap();
+    }
     stop(&server);
 }
 
