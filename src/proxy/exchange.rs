@@ -1,4 +1,5 @@
-//! One request and its answer, on the thread `tcp-N` that it was given to.
+//! One request and its answer, on the thread `tcp-N` that it was given to or, for short ones, on the thread
+//! `tcp`.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -51,7 +51,7 @@ use crate::http::server::Request;
 use exchange::ExchangeContext;
 use server::{Mailbox, Server, ServerMessage};
 
-/// The stack of the thread `tcp`. It may answer health itself.
+/// The stack of the thread `tcp`. It answers short requests, and health where there is no thread.
 const STACK: usize = 256 * 1024;
 
 /// What clients may do.

@@ -25,11 +25,8 @@ const TRACES: &str = "/v1/traces";
 /// ten seconds, and keep their spans after a 503.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The same on the thread that receives all requests. Usually the uploader answers within 0.1 ms.
-const BRIEF_PATIENCE: Duration = Duration::from_millis(5);
-
-/// Longest body of protobuf that is hashed and counted on that thread: it takes less than a millisecond. The
-/// usual 512 spans have about 200 KB.
+/// Longest body of protobuf that is hashed and counted on the thread that receives all requests: it takes a
+/// millisecond or two. The usual 512 spans have about 200 KB.
 const SHORT_BODY: usize = 512 * 1024;
 
 static REFUSED: RateLimit = RateLimit::new(1, Duration::from_secs(60));
@@ -71,17 +68,19 @@ impl RequestHandler for OtlpFront {
         self.next.handle(incoming)
     }
 
-    /// JSON takes far longer to be counted, and what is compressed takes longer to be opened.
+    /// JSON takes far longer to be counted, what is compressed takes longer to be opened, and without credit
+    /// the uploader has to be waited for.
     fn is_short(&self, request: &Request) -> bool {
         request.path() == TRACES
             && request.body.len() <= SHORT_BODY
             && request.header("content-encoding").is_none()
             && OtlpEncoding::of(&content_type(request)) == Some(OtlpEncoding::Protobuf)
+            && self.channel.has_credit(request.body.len())
     }
 
     fn handle_at_once(&self, request: &Arc<Request>) -> Option<Response> {
         let content_type = content_type(request);
-        match self.take(request, &content_type, BRIEF_PATIENCE) {
+        match self.take(request, &content_type, Duration::ZERO) {
             Ok(answer) => Some(response(answer)),
             Err(OtlpRefusal::Late) => None,
             Err(refusal) => Some(refused(refusal, &content_type)),
@@ -98,7 +97,8 @@ impl RequestHandler for OtlpFront {
 }
 
 impl OtlpFront {
-    /// Gives the spans of a request to the uploader, which has to answer within `patience`.
+    /// Gives the spans of a request to the uploader. Where that has to be waited for, it takes at most
+    /// `patience`.
     fn take(
         &self,
         request: &Arc<Request>,
@@ -128,7 +128,7 @@ impl OtlpFront {
             hash: Some(hash.into()),
         };
         let shown = self.feed.as_ref().map(|feed| (feed, taken.clone()));
-        match self.channel.offer_spans(taken, patience) {
+        match self.channel.hand_over_spans(taken, patience) {
             Some(SpanVerdict::Taken) => {
                 if let Some((feed, spans)) = shown {
                     feed.spans(spans);

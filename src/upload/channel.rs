@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::health::Health;
+use super::item::ITEM_MEMORY;
 use super::message::{Event, HandOver, Message};
 use super::metrics::Snapshot;
 use super::spans::{SpanOffer, SpanRequest, SpanVerdict};
@@ -42,9 +43,15 @@ impl UploadChannel {
         let _ = self.sender.send(Message::Event(event));
     }
 
-    /// Hands spans over: at once as far as the uploader has given credit, and otherwise by an offer. `None`:
-    /// it did not answer within `patience`, and has not accepted them.
-    pub(crate) fn offer_spans(
+    /// Whether there is credit for this many bytes of spans at this moment.
+    pub(crate) fn has_credit(&self, bytes: usize) -> bool {
+        self.bytes.lock().has_credit(bytes)
+    }
+
+    /// Hands spans over: at once where the uploader has given credit for them, and otherwise by an offer that it
+    /// has to answer within `patience`. `None`: it did not, or there was no time for it, and it has not accepted
+    /// them.
+    pub(crate) fn hand_over_spans(
         &self,
         request: SpanRequest,
         patience: Duration,
@@ -52,6 +59,9 @@ impl UploadChannel {
         if self.bytes.use_credit(request.body.len()) {
             self.send(Event::SpansOnCredit(request));
             return Some(SpanVerdict::Taken);
+        }
+        if patience.is_zero() {
+            return None;
         }
         let (offer, answer) = SpanOffer::new(request);
         self.send(Event::Spans(offer));
@@ -82,9 +92,9 @@ impl UploadChannel {
         self.bytes.release_spans(request.body.len());
     }
 
-    /// Lets clients hand over this many bytes of spans without waiting for an answer.
+    /// See [`ChannelBytes::give_credit`].
     pub fn give_credit(&self, bytes: usize) {
-        self.bytes.set_credit(bytes);
+        self.bytes.give_credit(bytes);
     }
 
     pub(super) fn bytes(&self) -> Arc<ChannelBytes> {
@@ -103,7 +113,7 @@ pub(super) struct ChannelBytes {
 struct Waiting {
     /// Bytes of batches.
     batches: usize,
-    /// Bytes of requests with spans that were taken on credit.
+    /// Bytes of memory of requests with spans that were taken on credit.
     spans: usize,
     /// The number of such requests.
     span_requests: usize,
@@ -116,6 +126,12 @@ struct Waiting {
 /// Most requests with spans in the channel that were taken on credit. Health, metrics and the shutdown have to
 /// wait for them.
 const MOST_ON_CREDIT: usize = 16;
+
+impl Waiting {
+    fn has_credit(&self, bytes: usize) -> bool {
+        self.span_requests < MOST_ON_CREDIT && self.spans + bytes + ITEM_MEMORY <= self.credit
+    }
+}
 
 impl ChannelBytes {
     fn acquire(&self, bytes: usize) {
@@ -143,26 +159,27 @@ impl ChannelBytes {
     /// Takes a request with spans into the account of the channel, if there is credit for it.
     pub(super) fn use_credit(&self, bytes: usize) -> bool {
         let mut waiting = self.lock();
-        let has_credit = waiting.span_requests < MOST_ON_CREDIT
-            && bytes <= waiting.credit.saturating_sub(waiting.spans);
+        let has_credit = waiting.has_credit(bytes);
         if has_credit {
-            waiting.spans += bytes;
+            waiting.spans += bytes + ITEM_MEMORY;
             waiting.span_requests += 1;
         }
         has_credit
     }
 
-    /// A request that was taken on credit has left the channel. The uploader has to say what credit there is
-    /// beside it.
+    /// A request that was taken on credit has left the channel. The credit stays that much smaller until the
+    /// uploader gives it anew.
     pub(super) fn release_spans(&self, bytes: usize) {
         let mut waiting = self.lock();
-        waiting.spans -= bytes;
+        let memory = bytes + ITEM_MEMORY;
+        waiting.spans -= memory;
         waiting.span_requests -= 1;
-        waiting.credit = waiting.credit.saturating_sub(bytes);
+        waiting.credit = waiting.credit.saturating_sub(memory);
     }
 
-    /// Says how many bytes of spans may wait in the channel.
-    pub(super) fn set_credit(&self, bytes: usize) {
+    /// Lets clients hand over spans without waiting for an answer, as long as they take at most this many bytes
+    /// of memory in the channel.
+    pub(super) fn give_credit(&self, bytes: usize) {
         self.lock().credit = bytes;
     }
 
@@ -234,28 +251,29 @@ mod tests {
     fn as_many_spans_are_taken_unasked_as_there_is_credit_for() {
         let bytes = UploadChannel::new(100).0.bytes();
         assert!(!bytes.use_credit(1));
-        bytes.set_credit(100);
-        assert!(!bytes.use_credit(101));
+        let two = 100 + 2 * ITEM_MEMORY;
+        bytes.give_credit(two);
+        assert!(!bytes.use_credit(101 + ITEM_MEMORY));
         assert!(bytes.use_credit(60));
         assert!(!bytes.use_credit(41));
         assert!(bytes.use_credit(40));
-        assert_eq!(
-            (bytes.waiting(), bytes.waiting_of(XRayApi::Otlp)),
-            (100, 100)
-        );
-        // What is received counts until the uploader says what there is beside it.
+        let waiting = (bytes.waiting(), bytes.waiting_of(XRayApi::Otlp));
+        assert_eq!(waiting, (two, two));
+        // What is received counts until the uploader gives credit anew.
         bytes.release_spans(60);
         assert!(!bytes.use_credit(1));
-        bytes.set_credit(70);
+        bytes.give_credit(two - 30);
         assert!(bytes.use_credit(30));
         assert!(!bytes.use_credit(1));
-        for _ in 0..2 {
-            bytes.release_spans(bytes.waiting_of(XRayApi::Otlp) / 2);
-        }
+        bytes.release_spans(40);
+        bytes.release_spans(30);
         // However short they are, the messages behind them must not wait for many.
-        bytes.set_credit(1000);
-        let taken = (0..1000).filter(|_| bytes.use_credit(1)).count();
-        assert!(taken <= MOST_ON_CREDIT);
+        for _ in 0..2 {
+            bytes.give_credit(1000 * two);
+            let taken = (0..1000).filter(|_| bytes.use_credit(1)).count();
+            assert_eq!(taken, MOST_ON_CREDIT);
+            (0..taken).for_each(|_| bytes.release_spans(1));
+        }
     }
 
     #[test]

@@ -100,6 +100,11 @@ pub struct SpanReply {
 }
 
 impl SpanReply {
+    /// Whether somebody still waits for the answer.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.is_over.load(SeqCst)
+    }
+
     /// Answers, once. `false`: nobody waits any more, so the request must not be accepted.
     pub fn give(self, verdict: SpanVerdict) -> bool {
         !self.is_over.swap(true, SeqCst) && self.verdict.try_send(verdict).is_ok()

@@ -124,6 +124,8 @@ impl Printer {
                 self.counts.shown += documents as u64;
                 self.show(&hand_over.batch, now);
             }
+            // Its client has been told that it was not taken, and sends it again.
+            Message::Event(Event::Spans(SpanOffer { reply, .. })) if !reply.is_awaited() => {}
             Message::Event(Event::Spans(SpanOffer { request, reply })) => {
                 let verdict = match self.show_spans(&request, now) {
                     Ok(()) => {
@@ -139,6 +141,9 @@ impl Printer {
                 };
                 // The client may have given up.
                 reply.give(verdict);
+            }
+            Message::Event(Event::SpansOnCredit(_)) => {
+                unreachable!("the printer gives no credit")
             }
             Message::Event(_) => {}
             // The asking thread may have given up.

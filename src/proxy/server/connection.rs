@@ -64,7 +64,7 @@ pub(super) enum ConnectionPhase {
     Idle,
     /// Part of a request is here.
     Receiving,
-    /// A request is here, and waits for a thread.
+    /// A request is here, and waits for its turn or for a thread.
     Waiting(Arc<Request>),
     /// A thread answers.
     Busy(Arc<Progress>),

@@ -1,4 +1,4 @@
-//! Gives requests to threads, and takes their connections back.
+//! Answers short requests, gives others to threads, and takes their connections back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub(super) const QUEUE_TIME: Duration = Duration::from_secs(1);
 /// How often it is tried again to start what waits.
 pub(super) const TRY_AGAIN: Duration = Duration::from_millis(50);
 
-/// How long short requests are answered before other clients have their turn.
+/// How long short requests are answered on this thread before other clients have their turn.
 const SHORT_TIME: Duration = Duration::from_millis(5);
 
 /// Connections, and simultaneous requests, beyond the limits, for operators' requests.
@@ -46,26 +46,20 @@ impl Server {
     pub(super) fn start_waiting(&mut self, now: Instant) {
         let waiting = (0..self.connections.len()).filter_map(|index| {
             let connection = &self.connections[index];
-            let waits = matches!(connection.phase, ConnectionPhase::Waiting(_));
             let order = (!self.is_operators(index), connection.since, connection.id);
-            waits.then_some(order)
+            self.is_waiting(index).then_some(order)
         });
         let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_unstable();
         let mut is_full = false;
-        self.has_short = false;
+        self.has_turn_left = false;
         for (_, _, id) in waiting {
             let Some(index) = self.index_of(id) else {
                 continue;
             };
-            if self.is_short(index) {
-                if Instant::now() >= now + SHORT_TIME {
-                    self.has_short = true;
-                    continue;
-                }
-                if self.answer_at_once(index, now) {
-                    continue;
-                }
+            let has_time = Instant::now() < now + SHORT_TIME;
+            if has_time && self.is_short(index) && self.answer_at_once(index, now) {
+                continue;
             }
             // Those of the operator have their own places.
             if (!is_full || self.is_operators(index))
@@ -73,6 +67,8 @@ impl Server {
             {
                 is_full |= !self.start(index, now);
             }
+            let index = self.index_of(id).filter(|_| !has_time);
+            self.has_turn_left |= index.is_some_and(|index| self.is_short(index));
         }
         if is_full {
             self.end_slow_requests(now);
@@ -89,6 +85,10 @@ impl Server {
         }
     }
 
+    fn is_waiting(&self, index: usize) -> bool {
+        matches!(self.connections[index].phase, ConnectionPhase::Waiting(_))
+    }
+
     /// Answers a short request on this thread: waking another one would cost more than the answer. `false`
     /// when it needs a thread all the same.
     fn answer_at_once(&mut self, index: usize, now: Instant) -> bool {
@@ -102,7 +102,8 @@ impl Server {
         let id = connection.id;
         self.finished(id, keep_open, now);
         // The next request may have come with this one.
-        self.has_short |= self.index_of(id).is_some_and(|index| self.is_short(index));
+        let index = self.index_of(id);
+        self.has_turn_left |= index.is_some_and(|index| self.is_waiting(index));
         true
     }
 

@@ -1,6 +1,6 @@
-//! The thread `tcp`: it alone accepts connections and reads requests. Short requests with spans it answers
-//! itself, within a limit of time; each other request that is whole it hands to a thread `tcp-N`. So a client that is slow or idle costs no thread, and however
-//! many there are, the daemon's health is answered.
+//! The thread `tcp`: it alone accepts connections and reads requests. It answers short requests with
+//! spans itself, within a limit of time, and hands each other request to a thread `tcp-N`. So a client
+//! that is slow or idle costs no thread, and however many there are, the daemon's health is answered.
 
 mod accept;
 mod connection;
@@ -87,8 +87,8 @@ pub(super) struct Server {
     spare_until: Option<Instant>,
     /// Accepting rests until then.
     accept_after: Option<Instant>,
-    /// A short request waits for its turn, which comes when all other clients had theirs.
-    has_short: bool,
+    /// A request waits that may be answered as soon as all other clients have had their turn.
+    has_turn_left: bool,
     stopping: Option<StoppingServer>,
 }
 
@@ -124,7 +124,7 @@ impl Server {
             spare: Arc::default(),
             spare_until: None,
             accept_after: None,
-            has_short: false,
+            has_turn_left: false,
             stopping: None,
         })
     }
@@ -176,7 +176,7 @@ impl Server {
                 polled.push(PollFd::new(&*connection.stream, events));
             }
         }
-        let wait = match self.has_short {
+        let wait = match self.has_turn_left {
             true => Some(Duration::ZERO),
             // One millisecond more, so that the deadline has passed after the wait.
             false => self

@@ -12,8 +12,9 @@ use super::connection::ConnectionPhase;
 const USUAL: usize = 64 * 1024;
 
 /// For a connection that sends long bodies: as much as most hosts allow (`net.core.rmem_max`). The usual 512
-/// spans have about 200 KB and arrive without a pause in it. Where there is less room, each read that makes
-/// room has to send the next part in the name of the client, which takes longer than the read.
+/// spans have about 200 KB and arrive without a pause in it. Where there is less room, each read makes some,
+/// and the kernel sends the next part of a client on this host within that read, which takes longer than the
+/// read itself.
 const LONG: usize = 212_992;
 
 /// Connections that may have a long buffer at the same time.

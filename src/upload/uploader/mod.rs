@@ -228,7 +228,7 @@ impl Uploader {
         let ended = self.senders.end_idle(now.instant);
         self.actions
             .extend(ended.into_iter().map(Action::EndSender));
-        self.channel.set_credit(self.span_credit());
+        self.channel.give_credit(self.span_credit());
         self.report_drained();
     }
 

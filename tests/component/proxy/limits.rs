@@ -102,7 +102,9 @@ fn clients_that_send_long_bodies_get_a_longer_receive_buffer() {
         client.write_all(ASK.as_bytes()).unwrap();
         begun.recv_timeout(DEADLINE).unwrap();
         SockRef::from(client).set_send_buffer_size(4096).unwrap();
-        client.set_nonblocking(true).unwrap();
+        // Until the kernel has taken nothing for so long.
+        let time = Duration::from_millis(300);
+        client.set_write_timeout(Some(time)).unwrap();
         iter::from_fn(|| client.write(&[b'x'; 1024]).ok()).sum::<usize>()
     });
     assert!(first > last + 50_000, "{first} and {last} bytes");

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
@@ -70,18 +69,6 @@ impl Front {
         }
     }
 
-    /// Answers an offer that its client still waits for. A client whose first one was not answered within
-    /// milliseconds makes another.
-    #[track_caller]
-    fn decide(&self, verdict: SpanVerdict) -> SpanRequest {
-        loop {
-            let offer = self.offer();
-            if offer.reply.give(verdict) {
-                return offer.request;
-            }
-        }
-    }
-
     /// What was taken on credit.
     #[track_caller]
     fn taken(&self) -> SpanRequest {
@@ -122,8 +109,9 @@ fn a_client_is_told_what_the_uploader_says() {
     ] {
         for to in [front.main, front.otlp] {
             let client = thread::spawn(move || export(to, "", SPAN));
-            let request = front.decide(verdict);
-            assert_eq!((&**request.body, request.spans), (SPAN, 1));
+            let offer = front.offer();
+            assert_eq!((&**offer.request.body, offer.request.spans), (SPAN, 1));
+            assert!(offer.reply.give(verdict));
             let answer = client.join().unwrap();
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             assert_eq!(answer.status, status, "{text}");
@@ -173,7 +161,7 @@ fn hostile_bodies_are_refused_and_the_next_client_is_served() {
     }
     let to = front.otlp;
     let client = thread::spawn(move || export(to, "", SPAN));
-    front.decide(SpanVerdict::Taken);
+    assert!(front.offer().reply.give(SpanVerdict::Taken));
     assert_eq!(client.join().unwrap().status, 200);
     stop(&front.server);
 }
@@ -187,7 +175,7 @@ fn short_requests_with_spans_need_no_thread() {
     others.send(forwarded);
     let request = [head(SPAN.len(), "").as_bytes(), SPAN].concat();
     for to in [front.main, front.otlp] {
-        front.channel.give_credit(1000);
+        front.channel.give_credit(10_000);
         // Also those that stand one behind the other, and beside others that wait for a thread.
         let mut client = HttpClient::connect(to);
         client.send(request.repeat(10));
@@ -204,32 +192,31 @@ fn short_requests_with_spans_need_no_thread() {
 }
 
 #[test]
-fn an_uploader_that_takes_its_time_holds_up_its_own_client_only() {
+fn without_credit_a_short_request_waits_for_the_uploader_and_others_do_not() {
     let front = front(64 << 20, Limits::DEFAULT);
     let to = front.otlp;
     let client = thread::spawn(move || export(to, "", SPAN));
-    let first = front.offer();
-    // The thread that receives all requests has given it to another one.
-    let second = front.offer();
+    let offer = front.offer();
     let metrics = HttpClient::connect(front.main).ask(METRICS);
     assert_eq!(metrics.status, 200);
-    assert!(!first.reply.give(SpanVerdict::Taken), "it was withdrawn");
-    assert!(second.reply.give(SpanVerdict::Taken));
+    assert!(offer.reply.give(SpanVerdict::Taken));
     assert_eq!(client.join().unwrap().status, 200);
     stop(&front.server);
 }
 
-/// They have no end, so that an answer shows that others have their turn.
+/// These clients send requests until the others have got their answers.
 #[test]
 fn clients_with_many_requests_at_once_hold_up_nobody() {
     let front = front(64 << 20, Limits::DEFAULT);
-    let is_over = AtomicBool::new(false);
+    front.channel.give_credit(1000);
+    let others = Arc::new(());
     thread::scope(|scope| {
+        let others = others;
         for _ in 0..8 {
             let mut busy = HttpClient::connect(front.otlp);
-            let is_over = &is_over;
+            let others = Arc::downgrade(&others);
             scope.spawn(move || {
-                while !is_over.load(Relaxed) {
+                while others.strong_count() > 0 {
                     busy.send(head(0, "").repeat(100));
                     for _ in 0..100 {
                         assert_eq!(busy.response().status, 200);
@@ -244,7 +231,8 @@ fn clients_with_many_requests_at_once_hold_up_nobody() {
                 assert_eq!(metrics.status, 200);
             }
         }
-        is_over.store(true, Relaxed);
+        // Also where one of these has failed.
+        drop(others);
     });
     stop(&front.server);
 }
@@ -253,6 +241,7 @@ fn clients_with_many_requests_at_once_hold_up_nobody() {
 #[test]
 fn a_client_that_reads_no_answers_loses_its_connection() {
     let front = front(64 << 20, Limits::DEFAULT);
+    front.channel.give_credit(1000);
     let mut greedy = TcpStream::connect(front.otlp).unwrap();
     let requests = head(0, "").repeat(1000).into_bytes();
     // The connection ends when the kernel holds no more of its answers.

@@ -21,6 +21,7 @@ enum Step {
     BadDocument,
     Spans(usize, usize, bool),
     SpansOnCredit(usize, usize),
+    ReceiveSpans,
     Target,
     Credentials(bool),
     Threads(bool),
@@ -55,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(spans, size, gzip)| Step::Spans(spans, size, gzip)),
         3 => (1usize..40, 10usize..60_000)
             .prop_map(|(spans, size)| Step::SpansOnCredit(spans, size)),
+        2 => Just(Step::ReceiveSpans),
         1 => Just(Step::Target),
         1 => prop::bool::weighted(0.6).prop_map(Step::Credentials),
         1 => prop::bool::weighted(0.7).prop_map(Step::Threads),
@@ -70,9 +72,8 @@ impl Simulation {
             Step::Documents(count, size) => self.documents(count, size),
             Step::BadDocument => self.bad_document(),
             Step::Spans(spans, size, gzip) => drop(self.spans(spans, size, gzip)),
-            Step::SpansOnCredit(spans, size) => {
-                self.spans_on_credit(spans, size);
-            }
+            Step::SpansOnCredit(spans, size) => drop(self.take_on_credit(spans, size)),
+            Step::ReceiveSpans => self.receive_spans(),
             Step::Target => self.target(),
             Step::Credentials(available) => self.credentials(available),
             Step::Threads(available) => self.threads = available,

@@ -1,6 +1,6 @@
 //! Stands in for the thread around the uploader, the senders, the credentials and the clock.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,6 +20,7 @@ use crate::http::error::{TransportError, TransportErrorKind};
 use crate::spool::SpoolEvent;
 use crate::upload::channel::UploadChannel;
 use crate::upload::counters::SegmentCounts;
+use crate::upload::item::ITEM_MEMORY;
 use crate::upload::message::{Event, HandOver, SpoolAnswer};
 use crate::upload::response::XRayResponse;
 use crate::upload::sender::{Finished, Payload, SenderId};
@@ -138,8 +139,8 @@ pub(super) struct Simulation {
     next_id: u64,
     /// Every document that was handed over.
     handed_over: HashSet<String>,
-    /// Bytes of spans that wait in the channel.
-    on_credit: usize,
+    /// Spans that were taken on credit and wait in the channel.
+    on_credit: VecDeque<SpanRequest>,
     /// Every body with spans that was taken.
     taken: HashSet<Arc<Vec<u8>>>,
     pub spool: Option<FakeSpool>,
@@ -196,7 +197,7 @@ impl Simulation {
             new_requests: 0,
             next_id: 0,
             handed_over: HashSet::new(),
-            on_credit: 0,
+            on_credit: VecDeque::new(),
             taken: HashSet::new(),
             spool,
         }
@@ -255,32 +256,27 @@ impl Simulation {
 
     /// A client hands a request over without waiting for an answer, if there is credit for it.
     pub(super) fn spans_on_credit(&mut self, spans: usize, size: usize) -> bool {
-        let spilled = self.uploader.counts().spilled;
-        let request = self.take_on_credit(spans, size);
-        let has_credit = request.is_some();
-        if let Some(request) = request {
-            self.receive_spans(request);
-        }
-        assert_eq!(
-            self.uploader.counts().spilled,
-            spilled,
-            "segments had to go"
-        );
+        let has_credit = self.take_on_credit(spans, size);
+        self.receive_spans();
         has_credit
     }
 
     /// The same, while the uploader has not received it.
-    pub(super) fn take_on_credit(&mut self, spans: usize, size: usize) -> Option<SpanRequest> {
+    pub(super) fn take_on_credit(&mut self, spans: usize, size: usize) -> bool {
         let request = self.span_request(spans, size, true);
         let has_credit = self.channel.bytes().use_credit(request.body.len());
-        self.on_credit += if has_credit { request.body.len() } else { 0 };
-        has_credit.then_some(request)
+        self.on_credit.extend(has_credit.then_some(request));
+        has_credit
     }
 
-    pub(super) fn receive_spans(&mut self, request: SpanRequest) {
-        self.on_credit -= request.body.len();
-        self.channel.spans_received(&request);
-        self.event(Event::SpansOnCredit(request));
+    /// The uploader receives what was taken on credit. Nothing has to go for it.
+    pub(super) fn receive_spans(&mut self) {
+        let spilled = self.uploader.counts().spilled;
+        while let Some(request) = self.on_credit.pop_front() {
+            self.channel.spans_received(&request);
+            self.event(Event::SpansOnCredit(request));
+        }
+        assert_eq!(self.uploader.counts().spilled, spilled);
     }
 
     fn span_request(&mut self, spans: usize, size: usize, is_gzip: bool) -> SpanRequest {
@@ -298,6 +294,8 @@ impl Simulation {
     }
 
     fn hand_over(&mut self, batch: Batch) {
+        // It stands behind them in the channel.
+        self.receive_spans();
         self.handed_over.extend(batch.documents());
         self.event(Event::Batch(HandOver {
             batch,
@@ -375,6 +373,7 @@ impl Simulation {
 
     /// Everybody does what there is to do, for so long. `None`: X-Ray does not answer.
     pub(super) fn run(&mut self, answer: Option<&Answer>, time: Duration) {
+        self.receive_spans();
         let end = self.now + time;
         for _ in 0..100_000 {
             if self.spool_answers() {
@@ -431,12 +430,14 @@ impl Simulation {
     ) -> SegmentCounts {
         let deadline = self.now + patience;
         self.event(Event::BeginShutdown(deadline));
+        self.receive_spans();
         self.end(answer)
     }
 
     /// Main is told by a second signal.
     pub(super) fn stop_sending(&mut self) -> SegmentCounts {
         self.event(Event::StopSending);
+        self.receive_spans();
         self.end(None)
     }
 
@@ -574,6 +575,8 @@ impl Simulation {
         });
         let in_flight: usize = batches.clone().sum();
         assert!(batches.count() <= 1 || in_flight <= snapshot.buffer_limit / 2);
-        assert_eq!(self.channel.bytes().waiting(), self.on_credit);
+        let on_credit = self.on_credit.iter();
+        let on_credit = on_credit.map(|request| request.body.len() + ITEM_MEMORY);
+        assert_eq!(self.channel.bytes().waiting(), on_credit.sum::<usize>());
     }
 }

@@ -160,12 +160,12 @@ fn there_is_credit_only_while_no_spans_wait() {
 #[test]
 fn what_was_taken_in_the_last_moment_is_received_before_the_end() {
     let mut simulation = Simulation::ready(1, 3_000_000);
-    let taken = simulation.take_on_credit(5, 100).unwrap();
+    assert!(simulation.take_on_credit(5, 100));
     simulation.event(Event::BeginShutdown(simulation.now));
-    assert!(!simulation.spans_on_credit(5, 100));
+    assert!(!simulation.take_on_credit(5, 100));
     simulation.event(Event::ReadersEnded);
     assert!(!simulation.uploader.is_over(simulation.now));
-    simulation.receive_spans(taken);
+    simulation.receive_spans();
     assert!(simulation.uploader.is_over(simulation.now));
     simulation.uploader.close();
     let spans = simulation.uploader.span_counts().spans;
