@@ -5,10 +5,11 @@ use std::iter;
 use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use socket2::SockRef;
+use xray::http::server::Request;
 use xray::proxy::{
     Body, ClientResources, ForwardError, Incoming, Limits, LocalSampling, RequestHandler, Response,
 };
@@ -74,6 +75,71 @@ fn the_connection_idle_longest_makes_room() {
     assert!(second.is_closed());
     assert_eq!(first.ask(HEALTH).status, 200);
     assert_eq!(counts.snapshot().shed, 1);
+    stop(&server);
+}
+
+/// Takes all but health for short, and says which thread has to answer it.
+struct Short {
+    began: Sender<String>,
+    go: Mutex<Receiver<()>>,
+}
+
+impl RequestHandler for Short {
+    fn handle(&self, incoming: &Incoming<'_>) -> Result<Response, ForwardError> {
+        let path = incoming.request.path();
+        self.began.send(format!("{path} on a thread")).unwrap();
+        Ok(Response::new(200, Vec::new(), Body::Full(Vec::new())))
+    }
+
+    fn is_short(&self, request: &Request) -> bool {
+        request.path() != "/healthz"
+    }
+
+    fn handle_at_once(&self, request: &Arc<Request>) -> Option<Response> {
+        let start = Instant::now();
+        self.began
+            .send(format!("{} at once", request.path()))
+            .unwrap();
+        if request.path() != "/last" {
+            self.go.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+            // As if all of it had been work.
+            while start.elapsed() < Duration::from_millis(20) {}
+        }
+        Some(Response::new(200, Vec::new(), Body::Full(Vec::new())))
+    }
+}
+
+#[test]
+fn operators_go_first_and_short_requests_have_so_much_time() {
+    let (began, begun) = channel();
+    let (go, wait) = channel();
+    let handler = Short {
+        began,
+        go: Mutex::new(wait),
+    };
+    let (address, server) = server(Limits::DEFAULT, Arc::new(handler));
+    let mut clients = [(); 4].map(|()| {
+        let mut client = HttpClient::connect(address);
+        assert_eq!(client.ask(HEALTH).status, 200);
+        client
+    });
+    let begins = || begun.recv_timeout(DEADLINE).unwrap();
+    let ask = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+    clients[0].send(ask("/first"));
+    assert_eq!(begins(), "/first at once");
+    // All of these are here when the thread looks again.
+    clients[1].send(ask("/second"));
+    clients[2].send(ask("/last"));
+    clients[3].send(HEALTH);
+    go.send(()).unwrap();
+    assert_eq!(begins(), "/second at once");
+    // The second one is not over before this one is answered.
+    assert_eq!(clients[3].response().status, 200);
+    go.send(()).unwrap();
+    assert_eq!(begins(), "/last on a thread");
+    for client in &mut clients[..3] {
+        assert_eq!(client.response().status, 200);
+    }
     stop(&server);
 }
 
