@@ -133,7 +133,7 @@ spool: ## ten minutes of outage with --spool, and a spool of 200 MB that is sent
 	$(rust)
 	cargo test --release --locked --test it -- --ignored --nocapture --test-threads 1 spool::
 
-resident: ## list anew which functions a daemon at rest has run; they are put side by side, to take little memory
+resident: ## list anew which functions the start, segments and spans run; they are put side by side, to take little memory
 	$(rust)
 	deploy/need valgrind=valgrind python3=python3
 	rustup target list --installed | grep -qx $(MUSL_amd64) || rustup target add $(MUSL_amd64)

@@ -42,7 +42,8 @@ def main(binary, *profiles):
     listed = list(functions(binary))
     start, segments, spans = (run_by(executed(profile), listed) for profile in profiles)
     for names in (start - segments, segments, spans - segments - start):
-        print(*sorted(names), sep="\n")
+        for name in sorted(names):
+            print(name)
 
 
 def run_by(addresses, listed):

@@ -90,13 +90,13 @@ pub(crate) fn render(snapshot: &MetricsSnapshot<'_>) -> String {
         (
             "buffer_used_bytes",
             "gauge",
-            "Bytes of the segments waiting or in flight.",
+            "Bytes of memory of the segments and spans that are held.",
             upload.buffer_used as u64,
         ),
         (
             "buffer_limit_bytes",
             "gauge",
-            "Most bytes of segments that are held.",
+            "Most bytes of memory of the segments and spans that are held.",
             upload.buffer_limit as u64,
         ),
         (

@@ -126,9 +126,9 @@ pub struct Snapshot {
     pub metrics: UploadMetrics,
     /// Sender threads.
     pub senders: usize,
-    /// Bytes of documents in the channel, waiting and in flight.
+    /// Bytes of memory of segments and spans in the channel, waiting and in flight.
     pub(crate) buffer_used: usize,
-    /// Most bytes of documents that are held.
+    /// Most bytes of memory of segments and spans that are held.
     pub(crate) buffer_limit: usize,
     /// Where credentials come from and until when they are used.
     pub(crate) credentials: CredentialStatus,

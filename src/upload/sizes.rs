@@ -15,7 +15,7 @@ pub(super) struct Sizes {
     pub documents: usize,
     pub items: usize,
     /// Bytes of the requests.
-    pub(crate) opened: usize,
+    pub opened: usize,
     /// How many of them grow by so many bytes when they are opened, if at all.
     growths: BTreeMap<usize, usize>,
 }
@@ -59,7 +59,9 @@ impl SubAssign<&Item> for Sizes {
         self.items -= 1;
         self.opened -= item.body.opened_bytes();
         let growth = item.growth();
-        if let Some(items) = self.growths.get_mut(&growth) {
+        let items = self.growths.get_mut(&growth);
+        debug_assert!(growth == 0 || items.is_some(), "it was added");
+        if let Some(items) = items {
             *items -= 1;
             if *items == 0 {
                 self.growths.remove(&growth);

@@ -47,7 +47,7 @@ pub(crate) struct UploadLimits {
     /// Most requests in flight, of which those with spans leave one to segments. Where there is one
     /// alone, spans have a sender of their own.
     pub concurrency: usize,
-    /// Most bytes of documents that are held: in the channel, waiting and in flight.
+    /// Most bytes of memory of segments and spans that are held: in the channel, waiting and in flight.
     pub buffer: usize,
 }
 

@@ -51,9 +51,9 @@ impl Uploader {
             && self.buffer_used() + memory <= self.limits.buffer
     }
 
-    /// Bytes of spans that clients may hand over without waiting for an answer: a half of what is free while no
-    /// spans wait, so that it fits in whatever readers hand over meanwhile. During the shutdown, and while spans
-    /// wait, each client is answered by its own.
+    /// Bytes of memory of the spans that clients may hand over without waiting for an answer: half of what is
+    /// left of half of the buffer, so that it fits, whatever readers hand over meanwhile. During the shutdown, and
+    /// while spans wait, each client waits for its own answer.
     pub(super) fn span_credit(&self) -> usize {
         let waits =
             !self.destinations.otlp.is_empty() || self.spans_at_the_spool().next().is_some();
