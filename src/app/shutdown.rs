@@ -11,6 +11,7 @@ use crate::logging;
 use crate::upload::UploadChannel;
 use crate::upload::counters::SegmentCounts;
 use crate::upload::message::Event;
+use crate::upload::spans::SpanCounts;
 
 /// A second signal within this time is ignored: `timeout` and some supervisors signal a process and
 /// then its group, and a person needs longer to press a key twice.
@@ -145,8 +146,13 @@ impl Daemon {
 /// processor; without its answer the totals are unknown and the spool cannot be asked to keep anything.
 const ANSWER: Duration = Duration::from_secs(2);
 
+/// The totals of this moment, those of the spans in the log.
 fn totals(channel: &UploadChannel) -> Option<SegmentCounts> {
-    Some(channel.ask_snapshot(ANSWER)?.segments)
+    let snapshot = channel.ask_snapshot(ANSWER)?;
+    if snapshot.spool.is_none() && snapshot.spans != SpanCounts::default() {
+        log::info!("Spans: {}", snapshot.spans);
+    }
+    Some(snapshot.segments)
 }
 
 /// The shutdown does not run to its end.

@@ -237,7 +237,9 @@ mod tests {
             let (is_taken, told) = thread::scope(|scope| {
                 let uploader = scope.spawn(|| {
                     starting.wait();
-                    offer.reply.give(SpanVerdict::Taken)
+                    let taken = offer.take();
+                    let reply = taken.map(|(_, reply)| reply.give(SpanVerdict::Taken));
+                    reply.is_some()
                 });
                 starting.wait();
                 let told = answer.within(Duration::ZERO);

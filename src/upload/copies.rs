@@ -11,6 +11,10 @@ use crate::spool::{RecordAmount, RecordId, RecordRange, STORE_WINDOW, SpoolItem,
 /// the disk may hang for ever.
 const OVERDUE: Duration = Duration::from_secs(1);
 
+/// Most items on their way to the spool. All of them are looked at for each thing that happens, and the spool
+/// has enough to do with so many.
+const MOST_STORING: usize = 64;
+
 /// The link from an item to its copy. Each part of an item that was split has one.
 #[derive(Debug, Clone)]
 pub(super) struct CopyRef {
@@ -117,7 +121,8 @@ impl SpoolCopies {
 
     /// Whether this many more bytes may be sent to the spool. One body always may.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.storing_bytes == 0 || self.storing_bytes + bytes <= self.window
+        self.storing.is_empty()
+            || self.storing.len() < MOST_STORING && self.storing_bytes + bytes <= self.window
     }
 
     fn add(&mut self, copy: Copy, documents: usize) -> CopyRef {

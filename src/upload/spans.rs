@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::ops::AddAssign;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::aws::sigv4::BodyToSign;
@@ -71,49 +70,53 @@ impl fmt::Debug for SpanRequest {
     }
 }
 
-/// A request for which a client waits.
+/// A request for which a client waits. Whoever takes it out first decides: the uploader, which answers then,
+/// or the client, which has waited long enough and sends it again.
 pub struct SpanOffer {
-    /// What is offered.
-    pub request: SpanRequest,
-    /// For the answer.
-    pub reply: SpanReply,
+    request: Arc<Mutex<Option<SpanRequest>>>,
+    verdict: SyncSender<SpanVerdict>,
 }
 
 impl SpanOffer {
     /// Offers a request; with the wait for the answer.
     pub(crate) fn new(request: SpanRequest) -> (SpanOffer, SpanWait) {
         let (verdict, answer) = sync_channel(1);
-        let is_over = Arc::new(AtomicBool::new(false));
-        let reply = SpanReply {
-            is_over: Arc::clone(&is_over),
+        let request = Arc::new(Mutex::new(Some(request)));
+        let offer = SpanOffer {
+            request: Arc::clone(&request),
             verdict,
         };
-        (SpanOffer { request, reply }, SpanWait { is_over, answer })
+        (offer, SpanWait { request, answer })
+    }
+
+    /// Takes the request, which has to be answered at once: its client cannot give up any more. `None`: it has
+    /// given up.
+    pub fn take(self) -> Option<(SpanRequest, SpanReply)> {
+        let request = take(&self.request)?;
+        Some((request, SpanReply(self.verdict)))
     }
 }
 
-/// The uploader's side of an offer. Either its answer arrives, or the client has stopped waiting: both
-/// sides know which.
-pub struct SpanReply {
-    is_over: Arc<AtomicBool>,
-    verdict: SyncSender<SpanVerdict>,
+fn take(request: &Mutex<Option<SpanRequest>>) -> Option<SpanRequest> {
+    // It is locked for an assignment only, so it cannot be left half changed.
+    let mut request = request.lock().unwrap_or_else(PoisonError::into_inner);
+    request.take()
 }
+
+/// For the answer to a request that was taken out of its offer.
+pub struct SpanReply(SyncSender<SpanVerdict>);
 
 impl SpanReply {
-    /// Whether somebody still waits for the answer.
-    pub(crate) fn is_awaited(&self) -> bool {
-        !self.is_over.load(SeqCst)
-    }
-
-    /// Answers, once. `false`: nobody waits any more, so the request must not be accepted.
-    pub fn give(self, verdict: SpanVerdict) -> bool {
-        !self.is_over.swap(true, SeqCst) && self.verdict.try_send(verdict).is_ok()
+    /// Answers.
+    pub fn give(self, verdict: SpanVerdict) {
+        // There is room for the one answer, and the client waits for it.
+        let _ = self.0.try_send(verdict);
     }
 }
 
 /// The client's side of an offer.
 pub(crate) struct SpanWait {
-    is_over: Arc<AtomicBool>,
+    request: Arc<Mutex<Option<SpanRequest>>>,
     answer: Receiver<SpanVerdict>,
 }
 
@@ -122,9 +125,10 @@ impl SpanWait {
     pub(crate) fn within(self, patience: Duration) -> Option<SpanVerdict> {
         match self.answer.recv_timeout(patience) {
             Ok(verdict) => Some(verdict),
-            // The uploader was about to send it.
-            Err(_) if self.is_over.swap(true, SeqCst) => self.answer.recv().ok(),
-            Err(_) => None,
+            // The memory of what has waited for so long is free now, too.
+            Err(_) if take(&self.request).is_some() => None,
+            // The uploader is about to answer.
+            Err(_) => self.answer.recv().ok(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::batch::Batch;
 use crate::upload::counters::{ReaderLedger, SegmentCounts};
 use crate::upload::message::{Event, Message};
 use crate::upload::metrics::Snapshot;
-use crate::upload::spans::{SpanAmount, SpanCounts, SpanOffer, SpanRequest, SpanVerdict};
+use crate::upload::spans::{SpanAmount, SpanCounts, SpanRequest, SpanVerdict};
 use crate::upload::{Health, UploadChannel};
 use crate::view::{
     Console, OtlpError, SharedStore, json_line, otlp_line, plain_body, terminal_columns,
@@ -124,9 +124,10 @@ impl Printer {
                 self.counts.shown += documents as u64;
                 self.show(&hand_over.batch, now);
             }
-            // Its client has been told that it was not taken, and sends it again.
-            Message::Event(Event::Spans(SpanOffer { reply, .. })) if !reply.is_awaited() => {}
-            Message::Event(Event::Spans(SpanOffer { request, reply })) => {
+            Message::Event(Event::Spans(offer)) => {
+                let Some((request, reply)) = offer.take() else {
+                    return;
+                };
                 let verdict = match self.show_spans(&request, now) {
                     Ok(()) => {
                         let amount = SpanAmount::one(request.spans, request.body.len());
@@ -139,7 +140,6 @@ impl Printer {
                         SpanVerdict::Unreadable
                     }
                 };
-                // The client may have given up.
                 reply.give(verdict);
             }
             Message::Event(Event::SpansOnCredit(_)) => {

@@ -166,7 +166,11 @@ impl Uploader {
     pub(super) fn handle(&mut self, event: Event, now: Now) {
         match event {
             Event::Batch(hand_over) => self.received(hand_over, now.instant),
-            Event::Spans(offer) => self.offered(offer, now.instant),
+            Event::Spans(offer) => match offer.take() {
+                Some((request, reply)) => self.offered(request, reply, now.instant),
+                // Its client has given up. Many such offers must not cost much time.
+                None => return,
+            },
             Event::SpansOnCredit(request) => self.accepted(request, now.instant),
             Event::Target(target) => {
                 self.open_spool(&target);

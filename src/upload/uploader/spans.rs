@@ -9,13 +9,12 @@ use crate::upload::item::{ITEM_MEMORY, Item, ItemBody};
 use crate::upload::report;
 use crate::upload::response::XRayResponse;
 use crate::upload::sender::Finished;
-use crate::upload::spans::{Fates, SpanAmount, SpanCounts, SpanOffer, SpanRequest, SpanVerdict};
+use crate::upload::spans::{Fates, SpanAmount, SpanCounts, SpanReply, SpanRequest, SpanVerdict};
 
 impl Uploader {
     /// A client offers a request. Spans take at most half of the buffer, and nothing that was taken
     /// before is dropped for them: while there is no room, the client keeps them.
-    pub(super) fn offered(&mut self, offer: SpanOffer, now: Instant) {
-        let SpanOffer { request, reply } = offer;
+    pub(super) fn offered(&mut self, request: SpanRequest, reply: SpanReply, now: Instant) {
         let bytes = request.body.len();
         let limit = self.longest_span_request();
         let verdict = if bytes > limit {
@@ -25,11 +24,10 @@ impl Uploader {
         } else {
             SpanVerdict::Full
         };
-        // A client that does not get the answer sends it again.
-        if !reply.give(verdict) || verdict != SpanVerdict::Taken {
-            return;
+        reply.give(verdict);
+        if verdict == SpanVerdict::Taken {
+            self.accepted(request, now);
         }
-        self.accepted(request, now);
     }
 
     /// A request is held from now on.

@@ -69,6 +69,14 @@ impl Front {
         }
     }
 
+    /// Answers an offer.
+    #[track_caller]
+    fn decide(&self, verdict: SpanVerdict) -> SpanRequest {
+        let (request, reply) = self.offer().take().expect("its client waits");
+        reply.give(verdict);
+        request
+    }
+
     /// What was taken on credit.
     #[track_caller]
     fn taken(&self) -> SpanRequest {
@@ -109,9 +117,8 @@ fn a_client_is_told_what_the_uploader_says() {
     ] {
         for to in [front.main, front.otlp] {
             let client = thread::spawn(move || export(to, "", SPAN));
-            let offer = front.offer();
-            assert_eq!((&**offer.request.body, offer.request.spans), (SPAN, 1));
-            assert!(offer.reply.give(verdict));
+            let request = front.decide(verdict);
+            assert_eq!((&**request.body, request.spans), (SPAN, 1));
             let answer = client.join().unwrap();
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             assert_eq!(answer.status, status, "{text}");
@@ -134,8 +141,7 @@ fn what_the_uploader_takes_too_late_is_not_taken() {
         (answer.status, answer.header("retry-after")),
         (503, Some("1"))
     );
-    let offer = front.offer();
-    assert!(!offer.reply.give(SpanVerdict::Taken));
+    assert!(front.offer().take().is_none());
     stop(&front.server);
     let words = String::from_utf8_lossy(&answer.body).into_owned();
     assert!(words.contains("no time to take the spans"), "{words}");
@@ -161,7 +167,7 @@ fn hostile_bodies_are_refused_and_the_next_client_is_served() {
     }
     let to = front.otlp;
     let client = thread::spawn(move || export(to, "", SPAN));
-    assert!(front.offer().reply.give(SpanVerdict::Taken));
+    front.decide(SpanVerdict::Taken);
     assert_eq!(client.join().unwrap().status, 200);
     stop(&front.server);
 }
@@ -199,7 +205,8 @@ fn without_credit_a_short_request_waits_for_the_uploader_and_others_do_not() {
     let offer = front.offer();
     let metrics = HttpClient::connect(front.main).ask(METRICS);
     assert_eq!(metrics.status, 200);
-    assert!(offer.reply.give(SpanVerdict::Taken));
+    let (_, reply) = offer.take().unwrap();
+    reply.give(SpanVerdict::Taken);
     assert_eq!(client.join().unwrap().status, 200);
     stop(&front.server);
 }
@@ -307,7 +314,7 @@ fn slow_clients_hold_up_nobody_on_the_other_port() {
     });
     for to in [front.main, front.otlp] {
         let client = thread::spawn(move || export(to, "", SPAN));
-        assert!(front.offer().reply.give(SpanVerdict::Taken));
+        front.decide(SpanVerdict::Taken);
         assert_eq!(client.join().unwrap().status, 200);
     }
     drop(slow);

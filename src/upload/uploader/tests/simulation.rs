@@ -237,7 +237,10 @@ impl Simulation {
 
     /// A client offers spans, and leaves before it gets an answer.
     pub(super) fn spans_of_a_client_that_left(&mut self) {
-        self.offer(1, 100, false, |_| None);
+        self.offer(1, 100, false, |answer| {
+            assert!(answer.within(Duration::ZERO).is_none());
+            None
+        });
     }
 
     /// The client's side is what `keep` leaves of it.
