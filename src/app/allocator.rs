@@ -17,12 +17,18 @@ struct KeptPages {
     one_in: usize,
 }
 
-const KEPT: [KeptPages; 2] = [
+const KEPT: [KeptPages; 3] = [
     // musl puts six strings of a hash's length into one value of this size.
     KeptPages {
         size: 492,
-        values: 24,
+        values: 64,
         one_in: 8,
+    },
+    // Six values of 320 bytes or three of 624 are put into one of this size.
+    KeptPages {
+        size: 2028,
+        values: 12,
+        one_in: 2,
     },
     // The first piece of a request on TCP.
     KeptPages {
@@ -32,7 +38,7 @@ const KEPT: [KeptPages; 2] = [
     },
 ];
 
-/// Keeps some pages for the life of the process: 20 KB.
+/// Keeps some pages for the life of the process: 64 KB.
 pub(crate) fn keep_pages() {
     for kept in KEPT {
         let values: Vec<Vec<u8>> = (0..kept.values)

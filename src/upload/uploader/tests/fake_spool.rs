@@ -60,6 +60,12 @@ impl FakeSpool {
         self.inbox.pop_front()
     }
 
+    /// How many items it was told to store and has not stored yet.
+    pub(super) fn storing(&self) -> usize {
+        let is_store = |message: &&SpoolMessage| matches!(message, SpoolMessage::Store { .. });
+        self.inbox.iter().filter(is_store).count()
+    }
+
     /// Whether it has nothing to do, or does nothing.
     pub(super) fn rests(&mut self) -> bool {
         self.hangs || self.inbox.is_empty()

@@ -4,6 +4,7 @@ use super::fake_spool::FakeSpool;
 use super::spooling::{spans_left, with};
 use super::*;
 use crate::spool::{RecordAmount, SpoolItem, XRayApi};
+use crate::upload::copies::MOST_STORING;
 use crate::upload::spans::{Fates, SpanVerdict};
 
 const MANY: Duration = Duration::from_secs(120);
@@ -126,6 +127,22 @@ fn a_stop_keeps_spans_for_the_next_start_those_in_flight_too() {
             assert_eq!(next.uploader.counts().sent, 3);
         }
     }
+}
+
+/// All of them are looked at whenever something happens: with thousands, the end took longer than its time.
+#[test]
+fn few_items_are_on_their_way_to_the_spool_at_once() {
+    let mut simulation = with(FakeSpool::default(), 3_000_000);
+    simulation.spool.as_mut().unwrap().hangs = true;
+    for _ in 0..500 {
+        assert_eq!(simulation.spans(1, 1, true), SpanVerdict::Taken);
+    }
+    simulation.run(Some(&Answer::Unavailable), Duration::from_secs(20));
+    let spool = simulation.spool.as_mut().unwrap();
+    assert!((1..=MOST_STORING).contains(&spool.storing()));
+    spool.hangs = false;
+    simulation.run(Some(&Answer::Delivered), MANY);
+    assert_eq!(fates(&simulation).delivered, 500);
 }
 
 #[test]
