@@ -13,7 +13,7 @@ const OVERDUE: Duration = Duration::from_secs(1);
 
 /// Most items on their way to the spool. All of them are looked at for each thing that happens, and the spool
 /// has enough to do with so many.
-const MOST_STORING: usize = 64;
+pub(super) const MOST_STORING: usize = 64;
 
 /// The link from an item to its copy. Each part of an item that was split has one.
 #[derive(Debug, Clone)]
